@@ -1,0 +1,64 @@
+# Short ways to say what our targets have in common: include root (the repository's), warnings, tests.
+#
+#   dipc_library(NAME sources... [LIBS targets...])        static library; LIBS are public
+#   dipc_program(NAME sources... [LIBS targets...])        executable, -latomic where needed
+#   dipc_test(NAME sources... [LIBS targets...] [TIMEOUT seconds] [LABELS labels...] [RUN_SERIAL] [NO_MAIN])
+#       a GoogleTest executable and one ctest of the same name; label unit and 60 s unless said otherwise;
+#       NO_MAIN: it has a main() of its own. Crossed tests run under the toolchain's emulator.
+#   dipc_capnp_generate(TARGET file.capnp)                 adds the generated code to TARGET;
+#       wire/peer.capnp becomes #include "wire/peer.capnp.h"
+
+function(dipc_set_up_ name)
+  target_include_directories(${name} PUBLIC "${CMAKE_SOURCE_DIR}")
+  target_link_libraries(${name} PRIVATE dipc_warnings)
+endfunction()
+
+function(dipc_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBS")
+  add_library(${name} STATIC ${arg_UNPARSED_ARGUMENTS})
+  dipc_set_up_(${name})
+  target_link_libraries(${name} PUBLIC ${arg_LIBS})
+endfunction()
+
+function(dipc_program name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBS")
+  add_executable(${name} ${arg_UNPARSED_ARGUMENTS})
+  dipc_set_up_(${name})
+  target_link_libraries(${name} PRIVATE ${arg_LIBS} dipc::atomic)
+endfunction()
+
+function(dipc_test name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "RUN_SERIAL;NO_MAIN" "TIMEOUT" "LIBS;LABELS")
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 60)
+  endif()
+  if(NOT arg_LABELS)
+    set(arg_LABELS unit)
+  endif()
+  if(arg_NO_MAIN)
+    list(APPEND arg_LIBS GTest::gmock)
+  else()
+    list(APPEND arg_LIBS GTest::gmock_main)
+  endif()
+  dipc_program(${name} ${arg_UNPARSED_ARGUMENTS} LIBS ${arg_LIBS})
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${arg_LABELS}" RUN_SERIAL ${arg_RUN_SERIAL})
+endfunction()
+
+function(dipc_capnp_generate target schema)
+  get_filename_component(schema "${schema}" ABSOLUTE BASE_DIR "${CMAKE_CURRENT_SOURCE_DIR}")
+  cmake_path(RELATIVE_PATH schema BASE_DIRECTORY "${CMAKE_SOURCE_DIR}" OUTPUT_VARIABLE relative)
+  set(root "${CMAKE_BINARY_DIR}/generated")
+  set(outputs "${root}/${relative}.c++" "${root}/${relative}.h")
+  add_custom_command(
+    OUTPUT ${outputs}
+    COMMAND ${CMAKE_COMMAND} -E make_directory "${root}"
+    COMMAND "${DIPC_CAPNP}" compile "-oc++:${root}" "--src-prefix=${CMAKE_SOURCE_DIR}" "-I${CMAKE_SOURCE_DIR}" "${schema}"
+    DEPENDS "${schema}"
+    COMMENT "Generating ${relative}.h"
+    VERBATIM)
+  set_source_files_properties("${root}/${relative}.c++" PROPERTIES COMPILE_OPTIONS -w)
+  target_sources(${target} PRIVATE ${outputs})
+  target_include_directories(${target} SYSTEM PUBLIC "${root}")
+  target_link_libraries(${target} PUBLIC dipc::capnp)
+endfunction()

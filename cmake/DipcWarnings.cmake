@@ -1,0 +1,19 @@
+# dipc_warnings: what every target of ours is compiled with. Third-party headers come in as SYSTEM, generated
+# code is compiled with -w, so that -Werror judges our own lines only.
+add_library(dipc_warnings INTERFACE)
+target_compile_options(dipc_warnings INTERFACE -Wall -Wextra -Wshadow -Wconversion)
+if(DIPC_WERROR)
+  target_compile_options(dipc_warnings INTERFACE -Werror)
+endif()
+
+# The sanitizers are for whole builds (one build folder each): a mixture of instrumented and plain code of ours
+# would miss errors or invent them.
+if(DIPC_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(DIPC_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
+elseif(DIPC_SANITIZE)
+  message(FATAL_ERROR "DIPC_SANITIZE is '${DIPC_SANITIZE}'; it can be address, thread or empty")
+endif()
