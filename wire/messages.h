@@ -1,0 +1,312 @@
+#pragma once
+
+// What two daemons say to each other, as plain values. peer.capnp is the specification (who sends what, when, and what
+// a disconnect loses); codec.{h,cpp} is the only place where the two meet. Nothing here knows about sockets or Cap'n
+// Proto, so the state machines in daemon/core can use it.
+
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "arch/abi.h"
+#include "wire/errors.h"
+
+namespace dipc {
+
+using Bytes = std::vector<std::byte>;
+
+enum class Kind : std::uint8_t { kMessageQueue, kSemaphoreSet, kSegment };
+
+// The name under which a cluster knows an object. IPC_PRIVATE (0) names nothing: such objects go by ObjectRef alone.
+struct ObjectName {
+  Kind kind{};
+  std::int32_t key = 0;
+  auto operator<=>(const ObjectName&) const = default;
+};
+
+// An object on its owner: the id in the owner's kernel, and the generation that the owner gave it when it was made. An
+// id that the kernel hands out again has another generation, so a stale reference is never taken for the new object.
+struct ObjectRef {
+  Kind kind{};
+  std::int32_t id = 0;
+  std::uint64_t generation = 0;
+  auto operator<=>(const ObjectRef&) const = default;
+};
+
+// A process on the host that sends it. `start_ticks` is field 22 of /proc/PID/stat, so a reused pid is another process.
+struct ProcessId {
+  std::int32_t pid = 0;
+  std::uint64_t start_ticks = 0;
+  auto operator<=>(const ProcessId&) const = default;
+};
+
+// Who calls: the login name of the caller's effective uid on its own host, to be mapped by the owner (logins.map).
+struct Caller {
+  std::string login;
+  ProcessId process;
+  bool operator==(const Caller&) const = default;
+};
+
+// Chosen by the caller's daemon, unique within one incarnation of it.
+enum class CallId : std::uint64_t {};
+// Chosen by the referee, unique for ever (high bits come from its incarnation).
+enum class ClaimId : std::uint64_t {};
+// One run of one daemon, random.
+enum class Incarnation : std::uint64_t {};
+// Given by the host that dials; 0 is "none".
+enum class SessionNumber : std::uint64_t {};
+
+// ---- before a session: one Hello from each side of a fresh connection, the dialler's first --------------------------
+
+struct Hello {
+  std::uint16_t protocol_min = 0;
+  std::uint16_t protocol_max = 0;
+  std::string cluster;
+  std::string referee;
+  std::string host;
+  Incarnation incarnation{};
+  std::string boot;               // boot id of the host's kernel and its IPC namespace; changes when objects are gone
+  SessionNumber session{};        // dialler: the session to resume or to begin. Acceptor: the same number
+  bool resumes = false;           // dialler: asks to resume. Acceptor: it did; false = the session begins anew
+  std::uint64_t last_received = 0;  // sequence number of the last frame delivered in this session, 0 = none
+  Abi abi{};
+  std::uint32_t page_bytes = 0;
+  bool operator==(const Hello&) const = default;
+};
+
+// The other answer to a Hello; the connection is closed after it.
+struct Refusal {
+  enum class Reason : std::uint8_t {
+    kProtocolVersion, kCluster, kReferee, kNotAllowed, kNameInUse, kAlreadyConnected, kUnknownSession, kSelf
+  };
+  Reason reason{};
+  std::string text;  // for the other side's log
+  bool operator==(const Refusal&) const = default;
+};
+
+// ---- calls: caller's host -> owner ---------------------------------------------------------------------------------
+
+// msgget, semget: run on the owner with the kernel's own judgement. `claim` is set when the referee said "you create it"
+// (the owner then registers with it); without a claim the object must exist or, for key 0, is always made.
+struct GetCall {
+  ObjectName name;
+  bool create = false;
+  bool exclusive = false;
+  std::uint32_t mode = 0;       // the low nine bits of the get flags
+  std::int64_t size = 0;        // nsems; bytes of a segment
+  std::optional<ClaimId> claim;
+  bool operator==(const GetCall&) const = default;
+};
+
+// `declared_bytes` is msgsz as the program gave it. Where the program's buffer can't be read it is more than
+// text.size() and `unreadable` is set: the owner then makes the call with an unreadable buffer of its own, so that its
+// kernel decides which of the errors comes first.
+struct MessageSend {
+  ObjectRef object;
+  std::int64_t type = 0;  // mtype, a C long of the sender
+  Bytes text;
+  std::uint64_t declared_bytes = 0;
+  bool no_wait = false;
+  bool unreadable = false;
+  bool operator==(const MessageSend&) const = default;
+};
+
+struct MessageReceive {
+  ObjectRef object;
+  std::int64_t type = 0;  // msgtyp
+  std::uint64_t max_bytes = 0;  // msgsz
+  bool no_wait = false;
+  bool no_error = false;
+  bool except = false;
+  bool copy = false;      // MSG_COPY
+  std::uint8_t type_bytes = 8;  // width of the receiver's C long: a type that it can't hold is EOVERFLOW
+  bool operator==(const MessageReceive&) const = default;
+};
+
+struct SemaphoreOp {
+  std::uint16_t number = 0;
+  std::int16_t delta = 0;
+  bool no_wait = false;
+  bool undo = false;
+  bool operator==(const SemaphoreOp&) const = default;
+};
+
+// `declared_ops` is nsops as the program gave it; `unreadable` as in MessageSend.
+struct SemaphoreOperate {
+  ObjectRef object;
+  std::vector<SemaphoreOp> ops;
+  std::uint64_t declared_ops = 0;
+  std::optional<std::int64_t> timeout_ns;  // semtimedop; the owner's kernel judges it, so it may be out of range
+  bool unreadable = false;
+  bool operator==(const SemaphoreOperate&) const = default;
+};
+
+enum class ControlCommand : std::uint8_t {
+  kStat, kSet, kRemove, kGetValue, kSetValue, kGetAll, kSetAll, kGetPid, kGetWaitingForIncrease, kGetWaitingForZero
+};
+
+// What IPC_SET may change. Ids travel as names; the owner's broker fills in its own numbers before the kernel sees them.
+struct Permissions {
+  std::string owner_login;
+  std::string group_name;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint32_t mode = 0;
+  std::uint64_t queue_bytes = 0;  // msg_qbytes, queues only
+  bool operator==(const Permissions&) const = default;
+};
+
+struct Control {
+  ObjectRef object;
+  ControlCommand command{};
+  std::int32_t semaphore = 0;            // semnum
+  std::int64_t value = 0;                // SETVAL
+  std::vector<std::uint16_t> values;     // SETALL
+  std::optional<Permissions> set;        // IPC_SET
+  bool unreadable = false;               // SETALL from a buffer that can't be read
+  bool operator==(const Control&) const = default;
+};
+
+using CallBody = std::variant<GetCall, MessageSend, MessageReceive, SemaphoreOperate, Control>;
+
+struct Call {
+  CallId id{};
+  Caller caller;
+  CallBody body;
+  bool operator==(const Call&) const = default;
+};
+
+// ---- replies: owner -> caller's host -------------------------------------------------------------------------------
+
+struct GetReply {
+  ObjectRef object;
+  std::int64_t size = 0;  // nsems of the set, for the stand-in
+  bool operator==(const GetReply&) const = default;
+};
+
+struct Message {
+  std::int64_t type = 0;
+  Bytes text;
+  bool operator==(const Message&) const = default;
+};
+
+// IPC_STAT. Numbers are the owner's; names are what the asking host shows its own numbers for (empty: shown as 65534).
+struct Stat {
+  std::int32_t key = 0;
+  std::uint32_t uid = 0, gid = 0, cuid = 0, cgid = 0;
+  std::string owner_login, group_name, creator_login, creator_group_name;
+  std::uint32_t mode = 0;
+  std::uint32_t sequence = 0;  // __seq
+  std::int64_t change_time_s = 0;
+  // queues
+  std::int64_t send_time_s = 0, receive_time_s = 0;
+  std::uint64_t used_bytes = 0, messages = 0, queue_bytes = 0;
+  std::int32_t last_sender_pid = 0, last_receiver_pid = 0;
+  // semaphore sets
+  std::int64_t operation_time_s = 0;
+  std::uint64_t semaphores = 0;
+  bool operator==(const Stat&) const = default;
+};
+
+using ReplyBody = std::variant<std::monostate, GetReply, Message, Stat, std::vector<std::uint16_t>>;
+
+// `error` is kNone on success. `value` is what the C function returns (bytes received, a semaphore's value, a pid).
+struct Reply {
+  CallId id{};
+  Error error = Error::kNone;
+  std::int64_t value = 0;
+  ReplyBody body;
+  bool operator==(const Reply&) const = default;
+};
+
+struct Cancel   { CallId id{}; bool operator==(const Cancel&) const = default; };    // a signal came, or the caller died
+struct Taken    { CallId id{}; bool operator==(const Taken&) const = default; };     // the reply is with the program
+struct Returned { CallId id{}; bool operator==(const Returned&) const = default; };  // it never got there: put back
+struct ProcessEnded { ProcessId process; bool operator==(const ProcessEnded&) const = default; };  // its undo group ends
+
+// ---- names: any host <-> referee -----------------------------------------------------------------------------------
+
+enum class RequestId : std::uint64_t {};
+
+struct Resolve {
+  RequestId id{};
+  ObjectName name;
+  bool create = false;
+  bool exclusive = false;
+  bool operator==(const Resolve&) const = default;
+};
+
+struct Resolved {
+  enum class Outcome : std::uint8_t { kPresent, kAbsent, kCreate };
+  RequestId id{};
+  Outcome outcome{};
+  std::string owner;              // kPresent
+  std::uint64_t generation = 0;   // kPresent
+  ClaimId claim{};                // kCreate: register before it times out
+  bool operator==(const Resolved&) const = default;
+};
+
+struct Register {
+  RequestId id{};
+  ClaimId claim{};
+  ObjectName name;
+  std::uint64_t generation = 0;
+  bool operator==(const Register&) const = default;
+};
+
+struct Registered {
+  RequestId id{};
+  bool accepted = false;  // false: the claim is over; remove what was made and resolve again
+  bool operator==(const Registered&) const = default;
+};
+
+struct Abandon { ClaimId claim{}; bool operator==(const Abandon&) const = default; };  // the create failed
+
+// Owner -> referee: the object is gone. Referee -> all: drop the stand-in.
+struct Removed {
+  ObjectName name;
+  std::uint64_t generation = 0;
+  bool operator==(const Removed&) const = default;
+};
+struct Dropped {
+  ObjectName name;
+  std::uint64_t generation = 0;
+  bool operator==(const Dropped&) const = default;
+};
+
+// What one host owns, for `dipcctl objects`: asked of every peer, answered with text rows the tool prints.
+struct ListObjects { RequestId id{}; bool operator==(const ListObjects&) const = default; };
+struct ObjectRow {
+  ObjectName name;
+  std::int32_t id = 0;
+  std::uint64_t generation = 0;
+  std::string owner_login;
+  std::uint32_t mode = 0;
+  std::uint64_t used_bytes = 0, messages = 0, semaphores = 0;
+  bool operator==(const ObjectRow&) const = default;
+};
+struct ObjectList {
+  RequestId id{};
+  std::vector<ObjectRow> rows;
+  bool operator==(const ObjectList&) const = default;
+};
+
+using PeerMessage = std::variant<Call, Reply, Cancel, Taken, Returned, ProcessEnded, Resolve, Resolved, Register,
+                                 Registered, Abandon, Removed, Dropped, ListObjects, ObjectList>;
+
+// One frame of a session. Sequence numbers begin at 1; 0 is a frame without a message (keep-alive, acknowledgement).
+struct Frame {
+  std::uint64_t sequence = 0;
+  std::uint64_t acknowledged = 0;  // every frame up to this one has been delivered
+  std::optional<PeerMessage> message;
+  bool operator==(const Frame&) const = default;
+};
+
+// All that may stand in one record on a connection.
+using Record = std::variant<Hello, Refusal, Frame>;
+
+}  // namespace dipc
