@@ -1,0 +1,121 @@
+#pragma once
+
+// One TLS connection between two hosts on a libuv loop: TCP, TLS, framing and codec in, records out. No policy: whether
+// the peer may come at all is for on_ready() to decide, which can close().
+//
+// All on the loop's thread. A Connection lives as long as somebody holds it or the loop still has work for it;
+// callbacks may call anything, close() and dropping the last reference included.
+
+#include <uv.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "daemon/core/result.h"
+#include "daemon/io/tls.h"
+#include "wire/framing.h"
+#include "wire/messages.h"
+
+namespace dipc {
+
+// An address and a port, numeric.
+struct Endpoint {
+  sockaddr_storage socket{};
+  std::string address;  // "10.0.0.3", "fd00::3"; an IPv4 peer of an IPv6 socket is shown as IPv4
+  std::uint16_t port = 0;
+  std::string to_string() const;  // "10.0.0.3:7310", "[fd00::3]:7310"
+};
+// "10.0.0.3:7310" or "[fd00::3]:7310". Trouble says which part is wrong.
+Result<Endpoint> parse_endpoint(std::string_view text);
+
+struct ConnectionLimits {
+  // From connect() or accept() to the end of the handshake. A guest under qemu needs 60 ms for one when nothing else
+  // runs.
+  std::chrono::milliseconds handshake{10'000};
+  // For what close() still has to send.
+  std::chrono::milliseconds farewell{1'000};
+  // Not sent yet. More than this closes the connection: whoever sends looks at queued_bytes() first. Sessions keep what
+  // is not acknowledged themselves and bound it (session_buffer), so this is only reached when they don't.
+  std::size_t queued_bytes_max = std::size_t{256} << 20;
+};
+
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  struct Callbacks {
+    // TLS is up: peer() and remote() may be compared with hosts.allow. Records may be sent from here on. A dialler gets
+    // this before the acceptor has judged its certificate; a refusal then comes as on_closed.
+    std::function<void(Connection&)> on_ready;
+    std::function<void(Connection&, Record)> on_record;
+    // Once, whatever ended it, except that close() and abort() by this side are silent. No callback follows it.
+    std::function<void(Connection&, const Trouble&)> on_closed;
+  };
+
+  // Begins to connect; the outcome is on_ready or on_closed, never inside this call. `tls` is used at once only.
+  static std::shared_ptr<Connection> dial(uv_loop_t* loop, const Endpoint& endpoint, const TlsContext& tls,
+                                          Callbacks callbacks, const ConnectionLimits& limits = {});
+
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  void set_callbacks(Callbacks callbacks);
+
+  // Queues a record. All that is queued in one turn of the loop goes out in one write before the loop sleeps. Does
+  // nothing once the connection is closing. DIPC_CHECK: ready.
+  void send(const Record& record);
+  // Sends what is queued now.
+  void flush();
+
+  // Orderly end: what is queued still goes out (a Refusal, say) within limits.farewell. No callback follows.
+  void close();
+  // The end at once, what is queued is lost. No callback follows.
+  void abort();
+
+  bool is_ready() const;
+  bool is_dialler() const;
+  // Plain and encrypted bytes that the kernel has not taken yet.
+  std::size_t queued_bytes() const;
+  // The peer's certificate: names, fingerprint. DIPC_CHECK: was ready.
+  const CertificateInfo& peer() const;
+  std::string_view cipher() const;
+  // Where the peer is: for the acceptor its source address.
+  const Endpoint& remote() const;
+
+ private:
+  friend class Listener;
+  struct Handles;
+  Connection(uv_loop_t* loop, TlsStream::Role role, const TlsContext& tls, Callbacks callbacks,
+             const ConnectionLimits& limits);
+
+  std::unique_ptr<Handles> handles_;
+};
+
+// Accepts connections at one address.
+class Listener {
+ public:
+  // A connection that just arrived, TLS not yet begun: keep it and give it callbacks.
+  using OnAccept = std::function<void(std::shared_ptr<Connection>)>;
+
+  // `tls` is borrowed for the listener's life (a reload of it counts for later connections). Trouble: the address is in
+  // use, not this host's, or needs privileges; it names the address and a remedy.
+  static Result<std::unique_ptr<Listener>> open(uv_loop_t* loop, const Endpoint& endpoint, const TlsContext& tls,
+                                                OnAccept on_accept, const ConnectionLimits& limits = {});
+  // Stops accepting. Connections that were handed out stay.
+  ~Listener();
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  // Where it listens: with the port the kernel chose if 0 was asked for.
+  const Endpoint& local() const;
+
+ private:
+  struct Handles;
+  explicit Listener(Handles* handles) : handles_(handles) {}
+  Handles* handles_;  // freed by the loop
+};
+
+}  // namespace dipc
