@@ -278,6 +278,29 @@ struct Dropped {
   bool operator==(const Dropped&) const = default;
 };
 
+// Which object a name stands for.
+struct NamedObject {
+  ObjectName name;
+  std::uint64_t generation = 0;
+  auto operator<=>(const NamedObject&) const = default;
+};
+
+// Any host -> referee, first thing in each new session: all objects with a name that it owns, and all that it has a
+// stand-in of; in several messages if there are many, the last one marked. Entries of this host that it did not list
+// are gone: so a Removed that was lost with a session, or an owner that lost its state, leaves no dead entry behind.
+// For each of `used` that is no longer so the referee sends Dropped to this host.
+struct Announce {
+  std::vector<NamedObject> owned;
+  std::vector<NamedObject> used;
+  bool last = true;
+  bool operator==(const Announce&) const = default;
+};
+// Referee -> host, one for each Announce: those of `owned` that the owner must fence, since the name is another's.
+struct Announced {
+  std::vector<NamedObject> refused;
+  bool operator==(const Announced&) const = default;
+};
+
 // What one host owns, for `dipcctl objects`: asked of every peer, answered with text rows the tool prints.
 struct ListObjects { RequestId id{}; bool operator==(const ListObjects&) const = default; };
 struct ObjectRow {
@@ -296,7 +319,7 @@ struct ObjectList {
 };
 
 using PeerMessage = std::variant<Call, Reply, Cancel, Taken, Returned, ProcessEnded, Resolve, Resolved, Register,
-                                 Registered, Abandon, Removed, Dropped, ListObjects, ObjectList>;
+                                 Registered, Abandon, Removed, Dropped, ListObjects, ObjectList, Announce, Announced>;
 
 // One frame of a session. Sequence numbers begin at 1; 0 is a frame without a message (keep-alive, acknowledgement).
 struct Frame {
