@@ -24,5 +24,5 @@ set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 
 # Only the static qemu hands LD_PRELOAD on to the guest: a dynamic one loads the native library into itself.
-find_program(DIPC_QEMU_M68K qemu-m68k-static HINTS "${DIPC_SYSROOT}/host-tools/bin" REQUIRED)
+find_program(DIPC_QEMU_M68K qemu-m68k-static HINTS "${CMAKE_CURRENT_LIST_DIR}/../../build/tools" REQUIRED)
 set(CMAKE_CROSSCOMPILING_EMULATOR "${DIPC_QEMU_M68K};-L;/usr/m68k-linux-gnu")

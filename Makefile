@@ -1,0 +1,87 @@
+# The verbs. Each does the set-up it needs; a second run rebuilds nothing it need not.
+# Variables: JOBS (parallel jobs), PREFIX and DESTDIR (install), DIPC_CACHE (set-up's cache, ~/.cache/dipc).
+
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+BUILD := build
+NATIVE := $(BUILD)/native
+M68K := $(BUILD)/m68k
+
+# qemu-m68k-static may be one that set-up fetched.
+export PATH := $(PATH):$(CURDIR)/$(BUILD)/tools
+
+CMAKE := cmake -S . -G Ninja -DDIPC_WERROR=ON
+NINJA := cmake --build
+CTEST := ctest --output-on-failure --no-tests=error --timeout 120 -j $(JOBS) --test-dir
+
+.PHONY: all help setup setup-native setup-lint native m68k check test demo lint sanitize asan tsan bench install clean
+
+all: native m68k
+
+help:
+	@echo 'make all       set-up, native and m68k build'
+	@echo 'make setup     install what is missing: Debian packages, m68k sysroot (as root if packages are missing)'
+	@echo 'make check     unit tests and simulations, natively: the inner loop'
+	@echo 'make test      set-up, both builds, every test of both'
+	@echo 'make demo      set-up, both builds, a cluster of two architectures at work'
+	@echo 'make lint      format, clang build, clang-tidy'
+	@echo 'make sanitize  tests under ASan, UBSan and TSan'
+	@echo 'make bench     figures, also into build/bench.json'
+	@echo 'make install   PREFIX=/usr/local, DESTDIR='
+	@echo 'make clean     remove build/ (set-up keeps its cache)'
+
+setup:
+	@scripts/setup
+
+setup-native:
+	@scripts/setup --native-only
+
+setup-lint:
+	@scripts/setup --native-only --lint
+
+# CMake runs only where it has not yet, or ninja finds that a listing changed.
+native: setup-native
+	@test -f $(NATIVE)/build.ninja || $(CMAKE) -B $(NATIVE)
+	@$(NINJA) $(NATIVE) -j $(JOBS)
+
+m68k: setup
+	@test -f $(M68K)/build.ninja || $(CMAKE) -B $(M68K) --toolchain arch/toolchains/m68k.cmake
+	@$(NINJA) $(M68K) -j $(JOBS)
+
+check: native
+	@$(CTEST) $(NATIVE) -L '^(unit|sim)$$'
+
+test: all
+	@$(CTEST) $(NATIVE)
+	@$(CTEST) $(M68K)
+
+demo: all
+	@if [ -x examples/demo ]; then examples/demo; else echo 'no examples/demo yet' >&2; exit 1; fi
+
+lint: setup-lint
+	@JOBS=$(JOBS) scripts/lint
+
+# An address-space layout more random than gcc 12's TSan expects stops its programs at start: setarch -R.
+SANITIZED_TESTS := -L '^(unit|sim|shim)$$'
+sanitize: asan tsan
+
+asan: setup-lint
+	@test -f $(BUILD)/asan/build.ninja || $(CMAKE) -B $(BUILD)/asan -DDIPC_SANITIZE=address
+	@$(NINJA) $(BUILD)/asan -j $(JOBS)
+	@ASAN_OPTIONS=verify_asan_link_order=0:detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	  $(CTEST) $(BUILD)/asan $(SANITIZED_TESTS)
+
+tsan: setup-lint
+	@test -f $(BUILD)/tsan/build.ninja || $(CMAKE) -B $(BUILD)/tsan -DDIPC_SANITIZE=thread
+	@$(NINJA) $(BUILD)/tsan -j $(JOBS)
+	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 setarch -R \
+	  $(CTEST) $(BUILD)/tsan $(SANITIZED_TESTS)
+
+bench: native
+	@if [ -x bench/run ]; then bench/run; else echo 'no bench/run yet' >&2; exit 1; fi
+
+install: native
+	@cmake --install $(NATIVE) --prefix $(PREFIX)
+
+clean:
+	@rm -rf $(BUILD)
