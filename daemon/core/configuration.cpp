@@ -1,0 +1,584 @@
+#include "daemon/core/configuration.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <functional>
+#include <set>
+#include <span>
+#include <utility>
+
+// Kept to this file: it costs two seconds of each compilation that includes it. Without exceptions a syntax error is a
+// value.
+#define TOML_EXCEPTIONS 0
+#define TOML_HEADER_ONLY 1
+#include <toml++/toml.h>
+
+#include "daemon/core/object_name.h"
+#include "daemon/core/text_lines.h"
+
+namespace dipc {
+namespace {
+
+constexpr std::string_view kEndpointForm = "write an address and a port in quotes: \"10.0.0.2:7310\"";
+constexpr std::string_view kRangeForm =
+    "write \"0x1000-0x1fff\", \"0x1234\", \"all\" (every key), \"private\" (IPC_PRIVATE), or a list of these";
+
+// Every key there is, by the table it stands in: for what is missing, misspelt or in the wrong place.
+struct Section {
+  std::string_view name;  // empty: above the first table
+  std::vector<std::string_view> keys;
+};
+const std::array<Section, 5>& sections() {
+  static const std::array<Section, 5> kSections = {{
+      {"", {"cluster", "host", "listen", "referee", "peers", "timing", "limits", "keys", "paths"}},
+      {"timing", {"keepalive", "peer_timeout", "op_timeout", "claim_timeout"}},
+      {"limits", {"blocked_calls_per_peer", "session_buffer", "dead_letters", "segment_size"}},
+      {"keys", {"range", "kind", "home", "refuse", "unit", "hold_time"}},
+      {"paths", {"run", "state"}},
+  }};
+  return kSections;
+}
+
+std::string heading(std::string_view section) {
+  if (section == "keys") return "[[keys]]";
+  return "[" + std::string(section) + "]";
+}
+
+std::string type_name(const toml::node& node) {
+  switch (node.type()) {
+    case toml::node_type::string:
+      return "a string";
+    case toml::node_type::integer:
+    case toml::node_type::floating_point:
+      return "a number";
+    case toml::node_type::boolean:
+      return "true or false";
+    case toml::node_type::array:
+      return "a list";
+    case toml::node_type::table:
+      return "a table";
+    default:
+      return "a date or time";
+  }
+}
+
+std::size_t line_of(const toml::node& node) { return node.source().begin.line; }
+
+// Reads one file. Every read_*() reports what is wrong with its value and leaves the default where it stood.
+class Reader {
+ public:
+  Reader(std::string_view file, const ConfigurationDefaults& defaults) : file_(file) {
+    result_.file = file;
+    result_.host = to_lower(defaults.host);
+    result_.paths = defaults.paths;
+  }
+
+  Parsed<Configuration> read(const toml::table& document) {
+    read_table(document, "", [this](std::string_view key, const toml::node& node) {
+      if (key == "cluster") read_word(node, "cluster", result_.cluster);
+      if (key == "host") read_host(node, "host", result_.host);
+      if (key == "listen") read_listen(node);
+      if (key == "referee") read_host(node, "referee", result_.referee);
+      if (key == "peers") read_peers(node);
+      if (key == "timing") read_timing(node);
+      if (key == "limits") read_limits(node);
+      if (key == "keys") read_keys(node);
+      if (key == "paths") read_paths(node);
+    });
+    check_whole(document);
+    if (troubles_.empty()) return std::move(result_);
+    // toml++ keeps tables by name; people read files by line.
+    std::stable_sort(troubles_.begin(), troubles_.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    Troubles sorted;
+    for (auto& [line, found] : troubles_) sorted.push_back(std::move(found));
+    return tl::unexpected(std::move(sorted));
+  }
+
+ private:
+  void wrong(std::size_t line, const std::string& what, std::string_view remedy) {
+    troubles_.emplace_back(line, trouble_at(file_, line, what, std::string(remedy)));
+  }
+
+  void wrong_type(const toml::node& node, std::string_view key, std::string_view remedy) {
+    wrong(line_of(node), std::string(key) + " is " + type_name(node), remedy);
+  }
+
+  // Calls `take` for the keys that the section has; reports the others.
+  void read_table(const toml::table& table, std::string_view section,
+                  const std::function<void(std::string_view, const toml::node&)>& take) {
+    const auto& here = *std::find_if(sections().begin(), sections().end(),
+                                     [&](const Section& candidate) { return candidate.name == section; });
+    for (const auto& [key, node] : table) {
+      if (std::find(here.keys.begin(), here.keys.end(), key.str()) != here.keys.end()) {
+        take(key.str(), node);
+      } else {
+        unknown_key(key, here);
+      }
+    }
+  }
+
+  void unknown_key(const toml::key& key, const Section& here) {
+    const std::string where = here.name.empty() ? "above the first table" : "in " + heading(here.name);
+    const std::string what = quoted(key.str()) + " is no setting " + where;
+    std::string remedy;
+    for (const Section& other : sections()) {
+      if (std::find(other.keys.begin(), other.keys.end(), key.str()) == other.keys.end()) continue;
+      remedy = std::string(key.str()) + " belongs " +
+               (other.name.empty() ? "above the first table" : "into " + heading(other.name));
+    }
+    if (remedy.empty()) {
+      const std::string meant = nearest(key.str(), here.keys);
+      if (!meant.empty()) {
+        remedy = "did you mean " + meant + "?";
+      } else {
+        for (const std::string_view known : here.keys)
+          remedy.append(remedy.empty() ? "known are: " : ", ").append(known);
+      }
+    }
+    wrong(key.source().begin.line, what, remedy);
+  }
+
+  std::optional<std::string> text(const toml::node& node, std::string_view key, std::string_view remedy) {
+    if (const auto* value = node.as_string()) return value->get();
+    wrong_type(node, key, remedy);
+    return std::nullopt;
+  }
+
+  void read_word(const toml::node& node, std::string_view key, std::string& into) {
+    constexpr std::string_view kRemedy = "write a name in quotes: letters, digits, '-', '_', '.', at most 64";
+    const auto value = text(node, key, kRemedy);
+    if (!value) return;
+    if (is_host_name(to_lower(*value))) {
+      into = *value;
+    } else {
+      wrong(line_of(node), std::string(key) + " " + quoted(*value) + " is not a name", kRemedy);
+    }
+  }
+
+  void read_host(const toml::node& node, std::string_view key, std::string& into) {
+    constexpr std::string_view kRemedy = "write a host name in quotes: letters, digits, '-', '_', '.', at most 64";
+    const auto value = text(node, key, kRemedy);
+    if (!value) return;
+    const std::string name = to_lower(*value);
+    if (is_host_name(name)) {
+      into = name;
+    } else {
+      wrong(line_of(node), std::string(key) + " " + quoted(*value) + " is not a host name", kRemedy);
+    }
+  }
+
+  std::optional<Endpoint> endpoint(const toml::node& node, std::string_view key) {
+    const auto value = text(node, key, kEndpointForm);
+    if (!value) return std::nullopt;
+    auto parsed = Endpoint::parse(*value);
+    if (parsed) return *parsed;
+    wrong(line_of(node), std::string(key) + ": " + parsed.error().what, parsed.error().remedy);
+    return std::nullopt;
+  }
+
+  void read_listen(const toml::node& node) {
+    const auto* list = node.as_array();
+    if (list == nullptr) return wrong_type(node, "listen", "write a list: listen = [\"10.0.0.2:7310\"]");
+    for (const toml::node& element : *list) {
+      const auto found = endpoint(element, "listen");
+      if (!found) continue;
+      if (std::find(result_.listen.begin(), result_.listen.end(), *found) != result_.listen.end()) {
+        wrong(line_of(element), "listen names " + found->to_string() + " twice", "take one of them out");
+      } else {
+        result_.listen.push_back(*found);
+      }
+    }
+  }
+
+  void read_peers(const toml::node& node) {
+    const auto* table = node.as_table();
+    if (table == nullptr)
+      return wrong_type(node, "peers", "write a table: [peers], then lines as vax = \"10.0.0.3:7310\"");
+    for (const auto& [key, value] : *table) {
+      const std::size_t line = key.source().begin.line;
+      const std::string name = to_lower(key.str());
+      if (!is_host_name(name)) {
+        wrong(line, "peers: " + quoted(key.str()) + " is not a host name", "write a line as vax = \"10.0.0.3:7310\"");
+        continue;
+      }
+      const auto* inner = value.as_table();
+      if (inner != nullptr) {
+        // TOML reads sun.example = "..." as a table in a table, in the form that a person would write first.
+        wrong(line, "peers: " + quoted(key.str()) + " is a table",
+              "put a name that has dots in quotes: \"" + name + ".example\" = \"10.0.0.3:7310\"");
+        continue;
+      }
+      const auto found = endpoint(value, "peers: " + name);
+      if (!found) continue;
+      if (found->address.is_wildcard()) {
+        wrong(line, "peers: " + name + ": " + found->to_string() + " is no address to dial", kEndpointForm);
+      } else if (!result_.peers.emplace(name, *found).second) {
+        wrong(line, "peers: " + name + " stands there twice (letters' case makes no difference)",
+              "take one of them out");
+      }
+    }
+  }
+
+  void read_timing(const toml::node& node) {
+    const auto* table = node.as_table();
+    if (table == nullptr)
+      return wrong_type(node, "timing", "write a table: [timing], then lines as keepalive = \"1s\"");
+    read_table(*table, "timing", [this](std::string_view key, const toml::node& value) {
+      auto& timing = result_.timing;
+      constexpr Duration kMin = std::chrono::milliseconds(10), kMax = std::chrono::hours(24);
+      if (key == "keepalive") read_duration(value, key, kMin, kMax, timing.keepalive);
+      if (key == "peer_timeout") read_duration(value, key, kMin, kMax, timing.peer_timeout);
+      if (key == "op_timeout") read_duration(value, key, kMin, kMax, timing.op_timeout);
+      if (key == "claim_timeout") read_duration(value, key, kMin, kMax, timing.claim_timeout);
+    });
+    // One lost keep-alive must not be a death.
+    if (result_.timing.peer_timeout < 2 * result_.timing.keepalive) {
+      const toml::node* named = table->get("peer_timeout");
+      if (named == nullptr) named = table->get("keepalive");
+      wrong(line_of(*named),
+            "peer_timeout is less than twice keepalive: a peer would be taken for dead between two of them",
+            "make peer_timeout several times keepalive (defaults: 10s and 1s)");
+    }
+  }
+
+  void read_duration(const toml::node& node, std::string_view key, Duration min, Duration max, Duration& into) {
+    constexpr std::string_view kRemedy =
+        "write a number and its unit in quotes: \"500ms\", \"1.5s\", \"2m\" (us, ms, s, m, h)";
+    const auto value = text(node, key, kRemedy);
+    if (!value) return;
+    const auto duration = parse_duration(*value);
+    if (!duration) {
+      wrong(line_of(node), std::string(key) + " " + quoted(*value) + " is not a duration", kRemedy);
+    } else if (*duration < min || *duration > max) {
+      wrong(line_of(node), std::string(key) + " " + quoted(*value) + " is out of bounds",
+            "take a value between " + show(min) + " and " + show(max));
+    } else {
+      into = *duration;
+    }
+  }
+
+  static std::string show(Duration duration) {
+    const auto us = std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
+    if (us != 0 && us % 3'600'000'000 == 0) return std::to_string(us / 3'600'000'000) + "h";
+    if (us % 1'000'000 == 0) return std::to_string(us / 1'000'000) + "s";
+    if (us % 1'000 == 0) return std::to_string(us / 1'000) + "ms";
+    return std::to_string(us) + "us";
+  }
+
+  void read_limits(const toml::node& node) {
+    const auto* table = node.as_table();
+    if (table == nullptr)
+      return wrong_type(node, "limits", "write a table: [limits], then lines as dead_letters = 10000");
+    read_table(*table, "limits", [this](std::string_view key, const toml::node& value) {
+      auto& limits = result_.limits;
+      if (key == "blocked_calls_per_peer") read_count(value, key, 1, 1'000'000, limits.blocked_calls_per_peer);
+      if (key == "dead_letters") read_count(value, key, 0, 1'000'000, limits.dead_letters);
+      // A session must be able to hold the largest message, whatever kernel.msgmax an owner has.
+      if (key == "session_buffer") read_size(value, key, "1MiB", "2GiB", limits.session_buffer_bytes);
+      if (key == "segment_size") read_size(value, key, "4KiB", "1TiB", limits.segment_bytes);
+    });
+  }
+
+  void read_count(const toml::node& node, std::string_view key, std::int64_t min, std::int64_t max,
+                  std::uint32_t& into) {
+    const std::string remedy =
+        "write a number from " + std::to_string(min) + " to " + std::to_string(max) + ", without quotes";
+    const auto* value = node.as_integer();
+    if (value == nullptr) return wrong_type(node, key, remedy);
+    if (value->get() < min || value->get() > max) {
+      return wrong(line_of(node), std::string(key) + " " + std::to_string(value->get()) + " is out of bounds", remedy);
+    }
+    into = static_cast<std::uint32_t>(value->get());
+  }
+
+  void read_size(const toml::node& node, std::string_view key, std::string_view min, std::string_view max,
+                 std::uint64_t& into) {
+    constexpr std::string_view kRemedy = "write a number and its unit in quotes: \"64MiB\" (B, KiB, MiB, GiB, TiB)";
+    const auto value = text(node, key, kRemedy);
+    if (!value) return;
+    const auto bytes = parse_size(*value);
+    if (!bytes) {
+      wrong(line_of(node), std::string(key) + " " + quoted(*value) + " is not a size", kRemedy);
+    } else if (*bytes < *parse_size(min) || *bytes > *parse_size(max)) {
+      wrong(line_of(node), std::string(key) + " " + quoted(*value) + " is out of bounds",
+            "take a value between " + std::string(min) + " and " + std::string(max));
+    } else {
+      into = *bytes;
+    }
+  }
+
+  void read_keys(const toml::node& node) {
+    constexpr std::string_view kRemedy =
+        "write [[keys]] in two pairs of brackets, then lines as range = \"0x1000-0x1fff\"";
+    const auto* list = node.as_array();
+    if (list == nullptr) return wrong_type(node, "keys", kRemedy);
+    for (const toml::node& element : *list) {
+      if (const auto* table = element.as_table()) {
+        read_key_rule(*table);
+      } else {
+        wrong_type(element, "an entry of keys", kRemedy);
+      }
+    }
+  }
+
+  void read_key_rule(const toml::table& table) {
+    KeyRule rule;
+    rule.line = line_of(table);
+    rule.kinds = {Kind::kMessageQueue, Kind::kSemaphoreSet, Kind::kSegment};
+    read_table(table, "keys", [&](std::string_view key, const toml::node& value) {
+      if (key == "range") read_ranges(value, rule.ranges);
+      if (key == "kind") read_kinds(value, rule.kinds);
+      if (key == "home") read_host(value, key, rule.home);
+      if (key == "refuse") read_refuse(value, rule.refuse);
+      if (key == "unit") read_unit(value, rule.unit);
+      if (key == "hold_time") {
+        Duration hold_time{};
+        read_duration(value, key, Duration::zero(), std::chrono::seconds(10), hold_time);
+        rule.hold_time = hold_time;
+      }
+    });
+    if (!table.contains("range")) wrong(rule.line, "[[keys]] has no range", kRangeForm);
+    const bool segments = std::find(rule.kinds.begin(), rule.kinds.end(), Kind::kSegment) != rule.kinds.end();
+    for (const std::string_view key : {"unit", "hold_time"}) {
+      if (const toml::node* value = table.get(key); value != nullptr && !segments) {
+        wrong(line_of(*value), std::string(key) + " is for segments, and kind does not name \"shm\"",
+              "take " + std::string(key) + " out, or add \"shm\" to kind");
+      }
+    }
+    if (const toml::node* home = table.get("home"); home != nullptr && rule.refuse) {
+      wrong(line_of(*home), "home is for keys that are distributed, and refuse keeps these from being so",
+            "take out home or refuse");
+    }
+    result_.keys.push_back(std::move(rule));
+  }
+
+  void read_ranges(const toml::node& node, std::vector<KeyRange>& into) {
+    if (const auto* list = node.as_array()) {
+      if (list->empty()) wrong(line_of(node), "range is an empty list", kRangeForm);
+      for (const toml::node& element : *list) read_range(element, into);
+    } else {
+      read_range(node, into);
+    }
+  }
+
+  void read_range(const toml::node& node, std::vector<KeyRange>& into) {
+    const std::size_t line = line_of(node);
+    std::string written;
+    if (const auto* number = node.as_integer()) {
+      written = std::to_string(number->get());
+    } else if (const auto* string = node.as_string()) {
+      written = string->get();
+    } else {
+      return wrong_type(node, "range", kRangeForm);
+    }
+    if (written == "all") return into.push_back({KeyRange::What::kAll, 0, 0});
+    if (written == "private") return into.push_back({KeyRange::What::kPrivate, 0, 0});
+    const std::size_t dash = written.find('-', 1);
+    const auto first = parse_key(trimmed(std::string_view(written).substr(0, dash)));
+    const auto last =
+        dash == std::string::npos ? first : parse_key(trimmed(std::string_view(written).substr(dash + 1)));
+    if (!first || !last) {
+      const bool negative = !written.empty() && written.front() == '-';
+      return wrong(line, "range " + quoted(written) + " is not a key or a range of keys",
+                   negative ? "write a negative key as its 32 bits: -1 is \"0xffffffff\"" : kRangeForm);
+    }
+    const KeyRange range{KeyRange::What::kKeys, static_cast<std::uint32_t>(*first), static_cast<std::uint32_t>(*last)};
+    if (range.first > range.last) {
+      return wrong(line, "range " + quoted(written) + " ends before it begins", "write the smaller key first");
+    }
+    if (range.first == 0) {
+      return wrong(line, "range " + quoted(written) + " holds key 0, which is IPC_PRIVATE and names no object",
+                   "begin at 1; \"private\" stands for objects made with IPC_PRIVATE");
+    }
+    into.push_back(range);
+  }
+
+  static std::string_view trimmed(std::string_view text) {
+    while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+    while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+    return text;
+  }
+
+  void read_kinds(const toml::node& node, std::vector<Kind>& into) {
+    constexpr std::string_view kRemedy = "write a list of \"msg\", \"sem\", \"shm\"";
+    std::set<Kind> kinds;
+    bool good = true;
+    const auto take = [&](const toml::node& element) {
+      const auto value = text(element, "kind", kRemedy);
+      const auto kind = value ? kind_from_name(*value) : std::nullopt;
+      if (value && !kind) wrong(line_of(element), "kind " + quoted(*value) + " does not exist", kRemedy);
+      if (kind) kinds.insert(*kind);
+      good = good && kind;
+    };
+    if (const auto* list = node.as_array()) {
+      if (list->empty()) {
+        wrong(line_of(node), "kind is an empty list", kRemedy);
+        good = false;
+      }
+      for (const toml::node& element : *list) take(element);
+    } else {
+      take(node);
+    }
+    if (good) into.assign(kinds.begin(), kinds.end());
+  }
+
+  void read_refuse(const toml::node& node, bool& into) {
+    if (const auto* value = node.as_boolean()) {
+      into = value->get();
+    } else {
+      wrong_type(node, "refuse", "write true or false, without quotes");
+    }
+  }
+
+  void read_unit(const toml::node& node, CoherenceUnit& into) {
+    constexpr std::string_view kRemedy = "write \"page\" or \"segment\"";
+    const auto value = text(node, "unit", kRemedy);
+    if (!value) return;
+    if (*value == "page") {
+      into = CoherenceUnit::kPage;
+    } else if (*value == "segment") {
+      into = CoherenceUnit::kSegment;
+    } else {
+      wrong(line_of(node), "unit " + quoted(*value) + " does not exist", kRemedy);
+    }
+  }
+
+  void read_paths(const toml::node& node) {
+    const auto* table = node.as_table();
+    if (table == nullptr) return wrong_type(node, "paths", "write a table: [paths], then lines as run = \"/run/dipc\"");
+    read_table(*table, "paths", [this](std::string_view key, const toml::node& value) {
+      constexpr std::string_view kRemedy = "write a path that begins with /, in quotes";
+      const auto path = text(value, key, kRemedy);
+      if (!path) return;
+      if (!path->starts_with('/') || path->find('\0') != std::string::npos) {
+        return wrong(line_of(value), std::string(key) + " " + quoted(*path) + " is not an absolute path", kRemedy);
+      }
+      (key == "run" ? result_.paths.run : result_.paths.state) = *path;
+    });
+  }
+
+  // What can only be judged when all of the file has been read.
+  void check_whole(const toml::table& document) {
+    const auto missing = [&](std::string_view key, std::string_view remedy) {
+      if (!document.contains(key)) wrong(1, std::string(key) + " is not set", remedy);
+    };
+    missing("cluster", "add a line as cluster = \"lab\" at the top: it is the same on every host of the cluster");
+    missing(
+        "referee",
+        "add a line as referee = \"vax\" at the top: the host that keeps the cluster's names, the same on every host");
+    if (!document.contains("host") && !is_host_name(result_.host)) {
+      wrong(1, "host is not set, and this machine's name " + quoted(result_.host) + " can't serve",
+            "add a line as host = \"sun\" at the top");
+    }
+    result_.peers.erase(result_.host);  // one [peers] may be shared by all hosts
+    const toml::node* referee = document.get("referee");
+    if (referee != nullptr && !result_.referee.empty() && result_.referee != result_.host &&
+        !result_.peers.contains(result_.referee) && !document.contains("listen")) {
+      wrong(line_of(*referee),
+            "the referee " + result_.referee + " is not in [peers], and there is no listen: the two can't meet",
+            "add " + result_.referee + " = \"ADDRESS:PORT\" to [peers], or a listen line");
+    }
+  }
+
+  std::string file_;
+  Configuration result_;
+  std::vector<std::pair<std::size_t, Trouble>> troubles_;
+};
+
+}  // namespace
+
+bool KeyRange::contains(std::int32_t key) const {
+  switch (what) {
+    case What::kKeys:
+      return static_cast<std::uint32_t>(key) >= first && static_cast<std::uint32_t>(key) <= last;
+    case What::kAll:
+      return key != 0;
+    case What::kPrivate:
+      return key == 0;
+  }
+  return false;
+}
+
+std::string KeyRange::to_string() const {
+  if (what == What::kAll) return "all";
+  if (what == What::kPrivate) return "private";
+  const std::string begin = format_key(static_cast<std::int32_t>(first));
+  return first == last ? begin : begin + "-" + format_key(static_cast<std::int32_t>(last));
+}
+
+bool KeyRule::speaks_of(Kind kind, std::int32_t key) const {
+  return std::find(kinds.begin(), kinds.end(), kind) != kinds.end() &&
+         std::any_of(ranges.begin(), ranges.end(), [&](const KeyRange& range) { return range.contains(key); });
+}
+
+Configuration::Paths default_paths(std::uint32_t effective_uid, const char* xdg_runtime_dir, const char* home) {
+  if (effective_uid == 0) return {"/run/dipc", "/var/lib/dipc"};
+  const std::string fallback = "/tmp/dipc-" + std::to_string(effective_uid);
+  const auto is_set = [](const char* variable) { return variable != nullptr && *variable == '/'; };
+  return {is_set(xdg_runtime_dir) ? std::string(xdg_runtime_dir) + "/dipc" : fallback,
+          is_set(home) ? std::string(home) + "/.local/state/dipc" : fallback + "/state"};
+}
+
+Parsed<Configuration> parse_configuration(std::string_view text, std::string_view file,
+                                          const ConfigurationDefaults& defaults) {
+  const toml::parse_result parsed = toml::parse(text, file);
+  if (!parsed) {
+    const toml::parse_error& error = parsed.error();
+    return tl::unexpected(
+        Troubles{trouble_at(file, error.source().begin.line, std::string(error.description()),
+                            "each line is a setting, key = value, or a [table]; text stands in quotes")});
+  }
+  return Reader(file, defaults).read(parsed.table());
+}
+
+bool is_host_name(std::string_view name) {
+  constexpr std::size_t kLengthMax = 64;  // HOST_NAME_MAX of Linux, and of a certificate's common name
+  const auto is_edge = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
+  return !name.empty() && name.size() <= kLengthMax && is_edge(name.front()) && is_edge(name.back()) &&
+         std::all_of(name.begin(), name.end(), [&](char c) { return is_edge(c) || c == '-' || c == '.'; });
+}
+
+std::optional<Duration> parse_duration(std::string_view text) {
+  constexpr std::pair<std::string_view, std::int64_t> kUnits[] = {
+      {"us", 1'000}, {"ms", 1'000'000}, {"s", 1'000'000'000}, {"m", 60'000'000'000}, {"h", 3'600'000'000'000}};
+  constexpr std::int64_t kHoursMax = 1'000'000;  // keeps all sums below 2^63 ns
+  std::int64_t whole = 0, thousandths = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), whole);
+  if (error != std::errc() || text.front() == '-') return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  if (text.starts_with('.')) {
+    text.remove_prefix(1);
+    std::int64_t weight = 100;
+    std::size_t digits = 0;
+    for (; digits < text.size() && text[digits] >= '0' && text[digits] <= '9'; ++digits) {
+      if (weight == 0) return std::nullopt;
+      thousandths += weight * (text[digits] - '0');
+      weight /= 10;
+    }
+    if (digits == 0) return std::nullopt;
+    text.remove_prefix(digits);
+  }
+  for (const auto& [unit, ns] : kUnits) {
+    if (text != unit) continue;
+    if (whole > kHoursMax * 3'600'000'000'000 / 1000 / ns) return std::nullopt;
+    return Duration(whole * ns + thousandths * ns / 1000);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::uint64_t> parse_size(std::string_view text) {
+  constexpr std::pair<std::string_view, unsigned> kUnits[] = {
+      {"B", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}};
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc()) return std::nullopt;
+  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+  for (const auto& [unit, shift] : kUnits) {
+    if (text == unit) return value <= (UINT64_MAX >> shift) ? std::optional(value << shift) : std::nullopt;
+  }
+  return std::nullopt;
+}
+
+}  // namespace dipc
