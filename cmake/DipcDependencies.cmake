@@ -1,6 +1,6 @@
 # Third-party libraries under one set of names, natively and when crossing:
 #   dipc::capnp dipc::uv dipc::openssl                 libraries
-#   dipc::tomlpp dipc::cli11 dipc::spdlog dipc::expected   header-only
+#   dipc::tomlpp dipc::cli11 dipc::spdlog dipc::expected dipc::json   header-only
 #   dipc::atomic                                       64-bit atomics where the machine has none
 #   GTest::gtest GTest::gtest_main GTest::gmock GTest::gmock_main   and benchmark::benchmark (native only)
 # Natively everything is Debian's. When crossing, libraries come from the sysroot that scripts/setup builds, and
@@ -41,6 +41,7 @@ dipc_import(tomlpp toml++/toml.h)
 dipc_import(cli11 CLI/CLI.hpp)
 dipc_import(spdlog spdlog/spdlog.h)
 dipc_import(expected tl/expected.hpp)
+dipc_import(json nlohmann/json.hpp)
 target_link_libraries(dipc_uv INTERFACE ${CMAKE_DL_LIBS})
 target_link_libraries(dipc_openssl INTERFACE ${CMAKE_DL_LIBS})
 target_compile_definitions(dipc_spdlog INTERFACE FMT_HEADER_ONLY)

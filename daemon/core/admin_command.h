@@ -1,0 +1,33 @@
+#pragma once
+
+// What dipcctl asks of a daemon, as the text in the payload of local::Op::kAdmin: "status", "objects", "reload",
+// "forget msg 0x00001234". The daemon answers with one JSON text (status_report.h).
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "daemon/core/result.h"
+#include "wire/messages.h"
+
+namespace dipc {
+
+struct AdminCommand {
+  enum class Verb : std::uint8_t {
+    kStatus,   // StatusReport
+    kObjects,  // ObjectsReport, of the whole cluster
+    kReload,   // AdminDone: reads configuration, hosts.allow, logins.map and certificates again
+    kForget,   // AdminDone: the referee forgets `object`, whatever its owner says
+  };
+  Verb verb{};
+  ObjectName object;  // kForget; its key is never IPC_PRIVATE
+  bool operator==(const AdminCommand&) const = default;
+
+  // Members of group dipc may read; what changes something is root's (or the login's that runs the daemon).
+  bool changes_something() const { return verb == Verb::kReload || verb == Verb::kForget; }
+};
+
+std::string to_string(const AdminCommand& command);
+Result<AdminCommand> parse_admin_command(std::string_view text);
+
+}  // namespace dipc

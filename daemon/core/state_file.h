@@ -1,0 +1,60 @@
+#pragma once
+
+// What a dipcd writes down about its own host, so that after a restart it knows which kernel objects are its doing.
+// Lost, it can't tell its stand-ins from other people's objects. Text, one object a line, to be read by people in
+// trouble:
+//
+//   dipc-state 1
+//   boot 4fd3c1aa-93b2-4f0e-8a5e-d61b2c0f7e11:4026531839
+//   incarnation 0x5a0c1f2e3d4b6978
+//   owned msg 0x00001234 id 5 generation 0x0000000000000007
+//   stand-in sem 0x00001235 id 7 owner vax ref 12 generation 0x0000000000000009 nsems 3
+//   end 2
+//
+// The last line counts the objects: without it the file was cut short. daemon/io/atomic_file.h writes it so that this
+// can't happen by a crash of ours, but disks fill and people copy.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/core/result.h"
+#include "wire/messages.h"
+
+namespace dipc {
+
+// An object of this host's kernel that the cluster knows.
+struct OwnedObject {
+  ObjectName name;
+  std::int32_t id = 0;
+  std::uint64_t generation = 0;
+  bool operator==(const OwnedObject&) const = default;
+};
+
+// The placeholder in this host's kernel for an object that another host owns.
+struct StandIn {
+  ObjectName name;         // key 0: an IPC_PRIVATE object with a home elsewhere
+  std::int32_t id = 0;     // in this host's kernel
+  std::string owner;       // host
+  ObjectRef object;        // on the owner; of the name's kind
+  std::int64_t nsems = 0;  // semaphore sets
+  bool operator==(const StandIn&) const = default;
+};
+
+struct DaemonState {
+  std::string boot;  // as Hello.boot: no blanks in it
+  Incarnation incarnation{};
+  std::vector<OwnedObject> owned;
+  std::vector<StandIn> stand_ins;
+  bool operator==(const DaemonState&) const = default;
+};
+
+// DIPC_CHECK: boot and owners are words (not empty, no blanks or control characters).
+std::string render_state(const DaemonState& state);
+
+// `file` is how errors name the text. Trouble: another version, cut short, a line that makes no sense, an id that
+// stands there twice for one kind. Nothing is guessed: a state that is not whole is not used.
+Result<DaemonState> parse_state(std::string_view text, std::string_view file);
+
+}  // namespace dipc

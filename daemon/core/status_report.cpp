@@ -1,0 +1,313 @@
+#include "daemon/core/status_report.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "daemon/core/object_name.h"
+
+namespace dipc {
+namespace {
+
+// Members stay in the order in which they were written: people read this too.
+using Json = nlohmann::ordered_json;
+
+// Bytes that are not UTF-8 (a peer's or a user's) must not throw: they are replaced.
+std::string dump(const Json& json) {
+  constexpr int kIndent = 2;
+  return json.dump(kIndent, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Json name_json(const ObjectName& name) { return {{"kind", kind_name(name.kind)}, {"key", format_key(name.key)}}; }
+
+std::string octal(std::uint32_t mode) {
+  char text[12];
+  std::snprintf(text, sizeof text, "%03o", mode & 0777u);
+  return text;
+}
+
+// ---- reading: nothing here throws, and the first field of a wrong type is remembered
+// -----------------------------------
+
+class Reader {
+ public:
+  explicit Reader(const Json& object, std::string& error) : object_(object), error_(error) {
+    if (!object.is_object()) error_ = "an object is expected";
+  }
+
+  void take(const char* name, std::string& into) const {
+    if (const Json* field = find(name)) {
+      if (field->is_string())
+        into = field->get<std::string>();
+      else
+        wrong(name);
+    }
+  }
+  void take(const char* name, bool& into) const {
+    if (const Json* field = find(name)) {
+      if (field->is_boolean())
+        into = field->get<bool>();
+      else
+        wrong(name);
+    }
+  }
+  void take(const char* name, std::uint64_t& into) const {
+    if (const Json* field = find(name)) {
+      if (field->is_number_unsigned())
+        into = field->get<std::uint64_t>();
+      else
+        wrong(name);
+    }
+  }
+  void take(const char* name, std::int64_t& into) const {
+    if (const Json* field = find(name)) {
+      const bool fits = field->is_number_integer() &&
+                        (!field->is_number_unsigned() ||
+                         field->get<std::uint64_t>() <= std::uint64_t{std::numeric_limits<std::int64_t>::max()});
+      if (fits)
+        into = field->get<std::int64_t>();
+      else
+        wrong(name);
+    }
+  }
+  void take(const char* name, std::int32_t& into) const {
+    std::int64_t wide = into;
+    take(name, wide);
+    if (wide >= std::numeric_limits<std::int32_t>::min() && wide <= std::numeric_limits<std::int32_t>::max()) {
+      into = static_cast<std::int32_t>(wide);
+    } else {
+      wrong(name);
+    }
+  }
+  template <typename T>
+  void take(const char* name, std::optional<T>& into) const {
+    if (const Json* field = find(name); field != nullptr && !field->is_null()) {
+      T value{};
+      take(name, value);
+      into = value;
+    }
+  }
+  void take(const char* name, std::vector<std::string>& into) const {
+    each(name, [&](const Json& element) {
+      if (element.is_string())
+        into.push_back(element.get<std::string>());
+      else
+        wrong(name);
+    });
+  }
+  void take(const char* name, std::map<std::string, std::uint64_t>& into) const {
+    const Json* field = find(name);
+    if (field == nullptr) return;
+    if (!field->is_object()) return wrong(name);
+    for (const auto& [key, value] : field->items()) {
+      if (value.is_number_unsigned())
+        into[key] = value.get<std::uint64_t>();
+      else
+        wrong(name);
+    }
+  }
+  void take(ObjectName& into) const {
+    std::string kind, key;
+    take("kind", kind);
+    take("key", key);
+    const auto known_kind = kind_from_name(kind);
+    const auto known_key = parse_key(key);
+    if (!known_kind) return wrong("kind");
+    if (!known_key) return wrong("key");
+    into = ObjectName{*known_kind, *known_key};
+  }
+  void take_octal(const char* name, std::uint32_t& into) const {
+    std::string text;
+    take(name, text);
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), into, 8);
+    if (error != std::errc() || end != text.data() + text.size() || into > 0777) wrong(name);
+  }
+  template <typename Function>
+  void each(const char* name, Function function) const {
+    const Json* field = find(name);
+    if (field == nullptr) return;
+    if (!field->is_array()) return wrong(name);
+    for (const Json& element : *field) function(element);
+  }
+  template <typename T, typename Function>
+  void objects(const char* name, std::vector<T>& into, Function function) const {
+    each(name, [&](const Json& element) {
+      T value;
+      function(Reader(element, error_), value);
+      into.push_back(std::move(value));
+    });
+  }
+
+ private:
+  const Json* find(const char* name) const {
+    if (!object_.is_object()) return nullptr;
+    const auto found = object_.find(name);
+    return found == object_.end() ? nullptr : &*found;
+  }
+  void wrong(const char* name) const {
+    if (error_.empty()) error_ = std::string("field '") + name + "' is missing or of another type";
+  }
+
+  const Json& object_;
+  std::string& error_;
+};
+
+// Nesting is bounded by what a reply may hold; a parse error is a value.
+template <typename T, typename Function>
+Result<T> read(std::string_view text, Function function) {
+  const Json json = Json::parse(text, nullptr, false);
+  const std::string remedy = "use the dipcctl that came with this dipcd";
+  if (json.is_discarded()) return trouble("the daemon's answer is not JSON", remedy);
+  std::string error;
+  T value;
+  function(Reader(json, error), value);
+  if (!error.empty()) return trouble("the daemon's answer is not understood: " + error, remedy);
+  return value;
+}
+
+}  // namespace
+
+std::string to_json(const StatusReport& report) {
+  Json json = {{"host", report.host},
+               {"cluster", report.cluster},
+               {"referee", report.referee},
+               {"referee_reachable", report.referee_reachable},
+               {"incarnation", report.incarnation},
+               {"version", report.version},
+               {"uptime_s", report.uptime_s},
+               {"listen", report.listen}};
+  json["peers"] = Json::array();
+  for (const auto& peer : report.peers) {
+    Json row = {{"name", peer.name},
+                {"address", peer.address},
+                {"state", peer.state},
+                {"reason", peer.reason},
+                {"session", peer.session},
+                {"abi", peer.abi},
+                {"unacknowledged_bytes", peer.unacknowledged_bytes},
+                {"blocked_calls", peer.blocked_calls},
+                {"round_trip_us", nullptr}};
+    if (peer.round_trip_us) row["round_trip_us"] = *peer.round_trip_us;
+    json["peers"].push_back(std::move(row));
+  }
+  json["certificates"] = Json::array();
+  for (const auto& certificate : report.certificates) {
+    json["certificates"].push_back({{"file", certificate.file},
+                                    {"subject", certificate.subject},
+                                    {"expires", certificate.expires},
+                                    {"days_left", certificate.days_left}});
+  }
+  json["counters"] = Json::object();
+  for (const auto& [name, value] : report.counters) json["counters"][name] = value;
+  json["conflicts"] = Json::array();
+  for (const auto& conflict : report.conflicts) {
+    Json row = name_json(conflict.name);
+    row["id"] = conflict.id;
+    row["text"] = conflict.text;
+    json["conflicts"].push_back(std::move(row));
+  }
+  json["warnings"] = report.warnings;
+  return dump(json);
+}
+
+std::string to_json(const ObjectsReport& report) {
+  Json json = {{"objects", Json::array()}, {"silent_hosts", Json::array()}};
+  for (const auto& row : report.rows) {
+    Json object = name_json(row.name);
+    object["owner"] = row.owner;
+    object["id"] = row.id;
+    object["local_id"] = row.local_id ? Json(*row.local_id) : Json(nullptr);
+    object["login"] = row.login;
+    object["mode"] = octal(row.mode);
+    object["used_bytes"] = row.used_bytes;
+    object["messages"] = row.messages;
+    object["semaphores"] = row.semaphores;
+    json["objects"].push_back(std::move(object));
+  }
+  for (const auto& host : report.silent_hosts) {
+    json["silent_hosts"].push_back({{"name", host.name}, {"reason", host.reason}});
+  }
+  return dump(json);
+}
+
+std::string to_json(const AdminDone& done) { return dump({{"done", done.done}}); }
+
+std::string to_json(const AdminFailure& failure) {
+  Json json = {{"troubles", Json::array()}};
+  for (const Trouble& one : failure.troubles) json["troubles"].push_back({{"what", one.what}, {"remedy", one.remedy}});
+  return dump(json);
+}
+
+Result<StatusReport> status_from_json(std::string_view json) {
+  return read<StatusReport>(json, [](const Reader& from, StatusReport& report) {
+    from.take("host", report.host);
+    from.take("cluster", report.cluster);
+    from.take("referee", report.referee);
+    from.take("referee_reachable", report.referee_reachable);
+    from.take("incarnation", report.incarnation);
+    from.take("version", report.version);
+    from.take("uptime_s", report.uptime_s);
+    from.take("listen", report.listen);
+    from.objects("peers", report.peers, [](const Reader& row, StatusReport::Peer& peer) {
+      row.take("name", peer.name);
+      row.take("address", peer.address);
+      row.take("state", peer.state);
+      row.take("reason", peer.reason);
+      row.take("session", peer.session);
+      row.take("abi", peer.abi);
+      row.take("unacknowledged_bytes", peer.unacknowledged_bytes);
+      row.take("blocked_calls", peer.blocked_calls);
+      row.take("round_trip_us", peer.round_trip_us);
+    });
+    from.objects("certificates", report.certificates, [](const Reader& row, StatusReport::Certificate& certificate) {
+      row.take("file", certificate.file);
+      row.take("subject", certificate.subject);
+      row.take("expires", certificate.expires);
+      row.take("days_left", certificate.days_left);
+    });
+    from.take("counters", report.counters);
+    from.objects("conflicts", report.conflicts, [](const Reader& row, StatusReport::Conflict& conflict) {
+      row.take(conflict.name);
+      row.take("id", conflict.id);
+      row.take("text", conflict.text);
+    });
+    from.take("warnings", report.warnings);
+  });
+}
+
+Result<ObjectsReport> objects_from_json(std::string_view json) {
+  return read<ObjectsReport>(json, [](const Reader& from, ObjectsReport& report) {
+    from.objects("objects", report.rows, [](const Reader& object, ObjectsReport::Row& row) {
+      object.take(row.name);
+      object.take("owner", row.owner);
+      object.take("id", row.id);
+      object.take("local_id", row.local_id);
+      object.take("login", row.login);
+      object.take_octal("mode", row.mode);
+      object.take("used_bytes", row.used_bytes);
+      object.take("messages", row.messages);
+      object.take("semaphores", row.semaphores);
+    });
+    from.objects("silent_hosts", report.silent_hosts, [](const Reader& row, ObjectsReport::SilentHost& host) {
+      row.take("name", host.name);
+      row.take("reason", host.reason);
+    });
+  });
+}
+
+Result<AdminDone> done_from_json(std::string_view json) {
+  return read<AdminDone>(json, [](const Reader& from, AdminDone& done) { from.take("done", done.done); });
+}
+
+Result<AdminFailure> failure_from_json(std::string_view json) {
+  return read<AdminFailure>(json, [](const Reader& from, AdminFailure& failure) {
+    from.objects("troubles", failure.troubles, [](const Reader& row, Trouble& one) {
+      row.take("what", one.what);
+      row.take("remedy", one.remedy);
+    });
+  });
+}
+
+}  // namespace dipc

@@ -1,0 +1,115 @@
+#pragma once
+
+// What a daemon tells dipcctl, as values and as JSON. The two functions of each pair meet nowhere but here, so the
+// shape of the JSON is this file's. Fields are only ever added. Kinds are "msg", "sem", "shm"; keys are strings as ipcs
+// prints them ("0x00001234"); 64-bit identities are hexadecimal strings, since JSON readers keep 53 bits of a number;
+// durations and times are whole seconds or microseconds, as the name says; what is unknown is null.
+//
+// from_json() takes what to_json() of this or a later version gave; Trouble otherwise. Missing fields are as in the
+// struct.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/core/parsed.h"
+#include "daemon/core/result.h"
+#include "wire/messages.h"
+
+namespace dipc {
+
+// {"host": "sun", "peers": [{"name": "vax", ...}], ...}: the field names are the members'.
+struct StatusReport {
+  struct Peer {
+    std::string name;
+    std::string address;  // "10.0.0.3:7310", the connection's or else the configured one; may be empty
+    std::string state;    // "connected", "connecting", "broken" (session waits to be resumed), "dead", "refused"
+    std::string reason;   // why it is not connected, as in the log; may be empty
+    std::string session;  // hexadecimal; empty: none
+    std::string abi;      // "big-endian, long 4/2": arch's to_string(); empty until the first hello
+    std::uint64_t unacknowledged_bytes = 0;
+    std::uint64_t blocked_calls = 0;  // of this peer, waiting in this host's kernel
+    std::optional<std::uint64_t> round_trip_us;
+    bool operator==(const Peer&) const = default;
+  };
+  struct Certificate {
+    std::string file;
+    std::string subject;
+    std::string expires;         // "2026-11-22 16:00:00 UTC"
+    std::int64_t days_left = 0;  // negative: expired
+    bool operator==(const Certificate&) const = default;
+  };
+  // An object under a distributed key that exists on this host and is not the cluster's.
+  struct Conflict {
+    ObjectName name;
+    std::int32_t id = 0;
+    std::string text;
+    bool operator==(const Conflict&) const = default;
+  };
+
+  std::string host;
+  std::string cluster;
+  std::string referee;
+  bool referee_reachable = false;  // also true on the referee itself
+  std::string incarnation;         // hexadecimal
+  std::string version;             // of the program
+  std::uint64_t uptime_s = 0;
+  std::vector<std::string> listen;
+  std::vector<Peer> peers;
+  std::vector<Certificate> certificates;
+  std::map<std::string, std::uint64_t> counters;  // "calls_received": 12, ...; names in lower case with '_'
+  std::vector<Conflict> conflicts;
+  std::vector<std::string> warnings;  // what an administrator should look at, in sentences
+  bool operator==(const StatusReport&) const = default;
+};
+
+// {"objects": [{"kind": "msg", "key": "0x00001234", "owner": "vax", "id": 5, ...}], "silent_hosts": [...]}
+struct ObjectsReport {
+  struct Row {
+    ObjectName name;
+    std::string owner;    // host
+    std::int32_t id = 0;  // on the owner
+    std::optional<std::int32_t>
+        local_id;            // on the host that was asked: the owner's, or its stand-in's; none: not used here
+    std::string login;       // of the object's owner, as the owning host calls it
+    std::uint32_t mode = 0;  // nine bits; in JSON a string of octal digits, "660"
+    std::uint64_t used_bytes = 0, messages = 0;  // queues
+    std::uint64_t semaphores = 0;                // semaphore sets
+    bool operator==(const Row&) const = default;
+  };
+  struct SilentHost {
+    std::string name;
+    std::string reason;
+    bool operator==(const SilentHost&) const = default;
+  };
+  std::vector<Row> rows;                 // sorted by kind, key, owner, id
+  std::vector<SilentHost> silent_hosts;  // their objects are not in the list
+  bool operator==(const ObjectsReport&) const = default;
+};
+
+// {"done": ["hosts.allow: 3 lines", "session with sun ended"]}, for reload and forget.
+struct AdminDone {
+  std::vector<std::string> done;
+  bool operator==(const AdminDone&) const = default;
+};
+
+// With Reply.error other than 0: {"troubles": [{"what": "...", "remedy": "..."}]}. After a reload that failed the old
+// files stay in force.
+struct AdminFailure {
+  Troubles troubles;
+};
+
+std::string to_json(const StatusReport& report);
+std::string to_json(const ObjectsReport& report);
+std::string to_json(const AdminDone& done);
+std::string to_json(const AdminFailure& failure);
+
+Result<StatusReport> status_from_json(std::string_view json);
+Result<ObjectsReport> objects_from_json(std::string_view json);
+Result<AdminDone> done_from_json(std::string_view json);
+Result<AdminFailure> failure_from_json(std::string_view json);
+
+}  // namespace dipc
