@@ -15,22 +15,13 @@
 #include <string>
 #include <string_view>
 
+#include "daemon/core/ip_address.h"  // Endpoint: an address and a port
 #include "daemon/core/result.h"
 #include "daemon/io/tls.h"
 #include "wire/framing.h"
 #include "wire/messages.h"
 
 namespace dipc {
-
-// An address and a port, numeric.
-struct Endpoint {
-  sockaddr_storage socket{};
-  std::string address;  // "10.0.0.3", "fd00::3"; an IPv4 peer of an IPv6 socket is shown as IPv4
-  std::uint16_t port = 0;
-  std::string to_string() const;  // "10.0.0.3:7310", "[fd00::3]:7310"
-};
-// "10.0.0.3:7310" or "[fd00::3]:7310". Trouble says which part is wrong.
-Result<Endpoint> parse_endpoint(std::string_view text);
 
 struct ConnectionLimits {
   // From connect() or accept() to the end of the handshake. A guest under qemu needs 60 ms for one when nothing else
