@@ -1,0 +1,38 @@
+#pragma once
+
+// The referee's table and its form on disk: which host owns the object of each name. Pure text in and out; the caller
+// writes it with an atomic rename and reads it at start.
+//
+//   dipc-registry 1
+//   msg 0x00001234 00f3a96c11d0b7e2 sun 5e1c4b7a-...      kind, key, generation (hexadecimal), owner, owner's boot id
+//   end 1 8c0f9a3d5b7e6621                                number of entries, FNV-1a (64 bits) of all lines before
+//
+// The number in the first line is the version of the format: a file of a newer one is not read. The last line tells a
+// cut file from a whole one. Blanks, control characters, bytes above 0x7e and '%' in owner and boot id are written %XX.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "daemon/core/result.h"
+#include "wire/messages.h"
+
+namespace dipc {
+
+struct RegistryEntry {
+  std::string owner;             // host name
+  std::string boot;              // boot id of the owner (Hello::boot) when it registered the object
+  std::uint64_t generation = 0;  // given by the owner
+  bool operator==(const RegistryEntry&) const = default;
+};
+
+using Registry = std::map<ObjectName, RegistryEntry>;
+
+std::string render_registry(const Registry& registry);
+
+// Trouble: not a registry, a newer version, cut short, damaged; `what` begins with `file` (and the line). The caller
+// leaves the file as it is then, since starting with an empty table would let a name get a second owner.
+Result<Registry> parse_registry(std::string_view file, std::string_view text);
+
+}  // namespace dipc
