@@ -1,0 +1,67 @@
+#include "daemon/io/configuration_files.h"
+
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <iterator>
+#include <string>
+
+#include "daemon/core/text_lines.h"
+#include "daemon/io/atomic_file.h"
+
+namespace dipc {
+namespace {
+
+// Files that people write: what is larger is something else.
+constexpr std::size_t kFileBytesMax = 4u << 20;
+
+template <typename T>
+void keep(Parsed<T>&& parsed, T& into, Troubles& troubles) {
+  if (parsed) {
+    into = std::move(*parsed);
+  } else {
+    std::move(parsed.error().begin(), parsed.error().end(), std::back_inserter(troubles));
+  }
+}
+
+}  // namespace
+
+ConfigurationDefaults defaults_of_this_machine() {
+  utsname machine{};
+  std::string host;
+  if (::uname(&machine) == 0) host = machine.nodename;
+  host = to_lower(host.substr(0, host.find('.')));
+  return {host, default_paths(::geteuid(), std::getenv("XDG_RUNTIME_DIR"), std::getenv("HOME"))};
+}
+
+Parsed<Policy> load_policy(const std::filesystem::path& configuration_file, const ConfigurationDefaults& defaults) {
+  Policy policy;
+  Troubles troubles;
+  const auto text_of = [&](const std::filesystem::path& path) -> std::optional<std::string> {
+    auto read = read_file(path, kFileBytesMax);
+    if (read) return std::move(*read);
+    troubles.push_back(std::move(read.error()));
+    return std::nullopt;
+  };
+
+  const std::size_t before = troubles.size();
+  if (const auto text = text_of(configuration_file)) {
+    keep(parse_configuration(*text, configuration_file.string(), defaults), policy.configuration, troubles);
+    policy.keys = KeyPolicy(policy.configuration.keys, policy.configuration.file);
+  } else if (troubles.size() == before) {
+    troubles.push_back({configuration_file.string() + ": there is no such file",
+                        "write one (docs/ADMIN.md has an example), or name another with --config"});
+  }
+  const std::filesystem::path folder = configuration_file.parent_path();
+  if (const auto text = text_of(folder / "hosts.allow")) {
+    keep(HostsAllow::parse(*text, (folder / "hosts.allow").string()), policy.hosts_allow, troubles);
+  }
+  if (const auto text = text_of(folder / "logins.map")) {
+    keep(LoginsMap::parse(*text, (folder / "logins.map").string()), policy.logins, troubles);
+  }
+  if (!troubles.empty()) return tl::unexpected(std::move(troubles));
+  return policy;
+}
+
+}  // namespace dipc

@@ -1,0 +1,32 @@
+#pragma once
+
+// Reads the administrator's files: dipc.toml, and beside it hosts.allow and logins.map. The parsers are in daemon/core.
+
+#include <filesystem>
+
+#include "daemon/core/configuration.h"
+#include "daemon/core/hosts_allow.h"
+#include "daemon/core/key_policy.h"
+#include "daemon/core/logins_map.h"
+#include "daemon/core/parsed.h"
+
+namespace dipc {
+
+// All that the administrator of this host decided, from one reading of the files.
+struct Policy {
+  Configuration configuration;
+  HostsAllow hosts_allow;
+  LoginsMap logins;
+  KeyPolicy keys;
+};
+
+inline constexpr const char* kConfigurationFile = "/etc/dipc/dipc.toml";
+
+// The machine's name up to its first dot, and the paths for this user, from uname(2), geteuid(2) and the environment.
+ConfigurationDefaults defaults_of_this_machine();
+
+// Troubles of all three files together, each with file, line and remedy. dipc.toml must be there. Without hosts.allow
+// nobody may come; without logins.map its built-in rules hold.
+Parsed<Policy> load_policy(const std::filesystem::path& configuration_file, const ConfigurationDefaults& defaults);
+
+}  // namespace dipc
