@@ -57,12 +57,22 @@ std::optional<ObjectName> object_name(const TextLine& line) {
   return ObjectName{*kind, *key};
 }
 
+constexpr std::pair<OwnedObject::State, std::string_view> kOwnedStates[] = {
+    {OwnedObject::State::kRegistering, "registering"},
+    {OwnedObject::State::kLive, "live"},
+    {OwnedObject::State::kFenced, "fenced"},
+};
+
 std::optional<OwnedObject> owned_object(const TextLine& line) {
   const auto name = object_name(line);
   const auto id = labelled<std::int32_t>(line, 3, "id");
   const auto generation = labelled<std::uint64_t>(line, 5, "generation");
-  if (!name || !id || *id < 0 || !generation || line.words.size() != 7) return std::nullopt;
-  return OwnedObject{*name, *id, *generation};
+  const auto size = labelled<std::int64_t>(line, 7, "size");
+  if (!name || !id || *id < 0 || !generation || !size || *size < 0 || line.words.size() != 10) return std::nullopt;
+  for (const auto& [state, word] : kOwnedStates) {
+    if (line.words[9] == word) return OwnedObject{*name, ObjectRef{name->kind, *id, *generation}, *size, state};
+  }
+  return std::nullopt;
 }
 
 std::optional<StandIn> stand_in(const TextLine& line) {
@@ -89,8 +99,12 @@ std::string render_state(const DaemonState& state) {
     text.append(" id ").append(std::to_string(id));
   };
   for (const OwnedObject& object : state.owned) {
-    begin("owned", object.name, object.id);
-    text.append(" generation ").append(hex64(object.generation)).append("\n");
+    begin("owned", object.name, object.ref.id);
+    text.append(" generation ").append(hex64(object.ref.generation));
+    text.append(" size ").append(std::to_string(object.size));
+    for (const auto& [value, word] : kOwnedStates) {
+      if (value == object.state) text.append(" ").append(word).append("\n");
+    }
   }
   for (const StandIn& placeholder : state.stand_ins) {
     DIPC_CHECK(is_host_name(placeholder.owner));
@@ -142,7 +156,7 @@ Result<DaemonState> parse_state(std::string_view text, std::string_view file) {
     } else if (what == "owned") {
       if (auto object = owned_object(line)) {
         good = true;
-        twice = !fresh(object->name.kind, object->id);
+        twice = !fresh(object->name.kind, object->ref.id);
         state.owned.push_back(std::move(*object));
       }
     } else if (what == "stand-in") {

@@ -7,7 +7,7 @@
 //   dipc-state 1
 //   boot 4fd3c1aa-93b2-4f0e-8a5e-d61b2c0f7e11:4026531839
 //   incarnation 0x5a0c1f2e3d4b6978
-//   owned msg 0x00001234 id 5 generation 0x0000000000000007
+//   owned msg 0x00001234 id 5 generation 0x0000000000000007 size 0 live
 //   stand-in sem 0x00001235 id 7 owner vax ref 12 generation 0x0000000000000009 nsems 3
 //   end 2
 //
@@ -19,18 +19,11 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/core/owned_objects.h"
 #include "daemon/core/result.h"
 #include "wire/messages.h"
 
 namespace dipc {
-
-// An object of this host's kernel that the cluster knows.
-struct OwnedObject {
-  ObjectName name;
-  std::int32_t id = 0;
-  std::uint64_t generation = 0;
-  bool operator==(const OwnedObject&) const = default;
-};
 
 // The placeholder in this host's kernel for an object that another host owns.
 struct StandIn {
