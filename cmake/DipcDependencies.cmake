@@ -3,6 +3,7 @@
 #   dipc::tomlpp dipc::cli11 dipc::spdlog dipc::expected dipc::json   header-only
 #   dipc::atomic                                       64-bit atomics where the machine has none
 #   GTest::gtest GTest::gtest_main GTest::gmock GTest::gmock_main   and benchmark::benchmark (native only)
+#   dipc::guest                                        defines where set-up put qemu: DIPC_TOOLS_DIR
 # Natively everything is Debian's. When crossing, libraries come from the sysroot that scripts/setup builds, and
 # headers without libraries from its folder header-only: /usr/include itself would bring native headers in.
 find_package(Threads REQUIRED)
@@ -55,6 +56,11 @@ if(DIPC_NEEDS_LIBATOMIC)  # said by the toolchain file
   target_link_libraries(dipc_uv INTERFACE dipc_atomic)
   target_link_libraries(dipc_openssl INTERFACE dipc_atomic)
 endif()
+
+# Programs that start guests look for qemu-m68k-static in PATH first, then in this folder of the build tree.
+add_library(dipc_guest INTERFACE)
+add_library(dipc::guest ALIAS dipc_guest)
+target_compile_definitions(dipc_guest INTERFACE "DIPC_TOOLS_DIR=\"${CMAKE_SOURCE_DIR}/build/tools\"")
 
 # The schema compiler runs here, whatever the code is built for.
 find_program(DIPC_CAPNP capnp REQUIRED)
