@@ -37,15 +37,16 @@ Result<AdminCommand> parse_admin_command(std::string_view text) {
     }
     if (words.size() != 3) return trouble("forget takes a kind and a key", "write forget msg 0x1234");
     const auto kind = kind_from_name(words[1]);
-    if (!kind) return trouble(quoted(words[1]) + " is no kind of object", "write msg, sem or shm");
+    if (!kind) return trouble(in_quotes(words[1]) + " is no kind of object", "write msg, sem or shm");
     const auto key = parse_key(words[2]);
     if (!key || *key == 0) {
-      return trouble(quoted(words[2]) + " is not a key", "write a number other than 0, as ipcs shows it: 0x00001234");
+      return trouble(in_quotes(words[2]) + " is not a key",
+                     "write a number other than 0, as ipcs shows it: 0x00001234");
     }
     command.object = ObjectName{*kind, *key};
     return command;
   }
-  return trouble(quoted(words[0]) + " is no command", remedy);
+  return trouble(in_quotes(words[0]) + " is no command", remedy);
 }
 
 }  // namespace dipc

@@ -121,7 +121,7 @@ class Reader {
 
   void unknown_key(const toml::key& key, const Section& here) {
     const std::string where = here.name.empty() ? "above the first table" : "in " + heading(here.name);
-    const std::string what = quoted(key.str()) + " is no setting " + where;
+    const std::string what = in_quotes(key.str()) + " is no setting " + where;
     std::string remedy;
     for (const Section& other : sections()) {
       if (std::find(other.keys.begin(), other.keys.end(), key.str()) == other.keys.end()) continue;
@@ -153,7 +153,7 @@ class Reader {
     if (is_host_name(to_lower(*value))) {
       into = *value;
     } else {
-      wrong(line_of(node), std::string(key) + " " + quoted(*value) + " is not a name", kRemedy);
+      wrong(line_of(node), std::string(key) + " " + in_quotes(*value) + " is not a name", kRemedy);
     }
   }
 
@@ -165,7 +165,7 @@ class Reader {
     if (is_host_name(name)) {
       into = name;
     } else {
-      wrong(line_of(node), std::string(key) + " " + quoted(*value) + " is not a host name", kRemedy);
+      wrong(line_of(node), std::string(key) + " " + in_quotes(*value) + " is not a host name", kRemedy);
     }
   }
 
@@ -200,13 +200,14 @@ class Reader {
       const std::size_t line = key.source().begin.line;
       const std::string name = to_lower(key.str());
       if (!is_host_name(name)) {
-        wrong(line, "peers: " + quoted(key.str()) + " is not a host name", "write a line as vax = \"10.0.0.3:7310\"");
+        wrong(line, "peers: " + in_quotes(key.str()) + " is not a host name",
+              "write a line as vax = \"10.0.0.3:7310\"");
         continue;
       }
       const auto* inner = value.as_table();
       if (inner != nullptr) {
         // TOML reads sun.example = "..." as a table in a table, in the form that a person would write first.
-        wrong(line, "peers: " + quoted(key.str()) + " is a table",
+        wrong(line, "peers: " + in_quotes(key.str()) + " is a table",
               "put a name that has dots in quotes: \"" + name + ".example\" = \"10.0.0.3:7310\"");
         continue;
       }
@@ -250,9 +251,9 @@ class Reader {
     if (!value) return;
     const auto duration = parse_duration(*value);
     if (!duration) {
-      wrong(line_of(node), std::string(key) + " " + quoted(*value) + " is not a duration", kRemedy);
+      wrong(line_of(node), std::string(key) + " " + in_quotes(*value) + " is not a duration", kRemedy);
     } else if (*duration < min || *duration > max) {
-      wrong(line_of(node), std::string(key) + " " + quoted(*value) + " is out of bounds",
+      wrong(line_of(node), std::string(key) + " " + in_quotes(*value) + " is out of bounds",
             "take a value between " + show(min) + " and " + show(max));
     } else {
       into = *duration;
@@ -300,9 +301,9 @@ class Reader {
     if (!value) return;
     const auto bytes = parse_size(*value);
     if (!bytes) {
-      wrong(line_of(node), std::string(key) + " " + quoted(*value) + " is not a size", kRemedy);
+      wrong(line_of(node), std::string(key) + " " + in_quotes(*value) + " is not a size", kRemedy);
     } else if (*bytes < *parse_size(min) || *bytes > *parse_size(max)) {
-      wrong(line_of(node), std::string(key) + " " + quoted(*value) + " is out of bounds",
+      wrong(line_of(node), std::string(key) + " " + in_quotes(*value) + " is out of bounds",
             "take a value between " + std::string(min) + " and " + std::string(max));
     } else {
       into = *bytes;
@@ -381,15 +382,15 @@ class Reader {
         dash == std::string::npos ? first : parse_key(trimmed(std::string_view(written).substr(dash + 1)));
     if (!first || !last) {
       const bool negative = !written.empty() && written.front() == '-';
-      return wrong(line, "range " + quoted(written) + " is not a key or a range of keys",
+      return wrong(line, "range " + in_quotes(written) + " is not a key or a range of keys",
                    negative ? "write a negative key as its 32 bits: -1 is \"0xffffffff\"" : kRangeForm);
     }
     const KeyRange range{KeyRange::What::kKeys, static_cast<std::uint32_t>(*first), static_cast<std::uint32_t>(*last)};
     if (range.first > range.last) {
-      return wrong(line, "range " + quoted(written) + " ends before it begins", "write the smaller key first");
+      return wrong(line, "range " + in_quotes(written) + " ends before it begins", "write the smaller key first");
     }
     if (range.first == 0) {
-      return wrong(line, "range " + quoted(written) + " holds key 0, which is IPC_PRIVATE and names no object",
+      return wrong(line, "range " + in_quotes(written) + " holds key 0, which is IPC_PRIVATE and names no object",
                    "begin at 1; \"private\" stands for objects made with IPC_PRIVATE");
     }
     into.push_back(range);
@@ -408,7 +409,7 @@ class Reader {
     const auto take = [&](const toml::node& element) {
       const auto value = text(element, "kind", kRemedy);
       const auto kind = value ? kind_from_name(*value) : std::nullopt;
-      if (value && !kind) wrong(line_of(element), "kind " + quoted(*value) + " does not exist", kRemedy);
+      if (value && !kind) wrong(line_of(element), "kind " + in_quotes(*value) + " does not exist", kRemedy);
       if (kind) kinds.insert(*kind);
       good = good && kind;
     };
@@ -441,7 +442,7 @@ class Reader {
     } else if (*value == "segment") {
       into = CoherenceUnit::kSegment;
     } else {
-      wrong(line_of(node), "unit " + quoted(*value) + " does not exist", kRemedy);
+      wrong(line_of(node), "unit " + in_quotes(*value) + " does not exist", kRemedy);
     }
   }
 
@@ -453,7 +454,7 @@ class Reader {
       const auto path = text(value, key, kRemedy);
       if (!path) return;
       if (!path->starts_with('/') || path->find('\0') != std::string::npos) {
-        return wrong(line_of(value), std::string(key) + " " + quoted(*path) + " is not an absolute path", kRemedy);
+        return wrong(line_of(value), std::string(key) + " " + in_quotes(*path) + " is not an absolute path", kRemedy);
       }
       (key == "run" ? result_.paths.run : result_.paths.state) = *path;
     });
@@ -469,7 +470,7 @@ class Reader {
         "referee",
         "add a line as referee = \"vax\" at the top: the host that keeps the cluster's names, the same on every host");
     if (!document.contains("host") && !is_host_name(result_.host)) {
-      wrong(1, "host is not set, and this machine's name " + quoted(result_.host) + " can't serve",
+      wrong(1, "host is not set, and this machine's name " + in_quotes(result_.host) + " can't serve",
             "add a line as host = \"sun\" at the top");
     }
     result_.peers.erase(result_.host);  // one [peers] may be shared by all hosts

@@ -50,14 +50,14 @@ Parsed<HostsAllow> HostsAllow::parse(std::string_view text, std::string_view fil
     rule.host = to_lower(line.words[0]);
     bool good = true;
     if (!is_host_name(rule.host)) {
-      wrong(quoted(line.words[0]) + " is not a host name",
+      wrong(in_quotes(line.words[0]) + " is not a host name",
             rule.host.find('*') != std::string::npos
                 ? "write one line for each host: every host is named, patterns are not taken here"
                 : form);
       good = false;
     }
     if (line.words.size() < 2) {
-      wrong("the address of " + quoted(line.words[0]) + " is missing", form);
+      wrong("the address of " + in_quotes(line.words[0]) + " is missing", form);
       continue;
     }
     if (auto network = IpNetwork::parse(line.words[1])) {
@@ -72,13 +72,13 @@ Parsed<HostsAllow> HostsAllow::parse(std::string_view text, std::string_view fil
       if (fingerprint) {
         rule.fingerprint = *fingerprint;
       } else {
-        wrong(quoted(line.words[2]) + " is not a fingerprint",
+        wrong(in_quotes(line.words[2]) + " is not a fingerprint",
               "write sha256: and 64 hexadecimal digits, as `openssl x509 -noout -fingerprint -sha256` shows them");
         good = false;
       }
     }
     if (line.words.size() > 3) {
-      wrong("there is more after the fingerprint: " + quoted(line.words[3]), form + "; comments begin with #");
+      wrong("there is more after the fingerprint: " + in_quotes(line.words[3]), form + "; comments begin with #");
       good = false;
     }
     if (good) result.rules_.push_back(std::move(rule));
@@ -88,7 +88,7 @@ Parsed<HostsAllow> HostsAllow::parse(std::string_view text, std::string_view fil
 }
 
 HostsAllow::Verdict HostsAllow::check(const PeerIdentity& peer) const {
-  const std::string shown = quoted(peer.claimed_host);
+  const std::string shown = in_quotes(peer.claimed_host);
   // A host that could spell its name in two ways could be two hosts.
   if (!is_host_name(peer.claimed_host)) return {false, 0, shown + " is not a host name in lower case"};
   if (!lists(peer.claimed_host)) return {false, 0, peer.claimed_host + " is not listed in " + file_};
@@ -110,13 +110,12 @@ HostsAllow::Verdict HostsAllow::check(const PeerIdentity& peer) const {
       if (nearest_miss.line == 0) nearest_miss.line = rule.line;
       continue;
     }
-    if (rule.fingerprint.empty() || normalize_fingerprint(peer.fingerprint) == rule.fingerprint) {
-      return {true, rule.line, {}};
-    }
+    const auto shown_fingerprint = normalize_fingerprint(peer.fingerprint);
+    if (rule.fingerprint.empty() || shown_fingerprint == rule.fingerprint) return {true, rule.line, {}};
     // A line that fits the address says more about what is wrong than one that does not.
     nearest_miss.line = rule.line;
-    nearest_miss.reason = peer.claimed_host + "'s certificate has the fingerprint sha256:" +
-                          (peer.fingerprint.empty() ? "(none)" : peer.fingerprint) +
+    nearest_miss.reason = peer.claimed_host + "'s certificate has the fingerprint " +
+                          (shown_fingerprint ? "sha256:" + *shown_fingerprint : in_quotes(peer.fingerprint)) +
                           ", not sha256:" + rule.fingerprint + place;
   }
   if (nearest_miss.reason.empty()) {

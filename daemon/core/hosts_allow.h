@@ -23,9 +23,9 @@ namespace dipc {
 // What a handshake showed of the other side. The certificate's chain has been verified before.
 struct PeerIdentity {
   std::vector<std::string> certificate_names;  // DNS names of its subject alternative name
-  std::string fingerprint;                     // SHA-256 of the certificate's DER form, 64 hexadecimal digits
-  IpAddress address;                           // where the connection comes from, or goes to
-  std::string claimed_host;                    // Hello.host; for one who dials, also the host that it dialled
+  std::string fingerprint;   // SHA-256 of the certificate's DER form, in any form of normalize_fingerprint()
+  IpAddress address;         // where the connection comes from, or goes to
+  std::string claimed_host;  // Hello.host; for one who dials, also the host that it dialled
 };
 
 class HostsAllow {

@@ -86,13 +86,13 @@ Result<IpNetwork> IpNetwork::parse(std::string_view text) {
   const std::string remedy = "write an address (10.0.0.3, fd00::3) or a network (10.0.0.0/24, fd00::/64)";
   const std::size_t slash = text.find('/');
   const auto written = parse_as_written(text.substr(0, slash));
-  if (!written) return trouble(quoted(text.substr(0, slash)) + " is not an IPv4 or IPv6 address", remedy);
+  if (!written) return trouble(in_quotes(text.substr(0, slash)) + " is not an IPv4 or IPv6 address", remedy);
   unsigned prefix_bits = written->v6 ? 128 : 32;
   if (slash != std::string_view::npos) {
     const auto number = parse_number(text.substr(slash + 1), prefix_bits);
     if (!number) {
       return trouble(
-          quoted(text) + ": the prefix length after '/' is not a number from 0 to " + std::to_string(prefix_bits),
+          in_quotes(text) + ": the prefix length after '/' is not a number from 0 to " + std::to_string(prefix_bits),
           remedy);
     }
     prefix_bits = *number;
@@ -105,7 +105,7 @@ Result<IpNetwork> IpNetwork::parse(std::string_view text) {
   const IpNetwork proper{without_host_bits(network.base, network.prefix_bits), network.prefix_bits};
   if (proper.base != network.base) {
     return trouble(
-        quoted(text) + " has bits set beyond its prefix, so it is neither one address nor a network",
+        in_quotes(text) + " has bits set beyond its prefix, so it is neither one address nor a network",
         "write " + proper.to_string() + " for the network, or " + network.base.to_string() + " for the one address");
   }
   return network;
@@ -126,33 +126,33 @@ Result<Endpoint> Endpoint::parse(std::string_view text) {
   if (!text.empty() && text.front() == '[') {
     const std::size_t end = text.find(']');
     if (end == std::string_view::npos || end + 1 >= text.size() || text[end + 1] != ':') {
-      return trouble(quoted(text) + " is not an address and a port", remedy);
+      return trouble(in_quotes(text) + " is not an address and a port", remedy);
     }
     host = text.substr(1, end - 1);
     port = text.substr(end + 2);
     const auto inside = parse_as_written(host);
-    if (inside && !inside->v6) return trouble(quoted(text) + ": brackets are for IPv6 addresses", remedy);
+    if (inside && !inside->v6) return trouble(in_quotes(text) + ": brackets are for IPv6 addresses", remedy);
   } else {
-    if (IpAddress::parse(text)) return trouble(quoted(text) + " has no port", remedy);
+    if (IpAddress::parse(text)) return trouble(in_quotes(text) + " has no port", remedy);
     const std::size_t colon = text.rfind(':');
-    if (colon == std::string_view::npos) return trouble(quoted(text) + " is not an address and a port", remedy);
+    if (colon == std::string_view::npos) return trouble(in_quotes(text) + " is not an address and a port", remedy);
     host = text.substr(0, colon);
     port = text.substr(colon + 1);
     if (host.empty() || host == "*") {
-      return trouble(quoted(text) + " names no address",
+      return trouble(in_quotes(text) + " names no address",
                      "write the address; every address of this host is \"0.0.0.0:7310\" or \"[::]:7310\", written out");
     }
     if (host.find(':') != std::string_view::npos) {
-      return trouble(quoted(text) + ": an IPv6 address stands in brackets", remedy);
+      return trouble(in_quotes(text) + ": an IPv6 address stands in brackets", remedy);
     }
   }
   const auto address = IpAddress::parse(host);
   if (!address) {
-    return trouble(quoted(host) + " is not an IPv4 or IPv6 address", remedy + "; names are not looked up");
+    return trouble(in_quotes(host) + " is not an IPv4 or IPv6 address", remedy + "; names are not looked up");
   }
   const auto number = parse_number(port, 65535);
   if (!number || *number == 0) {
-    return trouble(quoted(text) + ": the port is not a number from 1 to 65535", remedy);
+    return trouble(in_quotes(text) + ": the port is not a number from 1 to 65535", remedy);
   }
   return Endpoint{*address, static_cast<std::uint16_t>(*number)};
 }

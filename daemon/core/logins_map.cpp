@@ -58,33 +58,33 @@ Parsed<LoginsMap> LoginsMap::parse(std::string_view text, std::string_view file)
     const std::string_view from = line.words[0];
     const std::size_t at = from.find('@');
     if (at == std::string_view::npos) {
-      wrong(quoted(from) + " is not login@host", form + "; login@* is that login on every host");
+      wrong(in_quotes(from) + " is not login@host", form + "; login@* is that login on every host");
       good = false;
     } else {
       rule.login = from.substr(0, at);
       rule.host = to_lower(from.substr(at + 1));
       if (!is_login_pattern(rule.login)) {
-        wrong(quoted(rule.login) + " before the @ is not a login or a pattern",
+        wrong(in_quotes(rule.login) + " before the @ is not a login or a pattern",
               form + ", where * stands for any characters");
         good = false;
       }
       if (!is_host_pattern(rule.host)) {
-        wrong(quoted(from.substr(at + 1)) + " after the @ is not a host name or a pattern",
+        wrong(in_quotes(from.substr(at + 1)) + " after the @ is not a host name or a pattern",
               form + ", where * stands for any characters");
         good = false;
       }
     }
     if (line.words.size() < 2) {
-      wrong("the local login for " + quoted(from) + " is missing", form + "; * as the local login is the same name");
+      wrong("the local login for " + in_quotes(from) + " is missing", form + "; * as the local login is the same name");
       continue;
     }
     rule.local = line.words[1];
     if (rule.local != kSameName && !is_login_name(rule.local)) {
-      wrong(quoted(rule.local) + " is not a local login", "write one login, or * alone for the same name");
+      wrong(in_quotes(rule.local) + " is not a local login", "write one login, or * alone for the same name");
       good = false;
     }
     if (line.words.size() > 2) {
-      wrong("there is more after the local login: " + quoted(line.words[2]), form + "; comments begin with #");
+      wrong("there is more after the local login: " + in_quotes(line.words[2]), form + "; comments begin with #");
       good = false;
     }
     if (good) result.rules_.push_back(std::move(rule));
@@ -120,7 +120,7 @@ std::optional<std::string> LoginsMap::login_at_peer(std::string_view local, std:
 
 std::string LoginsMap::explain(std::string_view login, std::string_view host) const {
   std::string who(login);
-  if (!is_login_name(login)) return quoted(login) + " of " + std::string(host) + " is not a login name";
+  if (!is_login_name(login)) return in_quotes(login) + " of " + std::string(host) + " is not a login name";
   who.append("@").append(host);
   const auto mapped = map(login, host);
   if (!mapped) return who + " matches no line of " + file_;

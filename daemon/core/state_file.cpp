@@ -132,7 +132,7 @@ Result<DaemonState> parse_state(std::string_view text, std::string_view file) {
   }
   if (const auto version = number<unsigned>(lines[0].words[1]); version != kVersion) {
     return wrong(lines[0].number,
-                 "the state is of version " + quoted(lines[0].words[1]) + ", this dipcd reads version " +
+                 "the state is of version " + in_quotes(lines[0].words[1]) + ", this dipcd reads version " +
                      std::to_string(kVersion),
                  "start the dipcd that wrote it; " + remedy);
   }
@@ -171,7 +171,7 @@ Result<DaemonState> parse_state(std::string_view text, std::string_view file) {
       if (text.back() != '\n') return wrong(line.number, "the file is cut short in its last line", remedy);
       if (number<std::uint64_t>(line.words[1]) != count) {
         return wrong(line.number,
-                     "the end counts " + quoted(line.words[1]) + " objects, but there are " + std::to_string(count),
+                     "the end counts " + in_quotes(line.words[1]) + " objects, but there are " + std::to_string(count),
                      remedy);
       }
       if (state.boot.empty() || !has_incarnation) {
@@ -181,7 +181,7 @@ Result<DaemonState> parse_state(std::string_view text, std::string_view file) {
     }
     // A line that is cut is the last one: say so, rather than puzzle over its words.
     if (!good && i + 1 == lines.size()) break;
-    if (!good) return wrong(line.number, "this line makes no sense: " + quoted(what), remedy);
+    if (!good) return wrong(line.number, "this line makes no sense: " + in_quotes(what), remedy);
     if (twice) return wrong(line.number, "this id stands there twice", remedy);
   }
   return wrong(last_line, "the file is cut short: there is no line 'end'", remedy);

@@ -56,7 +56,7 @@ Trouble trouble_at(std::string_view file, std::size_t line, std::string_view wha
   return Trouble{std::move(text), std::move(remedy)};
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   constexpr std::size_t kShownMax = 80;
   std::string result = "'";
   for (const char c : text.substr(0, kShownMax)) {

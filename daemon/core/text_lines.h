@@ -25,7 +25,7 @@ std::vector<TextLine> split_lines(std::string_view text);
 Trouble trouble_at(std::string_view file, std::size_t line, std::string_view what, std::string remedy);
 
 // `text` in quotes for a message: control characters and bytes above 126 as \xNN, at most 80 characters of it.
-std::string quoted(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 // The candidate that a person most likely meant, by edit distance (Levenshtein, at most a third of the length); empty:
 // none.
