@@ -36,8 +36,8 @@ struct GetRequest {
   bool exclusive = false;  // IPC_EXCL; without IPC_CREAT it means nothing, as in the kernel
   std::uint32_t mode = 0;
   std::int64_t size = 0;
-  std::string home;         // where a new object goes: policy's home, else this host
-  std::string known_owner;  // host that this host's table or stand-in names as the owner; empty: none
+  std::string home = {};         // where a new object goes: policy's home, else this host
+  std::string known_owner = {};  // host that this host's table or stand-in names as the owner; empty: none
 };
 
 class GetOperation {
