@@ -14,7 +14,7 @@ CMAKE := cmake -S . -G Ninja -DDIPC_WERROR=ON
 NINJA := cmake --build
 CTEST := ctest --output-on-failure --no-tests=error --timeout 120 -j $(JOBS) --test-dir
 
-.PHONY: all help setup setup-native setup-lint native m68k check test demo lint sanitize asan tsan bench install clean
+.PHONY: all help setup setup-native setup-lint native m68k check test demo lint format sanitize asan tsan bench install clean
 
 all: native m68k
 
@@ -25,6 +25,7 @@ help:
 	@echo 'make test      set-up, both builds, every test of both'
 	@echo 'make demo      set-up, both builds, a cluster of two architectures at work'
 	@echo 'make lint      format, clang build, clang-tidy'
+	@echo 'make format    settle the layout of the sources'
 	@echo 'make sanitize  tests under ASan, UBSan and TSan'
 	@echo 'make bench     figures, also into build/bench.json'
 	@echo 'make install   PREFIX=/usr/local, DESTDIR='
@@ -60,6 +61,9 @@ demo: all
 
 lint: setup-lint
 	@JOBS=$(JOBS) scripts/lint
+
+format: setup-lint
+	@scripts/lint --format
 
 # Kernels with vm.mmap_rnd_bits above 28 place things where gcc 12's TSan does not expect them, and its programs stop
 # at start; setarch -R turns that off for the tests, where it may.
