@@ -34,7 +34,8 @@ inline constexpr uint32_t kAbiBytes = 32;                   // encoded Abi of th
 enum class Op : uint32_t {
   kHello = 1,
   kGet,          // kind, key, flags, size                 -> value = id, `where`
-  kLookup,       // kind, id                               -> `where`; value = stand-in's id
+  kLookup,       // kind, id                               -> `where`; value = stand-in's id; extra = nsems of a set
+                 // (the shim learns from it how long the array of a SETALL is)
   kSend,         // id, size = msgsz, flags; payload: long mtype, then msgsz bytes, as in struct msgbuf of the client
   kReceive,      // id, size = msgsz, type = msgtyp, flags -> payload: long mtype, text; value = bytes of text
   kOperate,      // id, size = nsops, timeout_ns (kHasTimeout); payload: nsops struct sembuf

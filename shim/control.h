@@ -1,0 +1,201 @@
+#pragma once
+
+// msgctl, semctl and the time-out of semtimedop, for the structs that <sys/msg.h> and <sys/sem.h> have in the file that
+// includes this: on 32-bit machines they come in two shapes, and each shape has a file. Internal linkage throughout,
+// because the two shapes have one name.
+
+#include <stdarg.h>
+#include <string.h>
+
+#include "shim/calls.h"
+
+namespace dipc::shim {
+namespace {
+
+union SemctlArgument {
+  int val;
+  semid_ds* buf;
+  unsigned short* array;
+  seminfo* info;
+};
+
+// The commands for which semctl(2) has a fourth argument; programs leave it out for the others.
+inline bool has_argument(int command) {
+  switch (command) {
+    case SETVAL:
+    case GETALL:
+    case SETALL:
+    case IPC_STAT:
+    case IPC_SET:
+    case IPC_INFO:
+    case SEM_INFO:
+    case SEM_STAT:
+    case SEM_STAT_ANY:
+      return true;
+    default:
+      return false;
+  }
+}
+
+inline int read_timeout(Timeout* into, const timespec* programs) {
+  timespec copy;
+  int error = copy_in(&copy, programs, sizeof copy);
+  if (error == 0) *into = {copy.tv_sec, copy.tv_nsec};
+  return error;
+}
+
+template <typename Field, typename Value>
+void assign(Field& field, Value value) {
+  field = static_cast<Field>(value);
+}
+
+// Times that have a second word for their upper half (struct msqid_ds of 32-bit machines without 64-bit time_t).
+#define DIPC_ASSIGN_TIME(object, name, high, value)                                                       \
+  do {                                                                                                    \
+    assign((object).name, value);                                                                         \
+    if constexpr (requires { (object).high; }) assign((object).high, static_cast<uint64_t>(value) >> 32); \
+  } while (false)
+
+inline void to_native(ipc_perm& permissions, const local::StatRecord& record) {
+  assign(permissions.__key, record.key);
+  assign(permissions.uid, record.uid);
+  assign(permissions.gid, record.gid);
+  assign(permissions.cuid, record.cuid);
+  assign(permissions.cgid, record.cgid);
+  assign(permissions.mode, record.mode);
+  assign(permissions.__seq, record.sequence);
+}
+
+template <typename Status>
+void queue_to_native(Status& status, const local::StatRecord& record) {
+  memset(&status, 0, sizeof status);
+  to_native(status.msg_perm, record);
+  DIPC_ASSIGN_TIME(status, msg_stime, __msg_stime_high, record.send_time_s);
+  DIPC_ASSIGN_TIME(status, msg_rtime, __msg_rtime_high, record.receive_time_s);
+  DIPC_ASSIGN_TIME(status, msg_ctime, __msg_ctime_high, record.change_time_s);
+  assign(status.__msg_cbytes, record.used_bytes);
+  assign(status.msg_qnum, record.messages);
+  assign(status.msg_qbytes, record.queue_bytes);
+  assign(status.msg_lspid, record.last_sender_pid);
+  assign(status.msg_lrpid, record.last_receiver_pid);
+}
+
+template <typename Status>
+void set_to_native(Status& status, const local::StatRecord& record) {
+  memset(&status, 0, sizeof status);
+  to_native(status.sem_perm, record);
+  DIPC_ASSIGN_TIME(status, sem_otime, __sem_otime_high, record.operation_time_s);
+  DIPC_ASSIGN_TIME(status, sem_ctime, __sem_ctime_high, record.change_time_s);
+  assign(status.sem_nsems, record.semaphores);
+}
+
+// What IPC_SET looks at.
+inline local::StatRecord settable(const ipc_perm& permissions) {
+  local::StatRecord record;
+  record.uid = permissions.uid;
+  record.gid = permissions.gid;
+  record.mode = permissions.mode;
+  return record;
+}
+
+inline long remote_control_queue(int id, int command, msqid_ds* programs) {
+  msqid_ds status;
+  local::StatRecord record;
+  int error;
+  switch (command) {
+    case IPC_STAT:
+      if (!remote_stat(Kind::kMessageQueue, id, &record)) return -1;
+      queue_to_native(status, record);
+      error = copy_out(programs, &status, sizeof status);
+      return error == 0 ? 0 : fail_with(error);
+    case IPC_SET:
+      error = copy_in(&status, programs, sizeof status);
+      if (error != 0) return fail_with(error);  // before the id is looked at, as the kernel does
+      record = settable(status.msg_perm);
+      record.queue_bytes = status.msg_qbytes;
+      return remote_set(Kind::kMessageQueue, id, record);
+    default:
+      return remote_control(Kind::kMessageQueue, id, command, 0, 0);
+  }
+}
+
+inline long remote_control_set(int id, int semaphore, int command, SemctlArgument argument) {
+  semid_ds status;
+  local::StatRecord record;
+  int error;
+  switch (command) {
+    case IPC_STAT:
+      if (!remote_stat(Kind::kSemaphoreSet, id, &record)) return -1;
+      set_to_native(status, record);
+      error = copy_out(argument.buf, &status, sizeof status);
+      return error == 0 ? 0 : fail_with(error);
+    case IPC_SET:
+      error = copy_in(&status, argument.buf, sizeof status);
+      if (error != 0) return fail_with(error);
+      return remote_set(Kind::kSemaphoreSet, id, settable(status.sem_perm));
+    case GETALL:
+      return remote_get_all(id, argument.array);
+    case SETALL:
+      return remote_set_all(id, argument.array);
+    default:
+      return remote_control(Kind::kSemaphoreSet, id, command, semaphore, command == SETVAL ? argument.val : 0);
+  }
+}
+
+// The commands that are about one object; the others are about this kernel's tables, or are none.
+inline bool is_about_queue(int command) { return command == IPC_RMID || command == IPC_SET || command == IPC_STAT; }
+inline bool is_about_set(int command) {
+  return is_about_queue(command) || command == GETVAL || command == SETVAL || command == GETPID || command == GETNCNT ||
+         command == GETZCNT || command == GETALL || command == SETALL;
+}
+
+// `programs` is a msqid_ds of this file's shape; for commands that are not about one queue, whatever `native` takes.
+template <typename Native>
+long control_queue(int id, int command, msqid_ds* programs, Native native) {
+  if (!is_about_queue(command)) return native();
+  if (!queue_ids.goes_to_kernel(id)) {
+    Route way = route(Kind::kMessageQueue, id);
+    if (way == Route::kFailed) return -1;
+    if (way == Route::kDaemon) return remote_control_queue(id, command, programs);
+  }
+  bool owned = queue_ids.find(id) == IdTable::kOwned;
+  long result = native();
+  if (result < 0) {
+    forget_if_gone(Kind::kMessageQueue, id);
+  } else if (command == IPC_RMID && owned) {
+    note_removed(Kind::kMessageQueue, id);
+  } else if (command == IPC_RMID) {
+    queue_ids.forget(id);
+  } else if (command == IPC_STAT && owned && (is_daemon(programs->msg_lspid) || is_daemon(programs->msg_lrpid))) {
+    Callers real = callers(Kind::kMessageQueue, id, -1);
+    if (is_daemon(programs->msg_lspid) && real.last_sender != 0) programs->msg_lspid = real.last_sender;
+    if (is_daemon(programs->msg_lrpid) && real.last_receiver != 0) programs->msg_lrpid = real.last_receiver;
+  }
+  return result;
+}
+
+template <typename Native>
+long control_set(int id, int semaphore, int command, SemctlArgument argument, Native native) {
+  if (!is_about_set(command)) return native();
+  if (!set_ids.goes_to_kernel(id)) {
+    Route way = route(Kind::kSemaphoreSet, id);
+    if (way == Route::kFailed) return -1;
+    if (way == Route::kDaemon) return remote_control_set(id, semaphore, command, argument);
+  }
+  bool owned = set_ids.find(id) == IdTable::kOwned;
+  long result = native();
+  if (result < 0) {
+    forget_if_gone(Kind::kSemaphoreSet, id);
+  } else if (command == IPC_RMID && owned) {
+    note_removed(Kind::kSemaphoreSet, id);
+  } else if (command == IPC_RMID) {
+    set_ids.forget(id);
+  } else if (command == GETPID && owned && is_daemon(static_cast<int32_t>(result))) {
+    Callers real = callers(Kind::kSemaphoreSet, id, semaphore);
+    if (real.last_sender != 0) return real.last_sender;
+  }
+  return result;
+}
+
+}  // namespace
+}  // namespace dipc::shim

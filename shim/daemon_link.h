@@ -1,0 +1,48 @@
+#pragma once
+
+// Finding the daemon of this host and getting a connection through its hello.
+
+#include <signal.h>
+#include <stdint.h>
+
+#include "shim/thread_state.h"
+
+namespace dipc::shim {
+
+enum class Reach {
+  kConnected,
+  kNoDaemon,     // no socket file, or a daemon of another IPC namespace: carry on as if there were no DIPC
+  kSilent,       // a socket file, and nobody answered until the time was up
+  kCannot,       // no socket can be made or used: descriptors, chroot, seccomp, a daemon of another version
+  kInterrupted,  // a signal handler ran while we waited, and the call is one that may end with EINTR
+};
+
+struct Patience {
+  const sigset_t* mask;   // the program's: signals are delivered while we wait
+  bool interruptible;     // a handler that ran ends the wait
+  bool waits_for_absent;  // wait for a missing socket file as well: the call is on a distributed object
+  bool tries_once;        // don't wait at all
+};
+
+// Makes `connection` usable, connecting if need be, within the daemon's op_timeout.
+Reach reach_daemon(Connection& connection, const Patience& patience);
+
+// ppoll on one descriptor (-1: none) with the program's signal mask. `timeout_ns` < 0: no limit. > 0 ready, 0 time is
+// up, -errno.
+int wait_for(int descriptor, short events, int64_t timeout_ns, const sigset_t* mask);
+// The same without a limit through libc, which makes it a cancellation point: msgsnd and msgrcv are, the others are
+// not.
+int wait_cancellable(int descriptor, short events, const sigset_t* mask);
+
+// Where the environment and the defaults say the socket is. By the constructor, before the program can change it.
+void read_environment();
+bool is_strict();           // DIPC_STRICT=1
+bool has_reached_daemon();  // this process, or the one it was forked from, has spoken with a daemon
+int32_t daemon_pid();       // what this kernel shows where the last caller was a remote one; 0 = not known
+int64_t op_timeout_ns();
+
+// Sends `record` with the thread's present effective ids, then `body`, and `memfd` if it is not negative. Bytes sent or
+// -errno; -EFAULT if the kernel could not read the body.
+long send_record(int socket, const void* record, size_t record_bytes, const void* body, size_t body_bytes, int memfd);
+
+}  // namespace dipc::shim

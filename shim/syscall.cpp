@@ -1,0 +1,231 @@
+// syscall(2) by number: the System V calls in all the forms that machines have of them, the `ipc` multiplexer of 32-bit
+// machines included. Every other number reaches libc's function by a jump, with stack and registers as they came.
+
+#include "shim/control.h"
+
+namespace dipc::shim {
+namespace {
+
+struct Words {
+  long number, a, b, c, d, e, f;
+  long native() const { return next_syscall.get()(number, a, b, c, d, e, f); }
+};
+
+template <typename T>
+T* pointer(long word) {
+  return reinterpret_cast<T*>(word);
+}
+
+bool is_system_v(long number) {
+  switch (number) {
+#ifdef SYS_msgget
+    case SYS_msgget:
+    case SYS_msgsnd:
+    case SYS_msgrcv:
+    case SYS_msgctl:
+    case SYS_semget:
+    case SYS_semctl:
+    case SYS_shmget:
+#endif
+#ifdef SYS_semop
+    case SYS_semop:
+#endif
+#ifdef SYS_semtimedop
+    case SYS_semtimedop:
+#endif
+#ifdef SYS_semtimedop_time64
+    case SYS_semtimedop_time64:
+#endif
+#ifdef SYS_ipc
+    case SYS_ipc:
+#endif
+      return true;
+    default:
+      return false;
+  }
+}
+
+// `pair`: how two numbers of this width make a struct timespec of the system call in question.
+template <typename Word>
+int read_kernel_timeout(Timeout* into, const void* programs) {
+  Word pair[2];
+  int error = copy_in(pair, programs, sizeof pair);
+  // Where long has 32 bits, that is all the kernel keeps of the nanoseconds.
+  if (error == 0) *into = {pair[0], static_cast<long>(pair[1])};
+  return error;
+}
+
+template <typename Word>
+long timed_operate(const Words& words, long id, long operations, long count, long timeout) {
+  return operate(
+      static_cast<int>(id), pointer<sembuf>(operations), static_cast<size_t>(count), timeout != 0,
+      [&](Timeout* into) { return read_kernel_timeout<Word>(into, pointer<void>(timeout)); },
+      [&] { return words.native(); });
+}
+
+SemctlArgument semctl_argument(long word) {
+  // An int of the union lies in the first bytes of the register's memory image, whatever the byte order; so does the
+  // kernel read it.
+  SemctlArgument argument{};
+  static_assert(sizeof argument == sizeof word);
+  memcpy(&argument, &word, sizeof word);
+  return argument;
+}
+
+long queue_control(const Words& words, long id, int command, long status) {
+  return control_queue(static_cast<int>(id), command, pointer<msqid_ds>(status), [&] { return words.native(); });
+}
+
+long set_control(const Words& words, long id, long semaphore, int command, long argument) {
+  return control_set(static_cast<int>(id), static_cast<int>(semaphore), command, semctl_argument(argument),
+                     [&] { return words.native(); });
+}
+
+#ifdef SYS_ipc
+// ipc(call, first, second, third, ptr, fifth), ipc/syscall.c of the kernel.
+enum Multiplexed {
+  kSemop = 1,
+  kSemget = 2,
+  kSemctl = 3,
+  kSemtimedop = 4,
+  kMsgsnd = 11,
+  kMsgrcv = 12,
+  kMsgget = 13,
+  kMsgctl = 14,
+  kShmget = 23,
+};
+constexpr int kNewStructs = 0x100;  // IPC_64: without it the structs have 16-bit ids and other shapes
+
+// True if the command has a struct of the old shape, which nothing since 2.4 uses: no distributed object has it.
+bool is_old_shape(int command) {
+  return sizeof(long) == 4 && (command & kNewStructs) == 0 && (command == IPC_STAT || command == IPC_SET);
+}
+
+long multiplexed(const Words& words) {
+  int version = static_cast<int>(words.a >> 16 & 0xffff);
+  long first = words.b;
+  long second = words.c;
+  long third = words.d;
+  long address = words.e;
+  auto native = [&] { return words.native(); };
+  int command;
+  switch (words.a & 0xffff) {
+    case kSemop:
+      return operate(
+          static_cast<int>(first), pointer<sembuf>(address), static_cast<size_t>(second), false,
+          [](Timeout*) { return 0; }, native);
+    case kSemtimedop:
+#ifdef __s390x__  // has no fifth argument
+      return timed_operate<long>(words, first, address, second, third);
+#else
+      return timed_operate<long>(words, first, address, second, words.f);
+#endif
+    case kSemget:
+      return get_object(Kind::kSemaphoreSet, static_cast<int>(first), static_cast<int>(second), static_cast<int>(third),
+                        native);
+    case kMsgget:
+      return get_object(Kind::kMessageQueue, static_cast<int>(first), 0, static_cast<int>(second), native);
+    case kShmget:
+      return get_object(Kind::kSegment, static_cast<int>(first), second, static_cast<int>(third), native);
+    case kMsgsnd:
+      return send_message(static_cast<int>(first), pointer<void>(address), static_cast<size_t>(second),
+                          static_cast<int>(third), native);
+    case kMsgrcv: {
+      long message_and_type[2] = {address, words.f};
+      if (version == 0 && address != 0) {  // both behind one pointer
+        int error = copy_in(message_and_type, pointer<void>(address), sizeof message_and_type);
+        if (error != 0) return fail_with(error);
+      } else if (version == 0) {
+        return native();
+      }
+      return receive_message(static_cast<int>(first), pointer<void>(message_and_type[0]), static_cast<size_t>(second),
+                             message_and_type[1], static_cast<int>(third), native);
+    }
+    case kMsgctl:
+      command = static_cast<int>(second);
+      if (!is_old_shape(command)) return queue_control(words, first, command & ~kNewStructs, address);
+      if (!queue_ids.goes_to_kernel(static_cast<int>(first))) {
+        Route way = route(Kind::kMessageQueue, static_cast<int>(first));
+        if (way != Route::kKernel) return way == Route::kFailed ? -1 : fail_with(EINVAL);
+      }
+      return native();
+    case kSemctl: {
+      command = static_cast<int>(third);
+      if (is_old_shape(command)) {
+        if (!set_ids.goes_to_kernel(static_cast<int>(first))) {
+          Route way = route(Kind::kSemaphoreSet, static_cast<int>(first));
+          if (way != Route::kKernel) return way == Route::kFailed ? -1 : fail_with(EINVAL);
+        }
+        return native();
+      }
+      if (address == 0) return native();  // EINVAL
+      long argument;
+      int error = copy_in(&argument, pointer<void>(address), sizeof argument);
+      if (error != 0) return fail_with(error);
+      return set_control(words, first, second, command & ~kNewStructs, argument);
+    }
+    default:
+      return native();
+  }
+}
+#endif
+
+[[gnu::noinline]] long system_v(const Words& words) {
+  auto native = [&] { return words.native(); };
+  switch (words.number) {
+#ifdef SYS_msgget
+    case SYS_msgget:
+      return get_object(Kind::kMessageQueue, static_cast<int>(words.a), 0, static_cast<int>(words.b), native);
+    case SYS_semget:
+      return get_object(Kind::kSemaphoreSet, static_cast<int>(words.a), static_cast<int>(words.b),
+                        static_cast<int>(words.c), native);
+    case SYS_shmget:
+      return get_object(Kind::kSegment, static_cast<int>(words.a), words.b, static_cast<int>(words.c), native);
+    case SYS_msgsnd:
+      return send_message(static_cast<int>(words.a), pointer<void>(words.b), static_cast<size_t>(words.c),
+                          static_cast<int>(words.d), native);
+    case SYS_msgrcv:
+      return receive_message(static_cast<int>(words.a), pointer<void>(words.b), static_cast<size_t>(words.c), words.d,
+                             static_cast<int>(words.e), native);
+    case SYS_msgctl:
+      return queue_control(words, words.a, static_cast<int>(words.b), words.c);
+    case SYS_semctl:
+      return set_control(words, words.a, words.b, static_cast<int>(words.c), words.d);
+#endif
+#ifdef SYS_semop
+    case SYS_semop:
+      return operate(
+          static_cast<int>(words.a), pointer<sembuf>(words.b), static_cast<size_t>(words.c), false,
+          [](Timeout*) { return 0; }, native);
+#endif
+#ifdef SYS_semtimedop
+    case SYS_semtimedop:
+      return timed_operate<long>(words, words.a, words.b, words.c, words.d);
+#endif
+#ifdef SYS_semtimedop_time64
+    case SYS_semtimedop_time64:
+      return timed_operate<int64_t>(words, words.a, words.b, words.c, words.d);
+#endif
+#ifdef SYS_ipc
+    case SYS_ipc:
+      return multiplexed(words);
+#endif
+    default:
+      return words.native();
+  }
+}
+
+}  // namespace
+}  // namespace dipc::shim
+
+// Declared with all its words, so that the compiler can hand them on with a jump; callers that push fewer are none the
+// wiser, as with libc's own, which is written in assembler and takes all as well.
+extern "C" [[gnu::visibility("default")]] long dipc_syscall(long number, long a, long b, long c, long d, long e,
+                                                            long f) __asm__("syscall");
+
+long dipc_syscall(long number, long a, long b, long c, long d, long e, long f) {
+  using namespace dipc::shim;
+  if (is_system_v(number)) [[unlikely]]
+    return system_v({number, a, b, c, d, e, f});
+  return next_syscall.get()(number, a, b, c, d, e, f);
+}
