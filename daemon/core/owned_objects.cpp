@@ -31,11 +31,14 @@ void OwnedObjects::restore(const std::vector<OwnedObject>& objects) {
 // ---- gets ----------------------------------------------------------------------------------------------------------
 
 void OwnedObjects::begin(TimePoint now, GetId get, const GetCall& call, std::uint64_t generation, bool has_stand_in) {
-  on_time(now);
+  if (has_stand_in) {
+    on_stand_in_made(now, call.name);
+  } else {
+    on_stand_in_dropped(now, call.name);
+  }
   Get state;
   state.call = call;
   state.generation = generation;
-  state.has_stand_in = has_stand_in;
   state.deadline = now + op_timeout_;
   DIPC_CHECK(gets_.emplace(get, std::move(state)).second);  // unique
   consider(get);
@@ -58,7 +61,7 @@ void OwnedObjects::consider(GetId id) {
     return;
   }
   if (!get.call.claim) return answer(id, Error::kStale);
-  if (get.has_stand_in) {
+  if (stand_ins_.contains(name)) {
     get.stage = Stage::kWaiting;
     waiting_[name].push_back(id);
     return;
@@ -160,12 +163,14 @@ void OwnedObjects::on_registered(TimePoint now, const Registered& registered) {
   wake(name);
 }
 
+void OwnedObjects::on_stand_in_made(TimePoint now, const ObjectName& name) {
+  on_time(now);
+  stand_ins_.insert(name);
+}
+
 void OwnedObjects::on_stand_in_dropped(TimePoint now, const ObjectName& name) {
   on_time(now);
-  const auto it = waiting_.find(name);
-  if (it == waiting_.end()) return;
-  for (const GetId id : it->second) gets_.at(id).has_stand_in = false;
-  wake(name);
+  if (stand_ins_.erase(name) > 0) wake(name);
 }
 
 // Gets that waited are considered again, in their order; those that still have to wait queue up anew.
@@ -212,18 +217,23 @@ void OwnedObjects::on_referee_lost(TimePoint now) {
 
 void OwnedObjects::on_announced(TimePoint now, const Announced& announced) {
   on_time(now);
-  for (const NamedObject& refused : announced.refused) {
-    const auto it = by_name_.find(refused.name);
-    if (it == by_name_.end()) continue;
-    OwnedObject& object = objects_.at(it->second);
-    if (object.ref.generation != refused.generation || object.state != OwnedObject::State::kLive) continue;
-    object.state = OwnedObject::State::kFenced;
-    actions_.emplace_back(
-        Log{refused.name,
-            "the name belongs to an object of another host: this host's object is fenced (EIDRM), its "
-            "contents are kept in the kernel"});
-    actions_.emplace_back(Save{});
-  }
+  for (const NamedObject& object : announced.refused) fence(object, "the name belongs to an object of another host");
+}
+
+void OwnedObjects::on_dropped(TimePoint now, const Dropped& dropped) {
+  on_time(now);
+  fence(NamedObject{dropped.name, dropped.generation}, "the referee was made to forget the name");
+}
+
+void OwnedObjects::fence(const NamedObject& object, const std::string& reason) {
+  const auto it = by_name_.find(object.name);
+  if (it == by_name_.end()) return;
+  OwnedObject& owned = objects_.at(it->second);
+  if (owned.ref.generation != object.generation || owned.state != OwnedObject::State::kLive) return;
+  owned.state = OwnedObject::State::kFenced;
+  actions_.emplace_back(
+      Log{object.name, reason + ": this host's object is fenced (EIDRM), its contents are kept in the kernel"});
+  actions_.emplace_back(Save{});
 }
 
 void OwnedObjects::on_gone(TimePoint now, const ObjectRef& ref) {

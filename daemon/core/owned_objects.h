@@ -96,10 +96,15 @@ class OwnedObjects {
   void begin(TimePoint now, GetId get, const GetCall& call, std::uint64_t generation, bool has_stand_in);
   void on_kernel_get(TimePoint now, GetId get, Error error, std::int32_t id);
   void on_registered(TimePoint now, const Registered& registered);
+  // Stand-ins that come and go while gets wait.
+  void on_stand_in_made(TimePoint now, const ObjectName& name);
   void on_stand_in_dropped(TimePoint now, const ObjectName& name);
   // The session with the referee ended: what is not accepted is removed. The next one begins with announcements().
   void on_referee_lost(TimePoint now);
   void on_announced(TimePoint now, const Announced& announced);
+  // The referee's word to all. About an object that is here and well it means that an administrator made the referee
+  // forget it: the object is fenced, since the name may go to another host at any moment.
+  void on_dropped(TimePoint now, const Dropped& dropped);
   // An object was removed by a call of ours, or a sweep did not find it. No such object: nothing happens.
   void on_gone(TimePoint now, const ObjectRef& ref);
   void on_time(TimePoint now);
@@ -123,7 +128,6 @@ class OwnedObjects {
   struct Get {
     GetCall call;
     std::uint64_t generation = 0;
-    bool has_stand_in = false;
     TimePoint deadline;
     Stage stage = Stage::kWaiting;
     ObjectRef looked_for;  // kLooking
@@ -137,6 +141,7 @@ class OwnedObjects {
   void created(GetId id, Error error, std::int32_t kernel_id);
   void unmake(const OwnedObject& object, bool tell_referee);
   void wake(const ObjectName& name);
+  void fence(const NamedObject& object, const std::string& reason);
   void answer(GetId id, Error error, const OwnedObject* object = nullptr);
   OwnedObject* at(const ObjectRef& ref);
   void forget(const ObjectRef& ref, bool tell_referee);
@@ -148,6 +153,7 @@ class OwnedObjects {
   std::map<ObjectName, GetId> making_;  // kCreating or kRegistering, names only
   std::map<ObjectName, std::deque<GetId>> waiting_;
   std::map<RequestId, GetId> registering_;
+  std::set<ObjectName> stand_ins_;
   std::uint64_t next_request_ = 1;
   std::vector<Action> actions_;
 };

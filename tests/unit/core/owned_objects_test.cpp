@@ -269,6 +269,26 @@ TEST_F(OwnedObjectsTest, CreationWaitsForTheOldStandInToBeDropped) {
   EXPECT_THAT(out(), ElementsAre("kernel 1 create"));
 }
 
+TEST_F(OwnedObjectsTest, StandInThatIsMadeWhileAGetWaitsHoldsItUpToo) {
+  get(1, true);
+  get(2, true);
+  objects_->on_stand_in_made(now_, kQueue);
+  out();
+  kernel(1, Error::kNoMemory);
+  EXPECT_THAT(out(), ElementsAre("abandon 11", "answer 1 " + error_text(Error::kNoMemory)));
+  objects_->on_stand_in_dropped(now_, kQueue);
+  EXPECT_THAT(out(), ElementsAre("kernel 2 create"));
+}
+
+TEST_F(OwnedObjectsTest, ForgottenObjectIsFenced) {
+  make(1, 42);
+  objects_->on_dropped(now_, Dropped{kQueue, 100});
+  EXPECT_THAT(out(), IsEmpty()) << "an older one";
+  objects_->on_dropped(now_, Dropped{kQueue, 101});
+  EXPECT_THAT(out(), ElementsAre("log"));
+  EXPECT_EQ(objects_->find(kQueue)->state, State::kFenced);
+}
+
 TEST_F(OwnedObjectsTest, PrivateObjectsNeedNoRefereeAndAreNotAnnounced) {
   get(1, false, false, kPrivate);
   get(2, false, false, kPrivate);
