@@ -1,0 +1,431 @@
+#include "daemon/kernel/executor.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "daemon/core/check.h"
+
+namespace dipc {
+
+Result<std::unique_ptr<Executor>> Executor::open(Options options, Users& users) {
+  if (!options.log) options.log = [](const std::string&) {};
+  set_up_wake_signal();
+  Result<std::unique_ptr<SleepSigns>> signs = SleepSigns::measure(options.sleep_signs);
+  if (!signs) return tl::unexpected<Trouble>(signs.error());
+  if (!(*signs)->exact()) {
+    options.log("the kernel does not show in which system call a thread sleeps: whether it sleeps has to do");
+  }
+  Result<DeadLetters> letters = DeadLetters::open(options.dead_letter_dir, options.dead_letters_max, options.log);
+  if (!letters) return tl::unexpected<Trouble>(letters.error());
+  std::unique_ptr<Executor> executor(
+      new Executor(std::move(options), users, thread_identity(), std::move(*signs), std::move(*letters)));
+  Executor& self = *executor;
+  const auto found = [&self](const FoundMessage& message) {
+    return self.write_dead_letter(message, "the daemon died before the message was with its receiver");
+  };
+  Result<std::unique_ptr<Slots>> slots = Slots::open(self.options_.slot_dir, found, self.options_.log);
+  if (!slots) return tl::unexpected<Trouble>(slots.error());
+  self.slots_ = std::move(*slots);
+  return executor;
+}
+
+Executor::Executor(Options options, Users& users, Identity own, std::unique_ptr<SleepSigns> signs,
+                   DeadLetters dead_letters)
+    : options_(std::move(options)),
+      users_(users),
+      own_(std::move(own)),
+      own_pid_(getpid()),
+      signs_(std::move(signs)),
+      dead_letters_(std::move(dead_letters)),
+      pool_(std::make_unique<WaiterPool>(*signs_, completions_,
+                                         WaiterPool::Options{options_.threads_max, options_.idle_thread_time})),
+      undo_(std::make_unique<ThreadUndoGroups>(own_, *signs_, completions_, canceller_)) {}
+
+Executor::~Executor() {
+  for (auto& [token, call] : live_) {
+    if (call.running) call.running->cancel();
+  }
+  undo_.reset();
+  pool_.reset();
+  for (const Completions::Item& item : completions_.take()) {
+    const auto* const done = std::get_if<Completions::CallDone>(&item);
+    if (done == nullptr || done->outcome.error != 0) continue;
+    Slot* const slot = live_.at(done->token).slot;
+    if (slot == nullptr) continue;
+    slot->received(static_cast<std::size_t>(done->outcome.value));
+    make_dead_letter(slot, "the daemon was stopped before the message was with its receiver");
+  }
+  for (const auto& [key, slot] : kept_) {
+    make_dead_letter(slot, "the daemon was stopped before it knew whether the message was with its receiver");
+  }
+}
+
+Executor::ObjectKey Executor::object_of(const CallBody& body) {
+  if (const auto* operate = std::get_if<SemaphoreOperate>(&body)) return {Kind::kSemaphoreSet, operate->object.id};
+  if (const auto* send = std::get_if<MessageSend>(&body)) return {Kind::kMessageQueue, send->object.id};
+  if (const auto* receive = std::get_if<MessageReceive>(&body)) return {Kind::kMessageQueue, receive->object.id};
+  const auto* control = std::get_if<Control>(&body);
+  DIPC_CHECK(control != nullptr);  // a GetCall is for get_object()
+  return {control->object.kind, control->object.id};
+}
+
+// ---- in
+// --------------------------------------------------------------------------------------------------------------
+
+void Executor::submit(CallKey key, Identity as, Caller caller, CallBody body) {
+  ++counters_.calls;
+  const ObjectKey object = object_of(body);
+  Request request{std::move(key), std::move(as), std::move(caller), std::move(body), std::chrono::steady_clock::now()};
+  if (by_key_.contains(request.key) || kept_.contains(request.key)) return reply_error(request, Error::kInvalid);
+  if (!may_act_as(own_, request.as)) return reply_error(request, Error::kAccess);
+  const auto found = objects_.find(object);
+  if (found != objects_.end()) {
+    // Usually whoever was on its way when the last call came is asleep by now.
+    advance(object);
+    const auto still = objects_.find(object);
+    if (still != objects_.end() && (!still->second.queue.empty() || !look(still->second))) {
+      if (!admit(request)) return;
+      ++counters_.queued_behind;
+      return enqueue(std::move(request), object, Place::kBack);
+    }
+  }
+  run(std::move(request));
+}
+
+void Executor::cancel(const CallKey& key) {
+  const auto found = by_key_.find(key);
+  if (found != by_key_.end()) cancel_live(found->second);
+}
+
+void Executor::taken(const CallKey& key) {
+  const auto found = kept_.find(key);
+  if (found == kept_.end()) return;
+  slots_->give_back(found->second);
+  kept_.erase(found);
+}
+
+void Executor::end_process(const std::string& host, const ProcessId& process) {
+  const ProcessKey key{host, process};
+  const auto calls = by_process_.find(key);
+  if (calls != by_process_.end()) {
+    for (const CallToken token : std::set<CallToken>(calls->second)) cancel_live(token);
+  }
+  end_group(key);
+}
+
+void Executor::end_host(const std::string& host) {
+  for (const CallToken token : calls_of(host)) {
+    Request& request = live_.at(token).request;
+    if (!request.orphan) by_key_.erase(request.key);
+    request.orphan = true;
+    cancel_live(token);
+  }
+  std::erase_if(replies_, [&](const Finished& finished) { return finished.key.host == host; });
+  const auto of_host = [&](const auto& entry) { return entry.first.host == host; };
+  for (auto kept = kept_.lower_bound(CallKey{host, CallId{0}}); kept != kept_.end() && of_host(*kept);) {
+    make_dead_letter(kept->second, "the session with " + host + " ended before it said that the message had arrived");
+    kept = kept_.erase(kept);
+  }
+  std::vector<ProcessKey> ended;
+  for (const auto& [process, group] : group_of_) {
+    if (process.first == host) ended.push_back(process);
+  }
+  for (const ProcessKey& process : ended) end_group(process);
+}
+
+tl::expected<ObjectMade, Error> Executor::get_object(const Identity& as, const GetCall& call) const {
+  return dipc::get_object(own_, as, call);
+}
+
+void Executor::poll() {
+  for (const Completions::Item& item : completions_.take()) {
+    if (const auto* const done = std::get_if<Completions::CallDone>(&item)) call_done(done->token, done->outcome);
+    if (const auto* const ended = std::get_if<Completions::GroupEnded>(&item)) group_ended(ended->group);
+  }
+  if (polled_.empty()) return;
+  const std::set<ObjectKey> polled = polled_;
+  for (const ObjectKey& object : polled) advance(object);
+  // On one processor the thread that we wait for can't get there as long as we look.
+  if (!polled_.empty()) sched_yield();
+}
+
+RecordedPids Executor::recorded_pids(Kind kind, std::int32_t id, std::int32_t semaphore) const {
+  return pids_.find(kind, id, semaphore);
+}
+
+void Executor::forget_object(Kind kind, std::int32_t id) {
+  pids_.forget(kind, id);
+  if (kind == Kind::kMessageQueue) queue_facts_.erase(id);
+  if (kind == Kind::kSemaphoreSet) forget_adjustments(id, std::nullopt);
+}
+
+Executor::Counters Executor::counters() const {
+  Counters counters = counters_;
+  for (const auto& [object, state] : objects_) {
+    counters.blocked_now += state.elsewhere.size();
+    counters.queued_now += state.queue.size();
+  }
+  counters.kept_messages = kept_.size();
+  counters.waiter_threads = pool_->thread_count();
+  counters.undo_groups = groups_.size();
+  counters.undo_threads = undo_->thread_count();
+  counters.dead_letters_now = dead_letters_.count();
+  counters.exact_sleep_signs = signs_->exact();
+  return counters;
+}
+
+// ---- order
+// -----------------------------------------------------------------------------------------------------------
+
+void Executor::run(Request request) {
+  if (std::holds_alternative<MessageSend>(request.body)) return run_send(std::move(request));
+  if (std::holds_alternative<MessageReceive>(request.body)) return run_receive(std::move(request), 0);
+  if (std::holds_alternative<SemaphoreOperate>(request.body)) return run_operate(std::move(request));
+  run_control(std::move(request));
+}
+
+bool Executor::look(ObjectState& state) {
+  std::erase_if(state.unsettled, [&](CallToken token) { return live_.at(token).running->asleep(); });
+  return !state.held();
+}
+
+void Executor::advance(const ObjectKey& object) {
+  for (;;) {
+    const auto found = objects_.find(object);
+    if (found == objects_.end() || found->second.queue.empty() || !look(found->second)) break;
+    const CallToken next = found->second.queue.front();
+    found->second.queue.pop_front();
+    run(std::move(remove_live(next).request));
+  }
+  note_polled(object);
+  drop_if_unused(object);
+}
+
+void Executor::note_polled(const ObjectKey& object) {
+  const auto found = objects_.find(object);
+  if (found != objects_.end() && !found->second.queue.empty() && !found->second.unsettled.empty()) {
+    polled_.insert(object);
+  } else {
+    polled_.erase(object);
+  }
+}
+
+void Executor::drop_if_unused(const ObjectKey& object) {
+  const auto found = objects_.find(object);
+  if (found != objects_.end() && found->second.unused()) objects_.erase(found);
+}
+
+void Executor::enqueue(Request request, const ObjectKey& object, Place place) {
+  const CallToken token = next_token();
+  std::deque<CallToken>& queue = objects_[object].queue;
+  queue.insert(place == Place::kFront ? queue.begin() : queue.end(), token);
+  LiveCall call;
+  call.request = std::move(request);
+  call.object = object;
+  call.queued = true;
+  add_live(token, std::move(call));
+  note_polled(object);
+}
+
+void Executor::add_live(CallToken token, LiveCall call) {
+  const Request& request = call.request;
+  if (!request.orphan) by_key_[request.key] = token;
+  by_process_[{request.key.host, request.caller.process}].insert(token);
+  ++live_by_host_[request.key.host];
+  live_.emplace(token, std::move(call));
+}
+
+Executor::LiveCall Executor::remove_live(CallToken token) {
+  auto node = live_.extract(token);
+  DIPC_CHECK(!node.empty());
+  LiveCall call = std::move(node.mapped());
+  const Request& request = call.request;
+  if (!request.orphan) by_key_.erase(request.key);
+  const auto process = by_process_.find({request.key.host, request.caller.process});
+  process->second.erase(token);
+  if (process->second.empty()) by_process_.erase(process);
+  const auto host = live_by_host_.find(request.key.host);
+  if (--host->second == 0) live_by_host_.erase(host);
+  return call;
+}
+
+bool Executor::admit(const Request& request) {
+  const auto found = live_by_host_.find(request.key.host);
+  if (found == live_by_host_.end() || found->second < options_.blocked_calls_per_peer) {
+    told_of_limit_.erase(request.key.host);
+    return true;
+  }
+  ++counters_.refused_by_limit;
+  if (told_of_limit_.insert(request.key.host).second) {
+    options_.log(request.key.host + " has " + std::to_string(found->second) +
+                 " calls waiting here (limits.blocked_calls_per_peer); more get ENOMEM");
+  }
+  reply_error(request, Error::kNoMemory);
+  return false;
+}
+
+bool Executor::hand_over(Request& request, NativeCall native, Slot* slot) {
+  if (!admit(request)) return false;
+  TimePoint deadline = kNever;
+  if (const auto* operate = std::get_if<NativeOperate>(&native); operate != nullptr && operate->timeout) {
+    if (*operate->timeout < kNever - request.submitted) deadline = request.submitted + *operate->timeout;
+  }
+  const CallToken token = next_token();
+  auto running = std::make_shared<BlockingCall>(token, own_, request.as, std::move(native), deadline, canceller_);
+  if (!pool_->start(running)) {
+    options_.log("no thread can be had for a call of " + request.key.host + " that has to wait: it gets ENOMEM");
+    reply_error(request, Error::kNoMemory);
+    return false;
+  }
+  ++counters_.handed_over;
+  const ObjectKey object = object_of(request.body);
+  if (auto* send = std::get_if<MessageSend>(&request.body)) Bytes().swap(send->text);  // the native call has its own
+  LiveCall call;
+  call.request = std::move(request);
+  call.object = object;
+  call.running = std::move(running);
+  call.slot = slot;
+  add_live(token, std::move(call));
+  ObjectState& state = objects_[object];
+  state.elsewhere.insert(token);
+  state.unsettled.insert(token);
+  return true;
+}
+
+bool Executor::hand_over_undo(Request& request, NativeOperate native) {
+  if (!admit(request)) return false;
+  TimePoint deadline = kNever;
+  if (native.timeout && *native.timeout < kNever - request.submitted) deadline = request.submitted + *native.timeout;
+  const ProcessKey process{request.key.host, request.caller.process};
+  const auto known = group_of_.find(process);
+  const bool is_new = known == group_of_.end();
+  const UndoGroupNumber group = is_new ? UndoGroupNumber{++last_group_} : known->second;
+  const CallToken token = next_token();
+  std::shared_ptr<RunningCall> running =
+      undo_->start(group, UndoOperation{token, request.as, std::move(native), deadline});
+  if (!running) {
+    options_.log("no thread can be had for the SEM_UNDO list of a process of " + request.key.host +
+                 ": its call gets ENOMEM");
+    reply_error(request, Error::kNoMemory);
+    return false;
+  }
+  if (is_new) {
+    group_of_.emplace(process, group);
+    groups_[group].pid = process.second.pid;
+  }
+  ++counters_.handed_over;
+  const ObjectKey object = object_of(request.body);
+  LiveCall call;
+  call.request = std::move(request);
+  call.object = object;
+  call.running = std::move(running);
+  call.group = group;
+  add_live(token, std::move(call));
+  ObjectState& state = objects_[object];
+  state.elsewhere.insert(token);
+  state.unsettled.insert(token);
+  return true;
+}
+
+void Executor::call_done(CallToken token, const Outcome& outcome) {
+  LiveCall call = remove_live(token);
+  ObjectState& state = objects_.at(call.object);
+  state.elsewhere.erase(token);
+  state.unsettled.erase(token);
+  if (call.cancelled) --state.cancelled;
+  if (std::holds_alternative<MessageSend>(call.request.body)) {
+    finish_send(call.request, outcome);
+  } else if (std::holds_alternative<MessageReceive>(call.request.body)) {
+    finish_receive(std::move(call.request), call.slot, outcome, call.cancelled);
+  } else {
+    finish_operate(call.request, outcome, call.group ? &groups_.at(*call.group) : nullptr);
+  }
+  advance(call.object);
+}
+
+void Executor::cancel_live(CallToken token) {
+  LiveCall& call = live_.at(token);
+  const ObjectKey object = call.object;
+  ObjectState& state = objects_.at(object);
+  if (call.queued) {
+    ++counters_.cancelled;
+    std::erase(state.queue, token);
+    reply_error(remove_live(token).request, Error::kInterrupted);
+    note_polled(object);
+    drop_if_unused(object);
+  } else if (!call.cancelled) {
+    ++counters_.cancelled;
+    call.cancelled = true;
+    ++state.cancelled;
+    state.unsettled.erase(token);  // its end is waited for, not its sleep
+    call.running->cancel();
+    note_polled(object);
+  }
+}
+
+std::vector<CallToken> Executor::calls_of(const std::string& host) const {
+  std::vector<CallToken> tokens;
+  for (auto process = by_process_.lower_bound({host, ProcessId{INT32_MIN, 0}});
+       process != by_process_.end() && process->first.first == host; ++process) {
+    tokens.insert(tokens.end(), process->second.begin(), process->second.end());
+  }
+  return tokens;
+}
+
+void Executor::end_group(const ProcessKey& process) {
+  const auto found = group_of_.find(process);
+  if (found == group_of_.end()) return;
+  const UndoGroupNumber number = found->second;
+  group_of_.erase(found);
+  UndoGroup& group = groups_.at(number);
+  group.ending = true;
+  for (const auto& [set, adjustments] : group.adjustments) group.held.insert(set);
+  // A call that is still on its way may yet win over its cancellation.
+  const auto calls = by_process_.find(process);
+  if (calls != by_process_.end()) {
+    for (const CallToken token : calls->second) {
+      const LiveCall& call = live_.at(token);
+      if (call.group == number) group.held.insert(call.object.id);
+    }
+  }
+  for (const std::int32_t set : group.held) {
+    const ObjectKey object{Kind::kSemaphoreSet, set};
+    ++objects_[object].groups_ending;
+    note_polled(object);
+  }
+  undo_->end(number);
+}
+
+void Executor::group_ended(UndoGroupNumber number) {
+  auto node = groups_.extract(number);
+  DIPC_CHECK(!node.empty());
+  const UndoGroup& group = node.mapped();
+  for (const auto& [set, adjustments] : group.adjustments) {
+    for (const auto& [semaphore, adjustment] : adjustments) {
+      if (adjustment != 0) pids_.operated(set, semaphore, group.pid);
+    }
+  }
+  for (const std::int32_t set : group.held) {
+    const ObjectKey object{Kind::kSemaphoreSet, set};
+    --objects_.at(object).groups_ending;
+    advance(object);
+  }
+}
+
+void Executor::reply(const Request& request, Reply reply) {
+  if (request.orphan) return;
+  reply.id = request.key.call;
+  replies_.push_back(Finished{request.key, std::move(reply)});
+}
+
+void Executor::reply_error(const Request& request, Error error) {
+  Reply answer;
+  answer.error = error;
+  answer.value = -1;
+  reply(request, std::move(answer));
+}
+
+}  // namespace dipc

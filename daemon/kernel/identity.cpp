@@ -1,0 +1,93 @@
+#include "daemon/kernel/identity.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "daemon/core/check.h"
+
+namespace dipc {
+namespace {
+
+// Old 32-bit machines have two generations of these calls; the first knows 16-bit ids only.
+#ifdef SYS_setresuid32
+constexpr long kSetResUid = SYS_setresuid32;
+constexpr long kSetResGid = SYS_setresgid32;
+constexpr long kSetGroups = SYS_setgroups32;
+#else
+constexpr long kSetResUid = SYS_setresuid;
+constexpr long kSetResGid = SYS_setresgid;
+constexpr long kSetGroups = SYS_setgroups;
+#endif
+
+constexpr long kUnchanged = -1;
+
+int set_effective_uid(uid_t uid) { return static_cast<int>(syscall(kSetResUid, kUnchanged, uid, kUnchanged)); }
+int set_effective_gid(gid_t gid) { return static_cast<int>(syscall(kSetResGid, kUnchanged, gid, kUnchanged)); }
+int set_groups(const std::vector<gid_t>& groups) {
+  return static_cast<int>(syscall(kSetGroups, groups.size(), groups.data()));
+}
+
+}  // namespace
+
+Identity thread_identity() {
+  Identity identity{geteuid(), getegid(), {}};
+  const int count = getgroups(0, nullptr);
+  if (count > 0) {
+    identity.groups.resize(static_cast<std::size_t>(count));
+    const int filled = getgroups(count, identity.groups.data());
+    identity.groups.resize(filled > 0 ? static_cast<std::size_t>(filled) : 0);
+  }
+  return identity;
+}
+
+bool may_act_as(const Identity& own, const Identity& as) {
+  return own.uid == 0 || (as.uid == own.uid && as.gid == own.gid);
+}
+
+Identity local_identity(uid_t uid, gid_t gid, pid_t pid) {
+  Identity identity{uid, gid, {}};
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    constexpr std::string_view kLabel = "Groups:";
+    if (line.compare(0, kLabel.size(), kLabel) != 0) continue;
+    std::istringstream numbers(line.substr(kLabel.size()));
+    for (gid_t group = 0; numbers >> group;) identity.groups.push_back(group);
+    break;
+  }
+  return identity;
+}
+
+ScopedIdentity::ScopedIdentity(const Identity& own, const Identity& as) : own_(own) {
+  DIPC_CHECK(may_act_as(own, as));
+  // Not root: `as` is what this thread is. Root as root: supplementary groups give root nothing.
+  if (own.uid != 0 || (as.uid == own.uid && as.gid == own.gid)) return;
+  changed_ = true;
+  // The uid last and back first: only euid 0 may change the others.
+  if (set_groups(as.groups) != 0 || set_effective_gid(as.gid) != 0 || set_effective_uid(as.uid) != 0) {
+    error_ = errno;
+    restore();
+  }
+}
+
+ScopedIdentity::~ScopedIdentity() {
+  const int saved = errno;
+  restore();
+  errno = saved;
+}
+
+void ScopedIdentity::restore() {
+  if (!changed_) return;
+  changed_ = false;
+  DIPC_CHECK(set_effective_uid(own_.uid) == 0);
+  DIPC_CHECK(set_effective_gid(own_.gid) == 0);
+  DIPC_CHECK(set_groups(own_.groups) == 0);
+}
+
+}  // namespace dipc
