@@ -28,7 +28,7 @@ struct CertificateInfo {
   std::string subject;             // common name
   std::string issuer;              // common name of who signed it
   std::vector<std::string> names;  // subject alternative names of type DNS: the host names it stands for
-  std::string serial;              // upper-case hexadecimal
+  std::string serial;              // lower-case hexadecimal
   std::string fingerprint;         // "sha256:" and 64 lower-case hexadecimal digits, as in hosts.allow
   std::chrono::sys_seconds not_before;
   std::chrono::sys_seconds not_after;
@@ -50,7 +50,8 @@ Result<void> create_host_key_and_request(const std::filesystem::path& tls_dir, c
 // On the authority's machine: checks the request's own signature and that it asks for `host` and nothing else; gives
 // the signed certificate as PEM text. The serial number is random (128 bits), so that no file counts them.
 Result<std::string> sign_request(const std::filesystem::path& ca_dir, const std::string& request_pem,
-                                 const std::string& host, int days = kHostDaysDefault);
+                                 const std::string& host, int days = kHostDaysDefault,
+                                 std::chrono::system_clock::time_point now = std::chrono::system_clock::now());
 
 // Writes a certificate that the authority signed as host.pem into `tls_dir`. It must fit host.key. An older host.pem is
 // replaced (renewal) only if `replace` is set.
@@ -60,9 +61,5 @@ Result<void> install_certificate(const std::filesystem::path& tls_dir, const std
 // The first certificate of a PEM file.
 Result<CertificateInfo> read_certificate(const std::filesystem::path& path);
 Result<CertificateInfo> parse_certificate(const std::string& pem);
-
-// A name fit for a certificate, hosts.allow and logs: letters, digits, '.', '-', '_'; 1 to 64 of them; not beginning
-// with '-' or '.'.
-bool is_host_name(const std::string& name);
 
 }  // namespace dipc

@@ -3,8 +3,8 @@
 // One TLS connection between two hosts on a libuv loop: TCP, TLS, framing and codec in, records out. No policy: whether
 // the peer may come at all is for on_ready() to decide, which can close().
 //
-// All on the loop's thread. A Connection lives as long as somebody holds it or the loop still has work for it;
-// callbacks may call anything, close() and dropping the last reference included.
+// All on the loop's thread. Callbacks may call anything, close() and dropping the last reference included. Dropping the
+// last reference is abort(), unless close() was called: what that has to send still goes out.
 
 #include <uv.h>
 
@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "daemon/core/ip_address.h"  // Endpoint: an address and a port
+#include "daemon/core/ip_address.h"
 #include "daemon/core/result.h"
 #include "daemon/io/tls.h"
 #include "wire/framing.h"
@@ -78,11 +79,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
  private:
   friend class Listener;
-  struct Handles;
-  Connection(uv_loop_t* loop, TlsStream::Role role, const TlsContext& tls, Callbacks callbacks,
-             const ConnectionLimits& limits);
+  struct Block;
+  explicit Connection(Block* block) : block_(block) {}
 
-  std::unique_ptr<Handles> handles_;
+  Block* block_;  // freed by the loop, after this
 };
 
 // Accepts connections at one address.
@@ -104,9 +104,10 @@ class Listener {
   const Endpoint& local() const;
 
  private:
-  struct Handles;
-  explicit Listener(Handles* handles) : handles_(handles) {}
-  Handles* handles_;  // freed by the loop
+  struct Block;
+  explicit Listener(Block* block) : block_(block) {}
+
+  Block* block_;  // freed by the loop, after this
 };
 
 }  // namespace dipc

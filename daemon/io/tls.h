@@ -82,11 +82,11 @@ class TlsStream {
   TlsStream(const TlsStream&) = delete;
   TlsStream& operator=(const TlsStream&) = delete;
 
-  // Bytes from the network, all of them taken; borrowed for the call. Trouble: state is kFailed and stays so.
+  // Bytes from the network; borrowed until read() has given 0, which must be before the next receive(). Trouble: state
+  // is kFailed and stays so.
   Result<void> receive(std::span<const std::byte> ciphertext);
-  // Plain text that has been received: fills `into` as far as there is some, 0 = none left. Call until 0 after each
-  // receive(), before the next. `into` of at least kRecordPlainBytesMax takes a whole TLS record without a copy in
-  // between.
+  // Plain text that has been received: fills `into`, or as much of it as one TLS record has. Call until it gives 0
+  // after each receive(). `into` should have room for kRecordPlainBytesMax.
   Result<std::size_t> read(std::span<std::byte> into);
   // Encrypts all of `plaintext`. DIPC_CHECK: state is kReady or kPeerClosed.
   Result<void> write(std::span<const std::byte> plaintext);
@@ -111,7 +111,7 @@ class TlsStream {
 
  private:
   Result<void> shake_hands();
-  tl::unexpected<Trouble> fail(int result);
+  tl::unexpected<Trouble> fail();
 
   std::unique_ptr<Engine> engine_;
   State state_ = State::kHandshake;
