@@ -1,0 +1,304 @@
+#include "cli/lab_file.h"
+
+#include <toml++/toml.h>
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <optional>
+#include <set>
+#include <sstream>
+
+#include "cli/machines.h"
+
+namespace dipc {
+namespace {
+
+constexpr std::size_t kNameCharactersMax = 64;  // sethostname(2)
+constexpr std::size_t kHostsMax = 200;          // of 254 addresses
+constexpr std::string_view kNetwork = "10.77.0.";
+
+// Thrown and caught in this file only: the first mistake ends the reading.
+struct Mistake {
+  Trouble trouble;
+};
+
+bool is_name(const std::string& name) {
+  const auto fits = [](unsigned char c) {
+    return std::islower(c) || std::isdigit(c) || c == '-' || c == '_' || c == '.';
+  };
+  return !name.empty() && name.size() <= kNameCharactersMax && std::isalnum(static_cast<unsigned char>(name[0])) &&
+         std::all_of(name.begin(), name.end(), fits);
+}
+
+bool is_login(const std::string& name) {
+  const auto fits = [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; };
+  return !name.empty() && name.size() <= 32 && name[0] != '-' && std::all_of(name.begin(), name.end(), fits);
+}
+
+class Parser {
+ public:
+  explicit Parser(std::string file) : file_(std::move(file)) {}
+
+  LabFile parse(const toml::table& root) {
+    only(root, {"cluster", "referee", "host", "map", "keys", "timing", "limits"}, "a lab file");
+    LabFile lab;
+    lab.cluster = text(root, "cluster", std::nullopt);
+    if (!is_name(lab.cluster)) fail(root.get("cluster"), "\"" + lab.cluster + "\" is no cluster name", kNameRemedy);
+    const auto* hosts = root.get_as<toml::array>("host");
+    if (hosts == nullptr || hosts->empty()) {
+      fail(root.get("host") != nullptr ? root.get("host") : &root, "there is no host", "add a [[host]] with a name");
+    }
+    if (hosts->size() > kHostsMax) fail(hosts, "more than " + std::to_string(kHostsMax) + " hosts", "");
+    for (const toml::node& node : *hosts) {
+      const auto* table = node.as_table();
+      if (table == nullptr) fail(&node, "host is a list of tables", "write [[host]]");
+      lab.hosts.push_back(host(*table, root));
+      for (std::size_t i = 0; i + 1 < lab.hosts.size(); ++i) {
+        if (lab.hosts[i].name == lab.hosts.back().name) {
+          fail(table->get("name"), "two hosts are called " + lab.hosts[i].name, "give each a name of its own");
+        }
+      }
+    }
+    give_addresses(*hosts, lab);
+    lab.referee = text(root, "referee", lab.hosts.front().name);
+    if (lab.host(lab.referee) == nullptr) {
+      fail(root.get("referee"), "the referee " + lab.referee + " is not a host of this file",
+           "name one of its hosts: " + lab.hosts.front().name);
+    }
+    for (LabHost& one : lab.hosts) {
+      if (!one.allow.empty()) continue;
+      for (const LabHost& other : lab.hosts) one.allow.push_back(other.name + " " + other.address);
+    }
+    return lab;
+  }
+
+ private:
+  static constexpr const char* kNameRemedy =
+      "write 1 to 64 lower-case letters, digits, '-', '_' or '.', the first a letter or digit";
+
+  [[noreturn]] void fail(const toml::node* where, const std::string& what, const std::string& remedy) const {
+    const auto line = where != nullptr ? where->source().begin.line : 1;
+    throw Mistake{{file_ + ":" + std::to_string(line) + ": " + what, remedy}};
+  }
+
+  void only(const toml::table& table, const std::vector<std::string>& known, const std::string& where) const {
+    for (const auto& [key, node] : table) {
+      const std::string name(key.str());
+      if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+      std::string list;
+      for (const std::string& one : known) list += (list.empty() ? "" : ", ") + one;
+      fail(&node, "\"" + name + "\" means nothing in " + where, "known are: " + list);
+    }
+  }
+
+  std::string text(const toml::table& table, const std::string& key,
+                   const std::optional<std::string>& otherwise) const {
+    const toml::node* node = table.get(key);
+    if (node == nullptr) {
+      if (otherwise) return *otherwise;
+      fail(&table, key + " is missing", "write " + key + " = \"...\"");
+    }
+    const auto value = node->value_exact<std::string>();
+    if (!value) fail(node, key + " is a text", "write it in quotes");
+    return *value;
+  }
+
+  std::vector<std::string> lines(const toml::node* node, const std::string& key) const {
+    std::vector<std::string> result;
+    const auto* array = node->as_array();
+    if (array == nullptr) fail(node, key + " is a list of lines", "write " + key + " = [\"...\"]");
+    for (const toml::node& one : *array) {
+      const auto line = one.value_exact<std::string>();
+      if (!line || line->find('\n') != std::string::npos) fail(&one, key + " is a list of single lines in quotes", "");
+      result.push_back(*line);
+    }
+    return result;
+  }
+
+  std::uint32_t id(const toml::node& node, const std::string& what) const {
+    const auto value = node.value_exact<std::int64_t>();
+    if (!value || *value < 1 || *value > 4294967294 || *value == 65534) {
+      fail(&node, what + " needs a number from 1 to 4294967294 (not 65534, which is nobody)", "");
+    }
+    return static_cast<std::uint32_t>(*value);
+  }
+
+  // toml++ keeps tables sorted by key; the file's order decides who is the default login.
+  template <typename Each>
+  void in_file_order(const toml::table& table, Each each) const {
+    std::vector<std::pair<std::string, const toml::node*>> entries;
+    for (const auto& [key, node] : table) entries.emplace_back(std::string(key.str()), &node);
+    std::stable_sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
+      const auto& first = a.second->source().begin;
+      const auto& second = b.second->source().begin;
+      return std::pair(first.line, first.column) < std::pair(second.line, second.column);
+    });
+    for (const auto& [name, node] : entries) each(name, *node);
+  }
+
+  LabHost host(const toml::table& table, const toml::table& root) const {
+    only(table,
+         {"name", "arch", "logins", "groups", "daemon", "address", "msgmax", "msgmnb", "msgmni", "allow", "map",
+          "timing", "limits"},
+         "a host");
+    LabHost made;
+    made.name = text(table, "name", std::nullopt);
+    if (!is_name(made.name)) fail(table.get("name"), "\"" + made.name + "\" is no host name", kNameRemedy);
+    const std::string arch = text(table, "arch", "native");
+    if (arch != "native") {
+      if (machine_named(arch) == nullptr) {
+        fail(table.get("arch"), "\"" + arch + "\" is no machine that is known here", "write native or m68k");
+      }
+      made.machine = arch;
+    }
+    made.address = text(table, "address", "");
+    if (const toml::node* node = table.get("daemon"); node != nullptr) {
+      const auto value = node->value_exact<bool>();
+      if (!value) fail(node, "daemon is true or false", "");
+      made.has_daemon = *value;
+    }
+    for (const char* name : {"msgmax", "msgmnb", "msgmni"}) {
+      const toml::node* node = table.get(name);
+      if (node == nullptr) continue;
+      const auto value = node->value_exact<std::int64_t>();
+      if (!value || *value < 0 || *value > INT32_MAX) fail(node, std::string(name) + " is a number, 0 or more", "");
+      made.kernel_limits[name] = *value;
+    }
+    logins(table, made);
+    groups(table, made);
+    if (const toml::node* node = table.get("allow"); node != nullptr) made.allow = lines(node, "allow");
+    if (const toml::node* node = table.get("map"); node != nullptr) {
+      made.login_map = lines(node, "map");
+    } else if (const toml::node* shared = root.get("map"); shared != nullptr) {
+      made.login_map = lines(shared, "map");
+    }
+    made.configuration = configuration(table, root);
+    return made;
+  }
+
+  void logins(const toml::table& table, LabHost& made) const {
+    const toml::node* node = table.get("logins");
+    if (node == nullptr) return;
+    if (!node->is_table()) fail(node, "logins is a table", "write logins = { alice = 1001 }");
+    in_file_order(*node->as_table(), [&](const std::string& name, const toml::node& value) {
+      if (!is_login(name)) fail(&value, "\"" + name + "\" is no login name", "use letters, digits, '-', '_' and '.'");
+      if (name == "root" || name == "nobody") fail(&value, name + " is on every host already", "leave it out");
+      const LabLogin login{name, id(value, name)};
+      for (const LabLogin& other : made.logins) {
+        if (other.id == login.id) fail(&value, name + " and " + other.name + " have one uid", "give each its own");
+      }
+      made.logins.push_back(login);
+    });
+  }
+
+  void groups(const toml::table& table, LabHost& made) const {
+    const toml::node* node = table.get("groups");
+    if (node == nullptr) return;
+    constexpr const char* kRemedy = "write groups = { staff = { gid = 2000, members = [\"alice\"] } }";
+    if (!node->is_table()) fail(node, "groups is a table", kRemedy);
+    in_file_order(*node->as_table(), [&](const std::string& name, const toml::node& value) {
+      const auto* entry = value.as_table();
+      if (!is_login(name) || entry == nullptr) fail(&value, "\"" + name + "\" is no group", kRemedy);
+      only(*entry, {"gid", "members"}, "a group");
+      LabGroup group{name, 0, {}};
+      if (entry->get("gid") == nullptr) fail(entry, name + " has no gid", kRemedy);
+      group.id = id(*entry->get("gid"), name);
+      if (const toml::node* members = entry->get("members"); members != nullptr) {
+        group.members = lines(members, "members");
+        for (const std::string& member : group.members) {
+          if (made.login(member) == nullptr) fail(members, member + " is no login of " + made.name, "");
+        }
+      }
+      made.groups.push_back(std::move(group));
+    });
+  }
+
+  // The part of dipc.toml that the lab does not look into; dipcd judges it.
+  std::string configuration(const toml::table& host_table, const toml::table& root) const {
+    toml::table part;
+    for (const char* name : {"timing", "limits"}) {
+      toml::table merged;
+      for (const toml::table* from : {&root, &host_table}) {
+        const toml::node* node = from->get(name);
+        if (node == nullptr) continue;
+        if (!node->is_table()) fail(node, std::string(name) + " is a table", "");
+        for (const auto& [key, value] : *node->as_table()) merged.insert_or_assign(key, value);
+      }
+      if (!merged.empty()) part.insert_or_assign(name, merged);
+    }
+    if (const toml::node* keys = root.get("keys"); keys != nullptr) {
+      if (!keys->is_array_of_tables()) fail(keys, "keys is a list of tables", "write [[keys]]");
+      part.insert_or_assign("keys", *keys->as_array());
+    }
+    std::ostringstream out;
+    if (!part.empty()) out << toml::toml_formatter(part) << '\n';
+    return out.str();
+  }
+
+  void give_addresses(const toml::array& tables, LabFile& lab) const {
+    std::set<std::string> taken;
+    for (std::size_t i = 0; i < lab.hosts.size(); ++i) {
+      const std::string& address = lab.hosts[i].address;
+      if (address.empty()) continue;
+      in_addr parsed{};
+      if (!address.starts_with(kNetwork) || inet_pton(AF_INET, address.c_str(), &parsed) != 1 ||
+          address == "10.77.0.0" || address == "10.77.0.255") {
+        fail(tables[i].as_table()->get("address"), "\"" + address + "\" is no address of a lab",
+             "write one from 10.77.0.1 to 10.77.0.254");
+      }
+      if (!taken.insert(address).second) {
+        fail(tables[i].as_table()->get("address"), "two hosts have the address " + address, "");
+      }
+    }
+    int next = 1;
+    for (LabHost& host : lab.hosts) {
+      while (host.address.empty()) {
+        std::string candidate = std::string(kNetwork) + std::to_string(next++);
+        if (taken.insert(candidate).second) host.address = candidate;
+      }
+    }
+  }
+
+  std::string file_;
+};
+
+}  // namespace
+
+const LabLogin* LabHost::login(const std::string& login_name) const {
+  const auto found =
+      std::find_if(logins.begin(), logins.end(), [&](const LabLogin& one) { return one.name == login_name; });
+  return found == logins.end() ? nullptr : &*found;
+}
+
+const LabHost* LabFile::host(const std::string& name) const {
+  const auto found = std::find_if(hosts.begin(), hosts.end(), [&](const LabHost& one) { return one.name == name; });
+  return found == hosts.end() ? nullptr : &*found;
+}
+
+Result<LabFile> parse_lab_file(const std::string& text, const std::string& name) {
+  try {
+    return Parser(name).parse(toml::parse(text, name));
+  } catch (const Mistake& mistake) {
+    return tl::unexpected<Trouble>(mistake.trouble);
+  } catch (const toml::parse_error& error) {
+    return trouble(name + ":" + std::to_string(error.source().begin.line) + ": " + std::string(error.description()),
+                   "the file is TOML, as https://toml.io describes it");
+  }
+}
+
+Result<LabFile> read_lab_file(const std::string& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();  // fails for an empty file, which is the parser's to judge
+  if (!file) {
+    return trouble(path + ": can't be read: " + std::strerror(errno), "give the path of a lab file");
+  }
+  return parse_lab_file(text.str(), path);
+}
+
+}  // namespace dipc
