@@ -8,14 +8,9 @@
 #include <span>
 #include <utility>
 
-// Kept to this file: it costs two seconds of each compilation that includes it. Without exceptions a syntax error is a
-// value.
-#define TOML_EXCEPTIONS 0
-#define TOML_HEADER_ONLY 1
-#include <toml++/toml.h>
-
 #include "daemon/core/object_name.h"
 #include "daemon/core/text_lines.h"
+#include "daemon/core/toml_text.h"
 
 namespace dipc {
 namespace {
@@ -524,14 +519,9 @@ Configuration::Paths default_paths(std::uint32_t effective_uid, const char* xdg_
 
 Parsed<Configuration> parse_configuration(std::string_view text, std::string_view file,
                                           const ConfigurationDefaults& defaults) {
-  const toml::parse_result parsed = toml::parse(text, file);
-  if (!parsed) {
-    const toml::parse_error& error = parsed.error();
-    return tl::unexpected(
-        Troubles{trouble_at(file, error.source().begin.line, std::string(error.description()),
-                            "each line is a setting, key = value, or a [table]; text stands in quotes")});
-  }
-  return Reader(file, defaults).read(parsed.table());
+  auto parsed = parse_toml(text, file);
+  if (!parsed) return tl::unexpected(std::move(parsed.error()));
+  return Reader(file, defaults).read(*parsed);
 }
 
 bool is_host_name(std::string_view name) {

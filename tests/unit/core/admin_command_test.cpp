@@ -1,0 +1,41 @@
+#include "daemon/core/admin_command.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace dipc {
+namespace {
+
+using testing::HasSubstr;
+using Verb = AdminCommand::Verb;
+
+TEST(AdminCommand, WhatIsWrittenIsRead) {
+  for (const AdminCommand& command :
+       {AdminCommand{Verb::kStatus, {}}, AdminCommand{Verb::kObjects, {}}, AdminCommand{Verb::kReload, {}},
+        AdminCommand{Verb::kForget, {Kind::kSemaphoreSet, -2}}}) {
+    const auto read = parse_admin_command(to_string(command));
+    ASSERT_TRUE(read) << to_string(command);
+    EXPECT_EQ(*read, command);
+  }
+}
+
+TEST(AdminCommand, OnlyWhatChangesSomethingIsForRoot) {
+  EXPECT_FALSE(parse_admin_command("status")->changes_something());
+  EXPECT_FALSE(parse_admin_command("objects")->changes_something());
+  EXPECT_TRUE(parse_admin_command("reload")->changes_something());
+  EXPECT_TRUE(parse_admin_command("forget msg 0x1234")->changes_something());
+}
+
+TEST(AdminCommand, MistakesComeWithARemedy) {
+  for (const char* text : {"", "\n", "stat", "status now", "forget", "forget msg", "forget pipe 1", "forget msg 0",
+                           "forget msg 0x1 2", "forget msg -1", "status\nreload"}) {
+    const auto read = parse_admin_command(text);
+    ASSERT_FALSE(read) << text;
+    EXPECT_FALSE(read.error().what.empty());
+    EXPECT_FALSE(read.error().remedy.empty());
+  }
+  EXPECT_THAT(parse_admin_command("stat").error().remedy, HasSubstr("status, objects"));
+}
+
+}  // namespace
+}  // namespace dipc

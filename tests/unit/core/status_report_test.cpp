@@ -1,0 +1,135 @@
+#include "daemon/core/status_report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+
+#include "tests/unit/core/damaged_text.h"
+
+namespace dipc {
+namespace {
+
+using testing::HasSubstr;
+
+StatusReport example() {
+  StatusReport report;
+  report.host = "sun";
+  report.cluster = "lab";
+  report.referee = "vax";
+  report.referee_reachable = true;
+  report.incarnation = "fedcba9876543210";
+  report.version = "0.1.0";
+  report.uptime_s = ~0ull;
+  report.listen = {"10.0.0.2:7310", "[fd00::2]:7310"};
+  report.peers = {{"vax", "10.0.0.3:7310", "connected", "", "7", "big-endian", 12, 3, 85},
+                  {"mips", "", "refused", "name \"mips\"\n is not listed", "", "", 0, 0, std::nullopt}};
+  report.certificates = {{"/etc/dipc/tls/host.pem", "sun", "2026-11-22 16:00:00 UTC", -3}};
+  report.counters = {{"calls_received", 5}, {"messages", 18446744073709551615ull}};
+  report.conflicts = {{{Kind::kMessageQueue, -1}, 4, "made without DIPC"}};
+  report.warnings = {"host.pem has expired"};
+  return report;
+}
+
+ObjectsReport objects_example() {
+  ObjectsReport report;
+  report.rows = {{{Kind::kMessageQueue, 0x1234}, "vax", 5, 17, "alice", 0660, 100, 2, 0},
+                 {{Kind::kSemaphoreSet, 0}, "sun", 2147483647, std::nullopt, "", 0, 0, 0, 3}};
+  report.silent_hosts = {{"mips", "no session"}};
+  return report;
+}
+
+TEST(StatusReport, WhatIsWrittenIsRead) {
+  const auto status = status_from_json(to_json(example()));
+  ASSERT_TRUE(status) << status.error().what;
+  EXPECT_EQ(*status, example());
+  const auto objects = objects_from_json(to_json(objects_example()));
+  ASSERT_TRUE(objects) << objects.error().what;
+  EXPECT_EQ(*objects, objects_example());
+  EXPECT_EQ(*done_from_json(to_json(AdminDone{{"a", "b"}})), (AdminDone{{"a", "b"}}));
+  const auto failure = failure_from_json(to_json(AdminFailure{{{"what", "remedy"}}}));
+  ASSERT_EQ(failure->troubles.size(), 1u);
+  EXPECT_EQ(failure->troubles[0].what, "what");
+  EXPECT_EQ(failure->troubles[0].remedy, "remedy");
+}
+
+// The shape is an interface: programs read it.
+TEST(StatusReport, ObjectsHaveTheShapeThatIsDocumented) {
+  EXPECT_EQ(to_json(objects_example()), R"({
+  "objects": [
+    {
+      "kind": "msg",
+      "key": "0x00001234",
+      "owner": "vax",
+      "id": 5,
+      "local_id": 17,
+      "login": "alice",
+      "mode": "660",
+      "used_bytes": 100,
+      "messages": 2,
+      "semaphores": 0
+    },
+    {
+      "kind": "sem",
+      "key": "0x00000000",
+      "owner": "sun",
+      "id": 2147483647,
+      "local_id": null,
+      "login": "",
+      "mode": "000",
+      "used_bytes": 0,
+      "messages": 0,
+      "semaphores": 3
+    }
+  ],
+  "silent_hosts": [
+    {
+      "name": "mips",
+      "reason": "no session"
+    }
+  ]
+}
+)");
+}
+
+TEST(StatusReport, BytesThatAreNoTextDoNotThrow) {
+  StatusReport report = example();
+  report.peers[0].reason = "\xff\xfe";
+  EXPECT_TRUE(status_from_json(to_json(report)));
+}
+
+TEST(StatusReport, FieldsOfALaterVersionAreNoMatter) {
+  EXPECT_TRUE(status_from_json(R"({"host": "sun", "colour": {"a": [1]}})"));
+  EXPECT_EQ(status_from_json(R"({"host": "sun"})")->host, "sun");
+}
+
+TEST(StatusReport, WrongTypesAreNamed) {
+  const auto what = [](const auto& result) { return result ? std::string("(read)") : result.error().what; };
+  EXPECT_THAT(what(status_from_json("{")), HasSubstr("is not JSON"));
+  EXPECT_THAT(what(status_from_json("[]")), HasSubstr("an object is expected"));
+  EXPECT_THAT(what(status_from_json(R"({"host": 5})")), HasSubstr("'host'"));
+  EXPECT_THAT(what(status_from_json(R"({"uptime_s": -5})")), HasSubstr("'uptime_s'"));
+  EXPECT_THAT(what(status_from_json(R"({"peers": {}})")), HasSubstr("'peers'"));
+  EXPECT_THAT(what(status_from_json(R"({"peers": [5]})")), HasSubstr("an object"));
+  EXPECT_THAT(what(status_from_json(R"({"counters": {"a": "b"}})")), HasSubstr("'counters'"));
+  EXPECT_THAT(what(objects_from_json(R"({"objects": [{"kind": "msg"}]})")), HasSubstr("'key'"));
+  EXPECT_THAT(what(objects_from_json(R"({"objects": [{"kind": "msg", "key": "1", "mode": "9"}]})")),
+              HasSubstr("'mode'"));
+  EXPECT_THAT(what(objects_from_json(R"({"objects": [{"kind": "msg", "key": "1", "mode": "0", "id": 3000000000}]})")),
+              HasSubstr("'id'"));
+}
+
+TEST(StatusReport, GarbageIsAnErrorAndNothingWorse) {
+  const std::string whole = to_json(example());
+  std::mt19937 random(8);
+  std::size_t refused = 0;
+  for (int round = 0; round < 3000; ++round) {
+    const std::string text = damaged(whole, random);
+    if (!status_from_json(text)) ++refused;
+  }
+  EXPECT_GT(refused, 1000u);
+}
+
+}  // namespace
+}  // namespace dipc
