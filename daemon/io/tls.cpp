@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "daemon/core/check.h"
+#include "daemon/core/text_lines.h"
 #include "daemon/io/openssl_handles.h"
 
 namespace dipc {
@@ -74,7 +75,8 @@ Result<TlsContext::Loaded> TlsContext::read(const TlsFiles& files) {
   // CHACHA20 first has it.
   SSL_CTX_set_options(
       context, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION);
-  SSL_CTX_set_num_tickets(context, 0);  // a connection lives for days; resuming one saves nothing
+  SSL_CTX_set_mode(context, SSL_MODE_NO_AUTO_CHAIN);  // the peer has the authority's certificate; send ours alone
+  SSL_CTX_set_num_tickets(context, 0);                // a connection lives for days; resuming one saves nothing
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
 
   X509_STORE* store = SSL_CTX_get_cert_store(context);
@@ -125,9 +127,10 @@ struct TlsStream::Engine {
   bool seen_input = false;
   Bytes output;
   std::size_t output_begin = 0;
-  // The first certificate of the peer that did not pass, and why.
+  // Why the peer's certificate did not pass; if because of its authority's, that too.
   int verify_error = X509_V_OK;
   CertificateInfo judged;
+  std::optional<CertificateInfo> judged_authority;
   Trouble failure;
 };
 
@@ -173,8 +176,10 @@ int TlsStream::Engine::on_verify(int good, X509_STORE_CTX* context) {
   auto& engine = *static_cast<Engine*>(SSL_get_app_data(ssl));
   if (engine.verify_error == X509_V_OK) {
     engine.verify_error = X509_STORE_CTX_get_error(context);
-    if (const X509* certificate = X509_STORE_CTX_get_current_cert(context)) {
-      engine.judged = openssl::describe(certificate);
+    if (const X509* leaf = X509_STORE_CTX_get0_cert(context)) engine.judged = openssl::describe(leaf);
+    const X509* current = X509_STORE_CTX_get_current_cert(context);
+    if (X509_STORE_CTX_get_error_depth(context) > 0 && current != nullptr) {
+      engine.judged_authority = openssl::describe(current);
     }
   }
   return 0;
@@ -184,15 +189,23 @@ Trouble TlsStream::Engine::describe_failure(bool in_handshake) {
   const unsigned long code = ERR_peek_error();
   const int reason = ERR_GET_REASON(code);
   const std::string text = take_error();
-  const std::string name = judged.names.empty() ? judged.subject : judged.names.front();
-  const std::string theirs = "the peer's certificate (" + name + ", signed by " + judged.issuer + ")";
+  // Nobody has vouched for these names: quoted, they can't write lines of their own into a log.
+  const std::string name = in_quotes(judged.names.empty() ? judged.subject : judged.names.front());
+  const std::string theirs = "the peer's certificate (" + name + ", signed by " + in_quotes(judged.issuer) + ")";
   switch (verify_error) {
     case X509_V_OK:
       break;
     case X509_V_ERR_CERT_HAS_EXPIRED:
+      if (judged_authority) {
+        return {"the authority " + in_quotes(judged_authority->subject) + " of " + theirs + " expired on " +
+                    openssl::date(judged_authority->not_after),
+                "make a new authority and new certificates: `dipcctl ca init`"};
+      }
       return {theirs + " expired on " + openssl::date(judged.not_after), kRemedyRenew};
     case X509_V_ERR_CERT_NOT_YET_VALID:
-      return {theirs + " is not valid before " + openssl::date(judged.not_before), "compare the clocks of both hosts"};
+      return {
+          theirs + " is not valid before " + openssl::date((judged_authority ? *judged_authority : judged).not_before),
+          "compare the clocks of both hosts"};
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
