@@ -733,7 +733,7 @@ Record read_words(kj::ArrayPtr<const word> words) {
 void encode(const Record& record, Bytes& into) {
   const std::size_t bulk = bulk_bytes(record);
   if (bulk <= kScratchTextBytes) {
-    std::array<word, kScratchWords> scratch{};
+    alignas(sizeof(word)) std::array<word, kScratchWords> scratch{};
     capnp::MallocMessageBuilder builder(kj::arrayPtr(scratch.data(), scratch.size()));
     write(builder.initRoot<schema::Record>(), record);
     append_record(into, builder.getSegmentsForOutput());
@@ -756,11 +756,12 @@ Result<Record> decode(std::span<const std::byte> bytes) {
   }
   try {
     const std::size_t words = bytes.size() / sizeof(word);
-    if (reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(word) == 0) {
+    // Cap'n Proto asks for more than alignof(word) where a machine aligns 64 bits to less (m68k: 2).
+    if (reinterpret_cast<std::uintptr_t>(bytes.data()) % sizeof(word) == 0) {
       return read_words({reinterpret_cast<const word*>(bytes.data()), words});
     }
     if (words <= kScratchWords) {
-      std::array<word, kScratchWords> scratch;
+      alignas(sizeof(word)) std::array<word, kScratchWords> scratch;
       std::memcpy(scratch.data(), bytes.data(), bytes.size());
       return read_words({scratch.data(), words});
     }

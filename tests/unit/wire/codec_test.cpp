@@ -96,12 +96,15 @@ TEST(Codec, RecordOfTheLargestTextFitsTheLimit) {
 }
 
 TEST(Codec, RecordIsReadWhereverItLies) {
-  const Record record = Frame{1, 2, Reply{CallId{3}, Error::kNone, 4, Message{5, sample::pattern(5000)}}};
-  const Bytes encoded = encode(record);
-  for (std::size_t offset = 0; offset < 8; ++offset) {
-    Bytes moved(offset);
-    moved.insert(moved.end(), encoded.begin() + kLengthPrefixBytes, encoded.end());
-    EXPECT_EQ(decode(std::span<const std::byte>(moved).subspan(offset)), record) << offset;
+  for (const std::size_t text_bytes : {10u, 5000u}) {
+    const Record record = Frame{1, 2, Reply{CallId{3}, Error::kNone, 4, Message{5, sample::pattern(text_bytes)}}};
+    const Bytes encoded = encode(record);
+    for (std::size_t offset = 0; offset < 8; ++offset) {
+      Bytes moved(offset);
+      moved.insert(moved.end(), encoded.begin() + kLengthPrefixBytes, encoded.end());
+      EXPECT_EQ(decode(std::span<const std::byte>(moved).subspan(offset)), record)
+          << text_bytes << " bytes at " << offset;
+    }
   }
 }
 
