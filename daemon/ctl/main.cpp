@@ -1,0 +1,179 @@
+// dipcctl: the administrator's tool. Asks the daemon of this host, and makes certificates.
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstring>
+#include <iostream>
+#include <optional>
+#include <string>
+
+#include "daemon/core/object_name.h"
+#include "daemon/core/status_report.h"
+#include "daemon/core/text_lines.h"
+#include "daemon/ctl/certificate_commands.h"
+#include "daemon/ctl/daemon_client.h"
+#include "daemon/ctl/tables.h"
+#include "daemon/io/certificates.h"
+#include "daemon/io/configuration_files.h"
+
+namespace dipc {
+namespace {
+
+enum Exit : int { kDone = 0, kFailed = 1, kUsage = 2, kUnreachable = 3 };
+
+void complain(const Trouble& trouble) {
+  std::cerr << "dipcctl: " << trouble.what << "\n";
+  if (!trouble.remedy.empty()) std::cerr << "  " << trouble.remedy << "\n";
+}
+
+int print(const Result<std::string>& text) {
+  if (!text) {
+    complain(text.error());
+    return kFailed;
+  }
+  std::cout << *text << std::flush;
+  // A full disk behind a redirection must not look like success.
+  return std::cout.good() ? kDone : kFailed;
+}
+
+template <typename T>
+Result<std::string> shown(const Result<T>& report) {
+  if (!report) return tl::unexpected<Trouble>(report.error());
+  return show(*report);
+}
+
+Result<std::string> shown(const AdminCommand& command, const std::string& json) {
+  switch (command.verb) {
+    case AdminCommand::Verb::kStatus:
+      return shown(status_from_json(json));
+    case AdminCommand::Verb::kObjects:
+      return shown(objects_from_json(json));
+    case AdminCommand::Verb::kReload:
+    case AdminCommand::Verb::kForget:
+      break;
+  }
+  return shown(done_from_json(json));
+}
+
+int ask(const std::string& socket, const AdminCommand& command, std::chrono::milliseconds limit, bool as_json) {
+  const auto answer = ask_daemon(socket.empty() ? default_socket_path() : socket, command, limit);
+  if (!answer) {
+    complain(answer.error());
+    return kUnreachable;
+  }
+  if (answer->error == 0) return print(as_json ? Result<std::string>(answer->json) : shown(command, answer->json));
+  if (as_json && !answer->json.empty()) {
+    std::cout << answer->json << std::flush;
+    return kFailed;
+  }
+  const auto failure = failure_from_json(answer->json);
+  if (failure && !failure->troubles.empty()) {
+    for (const Trouble& one : failure->troubles) complain(one);
+  } else {
+    complain({to_string(command) + ": " + std::strerror(answer->error), {}});
+  }
+  return kFailed;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app(
+      "Looks after DIPC on this host: asks its daemon, makes certificates.\n"
+      "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no daemon to be reached.",
+      "dipcctl");
+  app.require_subcommand(1);
+  app.fallthrough();
+  std::string socket;
+  double seconds = 30;
+  app.add_option("--socket", socket, "socket of the daemon (default: $DIPC_SOCKET, /run/dipc/dipcd.sock)");
+  app.add_option("--timeout", seconds, "seconds to wait for the daemon's answer (default: 30)")
+      ->check(CLI::Range(0.001, 1e6));
+  bool as_json = false;
+
+  auto* status = app.add_subcommand("status", "this host: peers, certificates, counters, what needs attention");
+  status->add_flag("--json", as_json, "the daemon's own text, for programs");
+  auto* objects = app.add_subcommand("objects", "all distributed queues, semaphore sets and segments of the cluster");
+  objects->add_flag("--json", as_json, "the daemon's own text, for programs");
+  auto* reload = app.add_subcommand("reload", "read configuration, hosts.allow, logins.map and certificates again");
+  auto* forget = app.add_subcommand("forget", "make the referee forget a key whose owner will not come back");
+  std::string kind, key;
+  forget->add_option("KIND", kind, "msg, sem or shm")->required();
+  forget->add_option("KEY", key, "as dipcctl objects shows it: 0x00001234")->required();
+
+  auto* ca = app.add_subcommand("ca", "the cluster's certificate authority and the hosts' certificates");
+  ca->require_subcommand(1);
+  std::string ca_dir = kCaFolder, tls_dir = kTlsFolder;
+  std::string cluster = "dipc", host, request, out, into, certificate, ca_certificate;
+  int ca_days = kCaDaysDefault, host_days = kHostDaysDefault;
+  bool replace = false;
+
+  auto* init = ca->add_subcommand("init", "make the authority (once for a cluster, on one machine)");
+  init->add_option("--dir", ca_dir, std::string("folder of the authority (default: ") + kCaFolder + ")");
+  init->add_option("--cluster", cluster, "name of the cluster, to tell authorities apart (default: dipc)");
+  init->add_option("--days", ca_days, "days until it expires (default: 3650)")->check(CLI::Range(1, 36500));
+
+  auto* ask_for = ca->add_subcommand("request", "on a host: make its key, which stays there, and a request");
+  ask_for->add_option("HOST", host, "name of this host in the cluster")->required();
+  ask_for->add_option("--tls", tls_dir, std::string("folder of key and certificate (default: ") + kTlsFolder + ")");
+
+  auto* issue = ca->add_subcommand("issue", "on the authority's machine: sign a host's request");
+  issue->add_option("HOST", host, "name of the host in the cluster")->required();
+  issue->add_option("--dir", ca_dir, std::string("folder of the authority (default: ") + kCaFolder + ")");
+  auto* from_request = issue->add_option("--request", request, "the host's request (host.csr; '-': standard input)");
+  issue->add_option("--out", out, "the certificate to write (default: HOST.pem; '-': standard output)")
+      ->needs(from_request);
+  issue->add_option("--into", into, "make key, certificate and ca.pem here, in this folder, instead")
+      ->excludes(from_request);
+  issue->add_option("--days", host_days, "days until it expires (default: 825)")->check(CLI::Range(1, 36500));
+
+  auto* put = ca->add_subcommand("install", "on a host: put its signed certificate in place");
+  put->add_option("FILE", certificate, "the certificate ('-': standard input)")->required();
+  put->add_option("--tls", tls_dir, std::string("folder of key and certificate (default: ") + kTlsFolder + ")");
+  put->add_option("--ca", ca_certificate, "the authority's certificate (ca.pem), to be put beside it");
+  put->add_flag("--replace", replace, "replace an older certificate (a renewal)");
+
+  auto* describe = ca->add_subcommand("show", "what a certificate says: host, expiry, fingerprint");
+  describe->add_option("FILE", certificate, "the certificate ('-': standard input)")->required();
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kDone : kUsage;
+  }
+
+  const auto limit = std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+  using Verb = AdminCommand::Verb;
+  if (*status) return ask(socket, {Verb::kStatus, {}}, limit, as_json);
+  if (*objects) return ask(socket, {Verb::kObjects, {}}, limit, as_json);
+  if (*reload) return ask(socket, {Verb::kReload, {}}, limit, false);
+  if (*forget) {
+    const auto command = parse_admin_command("forget " + kind + " " + key);
+    if (!command) {
+      complain(command.error());
+      return kUsage;
+    }
+    return ask(socket, *command, limit, false);
+  }
+
+  if (*init) return print(make_authority(ca_dir, cluster, ca_days));
+  if (*ask_for) return print(make_request(tls_dir, host));
+  if (*put) {
+    const auto beside = ca_certificate.empty() ? std::nullopt : std::optional<std::filesystem::path>(ca_certificate);
+    return print(install(tls_dir, certificate, beside, replace));
+  }
+  if (*describe) return print(describe_certificate(certificate));
+  const IssueOptions options{ca_dir, host, host_days, out};
+  if (!request.empty()) return print(issue_for_request(options, request));
+  if (!into.empty()) return print(issue_into(options, into));
+  // For this machine itself the key is made where it belongs. For another one it would not be.
+  if (to_lower(host) == defaults_of_this_machine().host) return print(issue_into(options, kTlsFolder));
+  complain({"the key of " + in_quotes(host) + " is made on that host, and its request is signed here",
+            "there: dipcctl ca request " + host + "; here: dipcctl ca issue " + host +
+                " --request FILE; or make everything here with --into FOLDER"});
+  return kUsage;
+}
+
+}  // namespace
+}  // namespace dipc
+
+int main(int argc, char** argv) { return dipc::run(argc, argv); }

@@ -1,0 +1,188 @@
+#include "daemon/ctl/tables.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "daemon/core/object_name.h"
+
+namespace dipc {
+namespace {
+
+std::string printable(std::string_view text) {
+  std::string result;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    result.push_back(byte < 0x20 || byte == 0x7f ? '?' : c);
+  }
+  return result;
+}
+
+std::size_t width_of(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u; }));
+}
+
+std::string tenths(double value, const char* unit) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%.1f %s", value, unit);
+  return text;
+}
+
+std::string dash_if_empty(const std::string& text) { return text.empty() ? "-" : text; }
+
+std::string count(std::uint64_t number, const char* one, const char* many) {
+  return std::to_string(number) + " " + (number == 1 ? one : many);
+}
+
+std::string key_of(const ObjectName& name) { return name.key == 0 ? "private" : format_key(name.key); }
+
+}  // namespace
+
+std::string format_table(const std::vector<std::vector<std::string>>& rows, const std::vector<std::size_t>& right) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows) {
+    if (widths.size() < row.size()) widths.resize(row.size());
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const std::string padding(widths[i] - width_of(row[i]), ' ');
+      const bool to_the_right = std::find(right.begin(), right.end(), i) != right.end();
+      if (i > 0) line.append("  ");
+      line.append(to_the_right ? padding + row[i] : row[i] + padding);
+    }
+    while (!line.empty() && line.back() == ' ') line.pop_back();
+    text.append(line).append("\n");
+  }
+  return text;
+}
+
+std::string show(const StatusReport& report) {
+  std::string text = "host " + report.host + " of cluster " + report.cluster + ", referee " + report.referee;
+  if (report.referee == report.host) {
+    text.append(" (this host)\n");
+  } else {
+    text.append(report.referee_reachable ? " (reachable)\n" : " (NOT REACHABLE: no new names)\n");
+  }
+  text.append("dipcd " + report.version + ", up " + show_duration(report.uptime_s) + ", incarnation " +
+              report.incarnation + "\n");
+  std::string listen;
+  for (const std::string& address : report.listen) listen.append(listen.empty() ? "" : ", ").append(address);
+  text.append("listening on " + (listen.empty() ? "nothing: this host only dials" : listen) + "\n");
+
+  text.append("\n");
+  if (report.peers.empty()) {
+    text.append("no peers\n");
+  } else {
+    std::vector<std::vector<std::string>> rows = {
+        {"PEER", "ADDRESS", "STATE", "ROUND TRIP", "UNACKNOWLEDGED", "WAITING CALLS", "ABI"}};
+    for (const auto& peer : report.peers) {
+      rows.push_back({printable(peer.name), dash_if_empty(printable(peer.address)), printable(peer.state),
+                      peer.round_trip_us ? show_micros(*peer.round_trip_us) : "-",
+                      show_bytes(peer.unacknowledged_bytes), std::to_string(peer.blocked_calls),
+                      dash_if_empty(printable(peer.abi))});
+    }
+    text.append(format_table(rows, {3, 4, 5}));
+    for (const auto& peer : report.peers) {
+      if (!peer.reason.empty()) text.append(printable(peer.name + ": " + peer.reason)).append("\n");
+    }
+  }
+
+  if (!report.certificates.empty()) {
+    std::vector<std::vector<std::string>> rows = {{"CERTIFICATE", "OF", "EXPIRES", "DAYS LEFT"}};
+    for (const auto& one : report.certificates) {
+      rows.push_back(
+          {printable(one.file), printable(one.subject), printable(one.expires), std::to_string(one.days_left)});
+    }
+    text.append("\n").append(format_table(rows, {3}));
+  }
+  if (!report.counters.empty()) {
+    std::vector<std::vector<std::string>> rows;
+    for (const auto& [name, value] : report.counters) {
+      std::string label = printable(name);
+      std::replace(label.begin(), label.end(), '_', ' ');
+      rows.push_back({label, std::to_string(value)});
+    }
+    text.append("\n").append(format_table(rows, {1}));
+  }
+  if (!report.conflicts.empty()) {
+    text.append("\nnot distributed, although their keys are:\n");
+    for (const auto& conflict : report.conflicts) {
+      text.append("  " + std::string(kind_name(conflict.name.kind)) + " " + key_of(conflict.name) + " (id " +
+                  std::to_string(conflict.id) + ") " + printable(conflict.text) + "\n");
+    }
+  }
+  if (!report.warnings.empty()) text.append("\n");
+  for (const std::string& warning : report.warnings) text.append("warning: " + printable(warning) + "\n");
+  return text;
+}
+
+std::string show(const ObjectsReport& report) {
+  std::string text;
+  if (report.rows.empty()) {
+    text = "no distributed objects\n";
+  } else {
+    std::vector<std::vector<std::string>> rows = {
+        {"KIND", "KEY", "OWNER", "ID", "ID HERE", "LOGIN", "PERMS", "USED-BYTES", "MESSAGES", "NSEMS"}};
+    for (const auto& row : report.rows) {
+      const bool queue = row.name.kind == Kind::kMessageQueue;
+      char permissions[8];
+      std::snprintf(permissions, sizeof permissions, "%03o", row.mode & 0777u);
+      rows.push_back({std::string(kind_name(row.name.kind)), key_of(row.name), printable(row.owner),
+                      std::to_string(row.id), row.local_id ? std::to_string(*row.local_id) : "-",
+                      dash_if_empty(printable(row.login)), permissions, queue ? std::to_string(row.used_bytes) : "-",
+                      queue ? std::to_string(row.messages) : "-",
+                      row.name.kind == Kind::kSemaphoreSet ? std::to_string(row.semaphores) : "-"});
+    }
+    text = format_table(rows, {3, 4, 7, 8, 9});
+  }
+  for (const auto& host : report.silent_hosts) {
+    text.append("warning: objects of " + printable(host.name) + " are not listed: " + printable(host.reason) + "\n");
+  }
+  return text;
+}
+
+std::string show(const AdminDone& done) {
+  std::string text;
+  for (const std::string& line : done.done) text.append(printable(line)).append("\n");
+  return text;
+}
+
+std::string show(const AdminFailure& failure) {
+  std::string text;
+  for (const Trouble& one : failure.troubles) {
+    text.append(printable(one.what)).append("\n");
+    if (!one.remedy.empty()) text.append("  ").append(printable(one.remedy)).append("\n");
+  }
+  return text;
+}
+
+std::string show_duration(std::uint64_t seconds) {
+  const std::uint64_t minutes = seconds / 60, hours = minutes / 60, days = hours / 24;
+  if (days > 0) return count(days, "day", "days") + " " + std::to_string(hours % 24) + " h";
+  if (hours > 0) return std::to_string(hours) + " h " + std::to_string(minutes % 60) + " min";
+  if (minutes > 0) return std::to_string(minutes) + " min " + std::to_string(seconds % 60) + " s";
+  return std::to_string(seconds) + " s";
+}
+
+std::string show_bytes(std::uint64_t bytes) {
+  const char* const kUnits[] = {"KiB", "MiB", "GiB", "TiB"};
+  if (bytes < 1024) return std::to_string(bytes) + " B";
+  double value = static_cast<double>(bytes) / 1024;
+  std::size_t unit = 0;
+  while (value >= 1024 && unit + 1 < std::size(kUnits)) {
+    value /= 1024;
+    ++unit;
+  }
+  return tenths(value, kUnits[unit]);
+}
+
+std::string show_micros(std::uint64_t microseconds) {
+  if (microseconds < 1000) return std::to_string(microseconds) + " us";
+  if (microseconds < 1000000) return tenths(static_cast<double>(microseconds) / 1e3, "ms");
+  return tenths(static_cast<double>(microseconds) / 1e6, "s");
+}
+
+}  // namespace dipc
