@@ -150,6 +150,7 @@ long remote_send(int id, const void* message, size_t text_bytes, int flags) {
   send.request.size = static_cast<int64_t>(text_bytes);
   send.request.flags = flags;
   send.body = message;
+  send.head_bytes = sizeof(long);  // an mtype that can't be read is EFAULT before all else, a text that can't is not
   send.body_bytes = add_saturated(text_bytes, sizeof(long));
   send.interruptible = true;
   send.cancellable = true;

@@ -4,6 +4,7 @@
 // includes this: on 32-bit machines they come in two shapes, and each shape has a file. Internal linkage throughout,
 // because the two shapes have one name.
 
+#include <linux/posix_types.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -56,20 +57,39 @@ void assign(Field& field, Value value) {
     if constexpr (requires { (object).high; }) assign((object).high, static_cast<uint64_t>(value) >> 32); \
   } while (false)
 
-inline void to_native(ipc_perm& permissions, const local::StatRecord& record) {
+// Whose struct it is: libc's functions and the system calls agree but for the mode, which has 16 bits in the kernel of
+// some machines and lies in the other half of libc's on those that are big-endian (libc moves it).
+enum class Shape { kLibc, kKernel };
+
+inline void set_mode(ipc_perm& permissions, uint32_t mode, Shape shape) {
+  __kernel_mode_t narrow = static_cast<__kernel_mode_t>(mode);
+  if (shape == Shape::kKernel) {
+    memcpy(&permissions.mode, &narrow, sizeof narrow);
+  } else {
+    assign(permissions.mode, mode);
+  }
+}
+
+inline uint32_t mode_of(const ipc_perm& permissions, Shape shape) {
+  __kernel_mode_t narrow;
+  memcpy(&narrow, &permissions.mode, sizeof narrow);
+  return shape == Shape::kKernel ? narrow : permissions.mode;
+}
+
+inline void to_native(ipc_perm& permissions, const local::StatRecord& record, Shape shape) {
   assign(permissions.__key, record.key);
   assign(permissions.uid, record.uid);
   assign(permissions.gid, record.gid);
   assign(permissions.cuid, record.cuid);
   assign(permissions.cgid, record.cgid);
-  assign(permissions.mode, record.mode);
+  set_mode(permissions, record.mode, shape);
   assign(permissions.__seq, record.sequence);
 }
 
 template <typename Status>
-void queue_to_native(Status& status, const local::StatRecord& record) {
+void queue_to_native(Status& status, const local::StatRecord& record, Shape shape) {
   memset(&status, 0, sizeof status);
-  to_native(status.msg_perm, record);
+  to_native(status.msg_perm, record, shape);
   DIPC_ASSIGN_TIME(status, msg_stime, __msg_stime_high, record.send_time_s);
   DIPC_ASSIGN_TIME(status, msg_rtime, __msg_rtime_high, record.receive_time_s);
   DIPC_ASSIGN_TIME(status, msg_ctime, __msg_ctime_high, record.change_time_s);
@@ -81,37 +101,37 @@ void queue_to_native(Status& status, const local::StatRecord& record) {
 }
 
 template <typename Status>
-void set_to_native(Status& status, const local::StatRecord& record) {
+void set_to_native(Status& status, const local::StatRecord& record, Shape shape) {
   memset(&status, 0, sizeof status);
-  to_native(status.sem_perm, record);
+  to_native(status.sem_perm, record, shape);
   DIPC_ASSIGN_TIME(status, sem_otime, __sem_otime_high, record.operation_time_s);
   DIPC_ASSIGN_TIME(status, sem_ctime, __sem_ctime_high, record.change_time_s);
   assign(status.sem_nsems, record.semaphores);
 }
 
 // What IPC_SET looks at.
-inline local::StatRecord settable(const ipc_perm& permissions) {
+inline local::StatRecord settable(const ipc_perm& permissions, Shape shape) {
   local::StatRecord record;
   record.uid = permissions.uid;
   record.gid = permissions.gid;
-  record.mode = permissions.mode;
+  record.mode = mode_of(permissions, shape);
   return record;
 }
 
-inline long remote_control_queue(int id, int command, msqid_ds* programs) {
+inline long remote_control_queue(int id, int command, msqid_ds* programs, Shape shape) {
   msqid_ds status;
   local::StatRecord record;
   int error;
   switch (command) {
     case IPC_STAT:
       if (!remote_stat(Kind::kMessageQueue, id, &record)) return -1;
-      queue_to_native(status, record);
+      queue_to_native(status, record, shape);
       error = copy_out(programs, &status, sizeof status);
       return error == 0 ? 0 : fail_with(error);
     case IPC_SET:
       error = copy_in(&status, programs, sizeof status);
       if (error != 0) return fail_with(error);  // before the id is looked at, as the kernel does
-      record = settable(status.msg_perm);
+      record = settable(status.msg_perm, shape);
       record.queue_bytes = status.msg_qbytes;
       return remote_set(Kind::kMessageQueue, id, record);
     default:
@@ -119,20 +139,20 @@ inline long remote_control_queue(int id, int command, msqid_ds* programs) {
   }
 }
 
-inline long remote_control_set(int id, int semaphore, int command, SemctlArgument argument) {
+inline long remote_control_set(int id, int semaphore, int command, SemctlArgument argument, Shape shape) {
   semid_ds status;
   local::StatRecord record;
   int error;
   switch (command) {
     case IPC_STAT:
       if (!remote_stat(Kind::kSemaphoreSet, id, &record)) return -1;
-      set_to_native(status, record);
+      set_to_native(status, record, shape);
       error = copy_out(argument.buf, &status, sizeof status);
       return error == 0 ? 0 : fail_with(error);
     case IPC_SET:
       error = copy_in(&status, argument.buf, sizeof status);
       if (error != 0) return fail_with(error);
-      return remote_set(Kind::kSemaphoreSet, id, settable(status.sem_perm));
+      return remote_set(Kind::kSemaphoreSet, id, settable(status.sem_perm, shape));
     case GETALL:
       return remote_get_all(id, argument.array);
     case SETALL:
@@ -151,12 +171,12 @@ inline bool is_about_set(int command) {
 
 // `programs` is a msqid_ds of this file's shape; for commands that are not about one queue, whatever `native` takes.
 template <typename Native>
-long control_queue(int id, int command, msqid_ds* programs, Native native) {
+long control_queue(int id, int command, msqid_ds* programs, Shape shape, Native native) {
   if (!is_about_queue(command)) return native();
   if (!queue_ids.goes_to_kernel(id)) {
     Route way = route(Kind::kMessageQueue, id);
     if (way == Route::kFailed) return -1;
-    if (way == Route::kDaemon) return remote_control_queue(id, command, programs);
+    if (way == Route::kDaemon) return remote_control_queue(id, command, programs, shape);
   }
   bool owned = queue_ids.find(id) == IdTable::kOwned;
   long result = native();
@@ -175,12 +195,12 @@ long control_queue(int id, int command, msqid_ds* programs, Native native) {
 }
 
 template <typename Native>
-long control_set(int id, int semaphore, int command, SemctlArgument argument, Native native) {
+long control_set(int id, int semaphore, int command, SemctlArgument argument, Shape shape, Native native) {
   if (!is_about_set(command)) return native();
   if (!set_ids.goes_to_kernel(id)) {
     Route way = route(Kind::kSemaphoreSet, id);
     if (way == Route::kFailed) return -1;
-    if (way == Route::kDaemon) return remote_control_set(id, semaphore, command, argument);
+    if (way == Route::kDaemon) return remote_control_set(id, semaphore, command, argument, shape);
   }
   bool owned = set_ids.find(id) == IdTable::kOwned;
   long result = native();

@@ -97,7 +97,7 @@ Reach hello(Connection& connection, const Patience& patience, int64_t deadline_n
   memcpy(request.abi, &abi, sizeof abi);
   request.ipc_namespace = ipc_namespace();
   int socket = connection.connecting.number();
-  long sent = send_record(socket, &request, sizeof request, nullptr, 0, -1);
+  long sent = send_record(socket, &request, sizeof request, {}, -1);
   if (sent == -EPIPE || sent == -ECONNRESET) return Reach::kSilent;
   if (sent != sizeof request) return Reach::kCannot;
 
@@ -188,15 +188,6 @@ int wait_for(int descriptor, short events, int64_t timeout_ns, const sigset_t* m
       raw(kNumber, &entry, descriptor < 0 ? 0 : 1, timeout_ns < 0 ? nullptr : limit, mask, kKernelSigsetBytes));
 }
 
-int wait_cancellable(int descriptor, short events, const sigset_t* mask) {
-  pollfd entry{descriptor, events, 0};
-  int saved = errno;
-  int ready = next_ppoll.get()(&entry, 1, nullptr, mask);
-  if (ready < 0) ready = -errno;
-  errno = saved;
-  return ready;
-}
-
 void read_environment() {
   const char* strict = secure_getenv("DIPC_STRICT");
   g_strict = strict && strcmp(strict, "1") == 0;
@@ -215,16 +206,19 @@ bool has_reached_daemon() { return g_reached.load(std::memory_order_relaxed); }
 int32_t daemon_pid() { return g_daemon_pid.load(std::memory_order_relaxed); }
 int64_t op_timeout_ns() { return int64_t{g_op_timeout_ms.load(std::memory_order_relaxed)} * 1'000'000; }
 
-long send_record(int socket, const void* record, size_t record_bytes, const void* body, size_t body_bytes, int memfd) {
+long send_record(int socket, const void* record, size_t record_bytes, const Body& body, int memfd) {
   union {
     cmsghdr align;
     char bytes[CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int))];
   } control;
   memset(&control, 0, sizeof control);
-  iovec parts[2] = {{const_cast<void*>(record), record_bytes}, {const_cast<void*>(body), body_bytes}};
+  char* first = const_cast<char*>(static_cast<const char*>(body.first));
+  iovec parts[3] = {{const_cast<void*>(record), record_bytes},
+                    {first, body.first_bytes},
+                    {first + body.first_bytes, body.second_bytes}};
   msghdr message{};
   message.msg_iov = parts;
-  message.msg_iovlen = body_bytes > 0 ? 2 : 1;
+  message.msg_iovlen = body.second_bytes > 0 ? 3 : body.first_bytes > 0 ? 2 : 1;
   message.msg_control = &control;
   message.msg_controllen = memfd < 0 ? CMSG_SPACE(sizeof(ucred)) : sizeof control.bytes;
 

@@ -30,9 +30,6 @@ Reach reach_daemon(Connection& connection, const Patience& patience);
 // ppoll on one descriptor (-1: none) with the program's signal mask. `timeout_ns` < 0: no limit. > 0 ready, 0 time is
 // up, -errno.
 int wait_for(int descriptor, short events, int64_t timeout_ns, const sigset_t* mask);
-// The same without a limit through libc, which makes it a cancellation point: msgsnd and msgrcv are, the others are
-// not.
-int wait_cancellable(int descriptor, short events, const sigset_t* mask);
 
 // Where the environment and the defaults say the socket is. By the constructor, before the program can change it.
 void read_environment();
@@ -41,8 +38,15 @@ bool has_reached_daemon();  // this process, or the one it was forked from, has 
 int32_t daemon_pid();       // what this kernel shows where the last caller was a remote one; 0 = not known
 int64_t op_timeout_ns();
 
+// What goes behind a record, in the program's memory: two neighbours, of which the first may be readable alone.
+struct Body {
+  const void* first = nullptr;
+  size_t first_bytes = 0;
+  size_t second_bytes = 0;
+};
+
 // Sends `record` with the thread's present effective ids, then `body`, and `memfd` if it is not negative. Bytes sent or
-// -errno; -EFAULT if the kernel could not read the body.
-long send_record(int socket, const void* record, size_t record_bytes, const void* body, size_t body_bytes, int memfd);
+// -errno; -EFAULT if the kernel could not read the body. qemu then leaves out the part it could not read.
+long send_record(int socket, const void* record, size_t record_bytes, const Body& body, int memfd);
 
 }  // namespace dipc::shim

@@ -87,7 +87,8 @@ DIPC_EXPORT ssize_t msgrcv(int id, void* message, size_t text_bytes, long type, 
 }
 
 DIPC_EXPORT int msgctl(int id, int command, msqid_ds* status) noexcept {
-  return static_cast<int>(control_queue(id, command, status, [&] { return next_msgctl.get()(id, command, status); }));
+  return static_cast<int>(
+      control_queue(id, command, status, Shape::kLibc, [&] { return next_msgctl.get()(id, command, status); }));
 }
 
 DIPC_EXPORT int semget(key_t key, int count, int flags) noexcept {
@@ -114,7 +115,7 @@ DIPC_EXPORT int semctl(int id, int semaphore, int command, ...) noexcept {
     argument = va_arg(list, SemctlArgument);
     va_end(list);
   }
-  return static_cast<int>(control_set(id, semaphore, command, argument,
+  return static_cast<int>(control_set(id, semaphore, command, argument, Shape::kLibc,
                                       [&] { return next_semctl.get()(id, semaphore, command, argument); }));
 }
 

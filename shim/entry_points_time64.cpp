@@ -36,7 +36,8 @@ DIPC_EXPORT int dipc_semtimedop64(int id, sembuf* operations, size_t count,
                                   const timespec* timeout) __asm__("__semtimedop64");
 
 int dipc_msgctl64(int id, int command, msqid_ds* status) {
-  return static_cast<int>(control_queue(id, command, status, [&] { return next_msgctl64.get()(id, command, status); }));
+  return static_cast<int>(
+      control_queue(id, command, status, Shape::kLibc, [&] { return next_msgctl64.get()(id, command, status); }));
 }
 
 int dipc_semctl64(int id, int semaphore, int command, ...) {
@@ -47,7 +48,7 @@ int dipc_semctl64(int id, int semaphore, int command, ...) {
     argument = va_arg(list, SemctlArgument);
     va_end(list);
   }
-  return static_cast<int>(control_set(id, semaphore, command, argument,
+  return static_cast<int>(control_set(id, semaphore, command, argument, Shape::kLibc,
                                       [&] { return next_semctl64.get()(id, semaphore, command, argument); }));
 }
 

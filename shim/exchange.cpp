@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unwind.h>
 
 #include "shim/daemon_link.h"
 #include "shim/kernel_calls.h"
@@ -54,7 +55,7 @@ void send_cancel(const Connection& connection, uint64_t call) {
   local::Request cancel;
   cancel.op = local::Op::kCancel;
   cancel.call = call;
-  send_record(connection.socket.number(), &cancel, sizeof cancel, nullptr, 0, -1);
+  send_record(connection.socket.number(), &cancel, sizeof cancel, {}, -1);
 }
 
 // A call is still outstanding on this socket: we are in a handler that interrupted it, or a handler has left it by
@@ -106,6 +107,35 @@ void end_outstanding(Connection& connection) {
     connection.outstanding = 0;
   }
   connection.keep(how);
+}
+
+// A thread that is cancelled, or that calls pthread_exit in a handler, while a call of it waits, is unwound through the
+// frame below: this is the personality of that frame. There is nothing to land on; what has to be done is done here.
+// The program's cleanup handlers find the signal mask as they left it, and the call is over.
+extern "C" [[gnu::used]] _Unwind_Reason_Code dipc_shim_unwound(int, _Unwind_Action actions, _Unwind_Exception_Class,
+                                                               _Unwind_Exception*, _Unwind_Context*) {
+  Connection* connection = known_connection(current_pid());
+  if ((actions & _UA_FORCE_UNWIND) != 0 && connection && connection->outstanding != 0) {
+    end_outstanding(*connection);
+    restore_signals(&connection->waiting_mask);
+  }
+  return _URC_CONTINUE_UNWIND;
+}
+
+// Waits as wait_for() does, without limit, through libc's ppoll: msgsnd and msgrcv are cancellation points of POSIX,
+// the other calls are none.
+[[gnu::noinline]] int wait_cancellable(Connection& connection, const sigset_t* mask) {
+  // 0x1b: DW_EH_PE_pcrel | DW_EH_PE_sdata4. The compiler's own way to say it brings libgcc's unwinder along.
+  asm volatile(".cfi_personality 0x1b, dipc_shim_unwound");
+  pollfd entry{connection.socket.number(), POLLIN, 0};
+  sigset_t outer = connection.waiting_mask;
+  connection.waiting_mask = *mask;
+  int saved = errno;
+  int ready = next_ppoll.get()(&entry, 1, nullptr, mask);
+  if (ready < 0) ready = -errno;
+  errno = saved;
+  connection.waiting_mask = outer;
+  return ready;
 }
 
 }  // namespace
@@ -174,20 +204,27 @@ Exchange::Result Exchange::exchange(Frame& frame) {
 // kReply here means that the request is on its way.
 Exchange::Result Exchange::send(Frame& frame) {
   Connection& connection = *frame.connection;
-  const void* part = body_bytes > 0 ? body : nullptr;
-  size_t part_bytes = body_bytes <= local::kInlineBytesMax ? body_bytes : 0;
+  Body part{body, head_bytes, body_bytes - head_bytes};
   int memfd = -1;
   request.marks &= ~static_cast<uint32_t>(local::kPayloadInMemfd);
   request.payload_bytes = body_bytes < UINT32_MAX ? static_cast<uint32_t>(body_bytes) : UINT32_MAX;
-  if (body_bytes > local::kInlineBytesMax && body_bytes <= kBodyBytesMax) {
-    memfd = memfd_from(part, body_bytes);
-    if (memfd < 0 && memfd != -EFAULT) return fail(ENOMEM);
-    if (memfd >= 0) request.marks |= local::kPayloadInMemfd;
-  }
+  if (body_bytes > kBodyBytesMax) part.second_bytes = 0;
+  // The whole body in a memfd, or as much of it as is readable with the record.
+  auto put_in_memfd = [&] {
+    memfd = memfd_from(body, body_bytes);
+    if (memfd < 0 && memfd != -EFAULT) return false;
+    if (memfd >= 0) {
+      request.marks |= local::kPayloadInMemfd;
+      part.first_bytes = 0;
+    }
+    part.second_bytes = 0;
+    return true;
+  };
+  if (part.first_bytes + part.second_bytes > local::kInlineBytesMax && !put_in_memfd()) return fail(ENOMEM);
   int64_t deadline_ns = monotonic_ns() + op_timeout_ns();
   Result result = fail(EPIPE);
   for (;;) {
-    long sent = send_record(connection.socket.number(), &request, sizeof request, part, part_bytes, memfd);
+    long sent = send_record(connection.socket.number(), &request, sizeof request, part, memfd);
     if (sent >= static_cast<long>(sizeof request)) {
       connection.outstanding = frame.call;
       connection.outstanding_op = request.op;
@@ -195,20 +232,17 @@ Exchange::Result Exchange::send(Frame& frame) {
       result = Result::kReply;
       break;
     }
-    if (sent == -EFAULT && part_bytes > 0) {
-      part_bytes = 0;
-    } else if (sent == -EMSGSIZE && part_bytes > 0 && memfd < 0) {  // a small net.core.wmem_default
-      memfd = memfd_from(part, part_bytes);
-      part_bytes = 0;
-      if (memfd < 0 && memfd != -EFAULT) {
-        result = fail(ENOMEM);
-        break;
-      }
-      if (memfd >= 0) request.marks |= local::kPayloadInMemfd;
+    if (sent == -EFAULT && part.second_bytes > 0) {
+      part.second_bytes = 0;
+    } else if (sent == -EFAULT) {
+      result = fail(EFAULT);
+      break;
+    } else if (sent == -EMSGSIZE && part.second_bytes > 0) {  // a small net.core.wmem_default
+      if (put_in_memfd()) continue;
+      result = fail(ENOMEM);
+      break;
     } else if (is_gone(sent)) {
       break;
-    } else if (sent == -EINTR) {
-      continue;
     } else if (sent == -EAGAIN || sent == -ENOBUFS || sent == -ENOMEM || sent == -ETOOMANYREFS) {
       if (monotonic_ns() >= deadline_ns) {
         result = fail(ETIMEDOUT);
@@ -217,7 +251,7 @@ Exchange::Result Exchange::send(Frame& frame) {
       sigset_t all;
       sigfillset(&all);
       wait_for(-1, 0, kRetryNs, &all);
-    } else {
+    } else if (sent != -EINTR) {
       result = fail(EHOSTUNREACH);  // the kernel refuses what we claim or the send itself
       break;
     }
@@ -230,9 +264,8 @@ Exchange::Result Exchange::send(Frame& frame) {
 Exchange::Result Exchange::wait(Frame& frame) {
   Connection& connection = *frame.connection;
   for (;;) {
-    int socket = connection.socket.number();
-    int ready = cancellable ? wait_cancellable(socket, POLLIN, &frame.programs_mask)
-                            : wait_for(socket, POLLIN, -1, &frame.programs_mask);
+    int ready = cancellable ? wait_cancellable(connection, &frame.programs_mask)
+                            : wait_for(connection.socket.number(), POLLIN, -1, &frame.programs_mask);
     if (ready < 0) {  // a handler ran: it may have made calls of its own, closed everything, or forked
       if (!frame.is_in_charge()) return fail(EAGAIN);
       if (current_pid() != frame.pid) return fail(EINTR);

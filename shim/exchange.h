@@ -21,8 +21,10 @@ struct Exchange {
   local::Request request;  // the fields of the call; call, stamp and payload are filled in by run()
   // What goes with the request, borrowed, in the program's memory: the kernel reads it, nobody else. If it can't, the
   // request goes without it, and the owner's kernel decides which of the program's mistakes comes first.
+  // With `head_bytes` the request goes with that much of it if no more is readable, and without so much the call fails.
   const void* body = nullptr;
   size_t body_bytes = 0;
+  size_t head_bytes = 0;
   // Where the payload of the reply goes, borrowed. In the program's memory, and perhaps bad, unless `room_is_ours`.
   bool wants_payload = false;
   void* room = nullptr;

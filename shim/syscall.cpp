@@ -73,12 +73,13 @@ SemctlArgument semctl_argument(long word) {
 }
 
 long queue_control(const Words& words, long id, int command, long status) {
-  return control_queue(static_cast<int>(id), command, pointer<msqid_ds>(status), [&] { return words.native(); });
+  return control_queue(static_cast<int>(id), command, pointer<msqid_ds>(status), Shape::kKernel,
+                       [&] { return words.native(); });
 }
 
 long set_control(const Words& words, long id, long semaphore, int command, long argument) {
   return control_set(static_cast<int>(id), static_cast<int>(semaphore), command, semctl_argument(argument),
-                     [&] { return words.native(); });
+                     Shape::kKernel, [&] { return words.native(); });
 }
 
 #ifdef SYS_ipc

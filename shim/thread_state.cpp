@@ -146,6 +146,14 @@ const Ended* Connection::find(uint64_t call) const {
   return nullptr;
 }
 
+Connection* known_connection(pid_t pid) {
+  if (!t_state) return nullptr;
+  for (Connection& connection : t_state->connections) {
+    if (connection.pid == pid) return &connection;
+  }
+  return nullptr;
+}
+
 Connection* current_connection(pid_t pid) {
   ThreadState* state = t_state;
   if (!state) {

@@ -4,6 +4,7 @@
 // and then from mmap, are linked so that a forked child finds all of them, and go back when the thread ends. Nothing
 // here takes a lock or allocates from the heap: a call may come from a signal handler. All of it is valid when zero.
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -53,6 +54,7 @@ struct Connection {
   uint64_t outstanding = 0;  // the call whose reply is still to come, 0 = none
   local::Op outstanding_op{};
   bool outstanding_can_end = false;  // it may be cancelled
+  sigset_t waiting_mask = {};        // the program's, while a cancellable call waits
   unsigned ended_next = 0;
   Ended ended[8] = {};  // as deep as handlers may nest in each other's calls
 
@@ -70,6 +72,8 @@ struct ThreadState {
   Connection connections[2];
 };
 
+// The calling thread's connection as far as it has one.
+Connection* known_connection(pid_t pid);
 // The calling thread's connection, for the process `pid`. Null if there is no memory for one. Signals are blocked.
 Connection* current_connection(pid_t pid);
 

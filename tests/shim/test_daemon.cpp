@@ -86,9 +86,16 @@ void unbecome() {
   }
 }
 
+// Memory that can't be read, with some before it that can.
 void* unreadable() {
-  static void* page = mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return page;
+  static char* pages = [] {
+    size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+    char* memory =
+        static_cast<char*>(mmap(nullptr, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (memory == MAP_FAILED || mprotect(memory + page, page, PROT_NONE) != 0) abort();
+    return memory + page;
+  }();
+  return pages;
 }
 
 class Client {
@@ -351,7 +358,11 @@ Reply Client::lookup(const Call& call) {
 }
 
 Reply Client::send(Call& call) {
-  void* message = call.complete ? call.payload.data() : unreadable();
+  void* message = call.payload.data();
+  if (!call.complete) {  // the type, as far as it came, just before what can't be read
+    message = static_cast<char*>(unreadable()) - std::min(call.payload.size(), sizeof(long));
+    memcpy(message, call.payload.data(), std::min(call.payload.size(), sizeof(long)));
+  }
   Reply reply = result(msgsnd(call.request.id, message, static_cast<size_t>(call.request.size), call.request.flags));
   std::lock_guard guard(g_lock);
   if (reply.error == 0) g_objects[{call.request.kind, call.request.id}].sender = call.who.pid;
