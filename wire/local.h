@@ -37,6 +37,7 @@ enum class Op : uint32_t {
   kLookup,       // kind, id                               -> `where`; value = stand-in's id; extra = nsems of a set
                  // (the shim learns from it how long the array of a SETALL is)
   kSend,         // id, size = msgsz, flags; payload: long mtype, then msgsz bytes, as in struct msgbuf of the client
+                 // (mtype alone where the text can't be read; not even that: EFAULT)
   kReceive,      // id, size = msgsz, type = msgtyp, flags -> payload: long mtype, text; value = bytes of text
   kOperate,      // id, size = nsops, timeout_ns (kHasTimeout); payload: nsops struct sembuf
   kControl,      // kind, id, command = native IPC_*/GETVAL..., semaphore, value; payload: StatRecord (IPC_SET) or
