@@ -203,8 +203,8 @@ Result<void> up(const std::string& file, const std::string& name) {
   auto lab = read_lab_file(file);
   if (!lab) return tl::unexpected(lab.error());
   LabDirectory directory(name.empty() ? lab->cluster : name);
-  if (auto made = directory.create(); !made) return made;
   const NoteInterrupts noting;
+  if (auto made = directory.create(); !made) return made;
   Result<void> result;
   {
     const auto lock = directory.lock();
@@ -212,7 +212,7 @@ Result<void> up(const std::string& file, const std::string& name) {
     result = bring_up_all(directory, file, *lab);
     // The pipes to the processes are closed by now: what was not told to stay is ending by itself.
     if (!result) {
-      keep_and_tell(directory);
+      if (interrupted == 0) keep_and_tell(directory);
       if (auto ended = end_processes(directory); !ended) return ended;
       if (auto removed = directory.remove(); !removed) return removed;
       return result;
