@@ -9,6 +9,7 @@
 #include <sys/un.h>
 
 #include "arch/abi.h"
+#include "wire/local_abi.h"
 #include "shim/kernel_calls.h"
 
 namespace dipc::shim {
@@ -92,9 +93,8 @@ int connect_to_any() {
 // Says hello on `connection.connecting` and takes the answer.
 Reach hello(Connection& connection, const Patience& patience, int64_t deadline_ns) {
   local::HelloRequest request;
-  Abi abi = measured_abi();
-  static_assert(sizeof abi <= sizeof request.abi);
-  memcpy(request.abi, &abi, sizeof abi);
+  constexpr local::AbiBytes kAbi = local::encode_abi(measured_abi());
+  memcpy(request.abi, kAbi.bytes, sizeof kAbi.bytes);
   request.ipc_namespace = ipc_namespace();
   int socket = connection.connecting.number();
   long sent = send_record(socket, &request, sizeof request, {}, -1);

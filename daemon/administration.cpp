@@ -1,0 +1,275 @@
+#include "daemon/administration.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cinttypes>
+#include <cstdio>
+#include <ctime>
+#include <sstream>
+
+#include "daemon/core/object_name.h"
+#include "daemon/io/log.h"
+#include "daemon/kernel/objects.h"
+#include "daemon/version.h"
+
+namespace dipc {
+
+namespace {
+
+constexpr auto kObjectsWait = std::chrono::seconds(2);  // for peers that do not answer; dipcctl waits longer
+constexpr const char* kReaders = "dipc";                // group that may read
+
+std::string hexadecimal(std::uint64_t value) {
+  char text[24];
+  std::snprintf(text, sizeof(text), "0x%016" PRIx64, value);
+  return text;
+}
+
+std::string utc(std::chrono::sys_seconds when) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(when);
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  char text[64];
+  std::strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &parts);
+  return text;
+}
+
+std::string state_name(PeerSessions::State state) {
+  switch (state) {
+    case PeerSessions::State::kUnreachable:
+      return "dead";
+    case PeerSessions::State::kConnecting:
+      return "connecting";
+    case PeerSessions::State::kConnected:
+      return "connected";
+    case PeerSessions::State::kDisconnected:
+      return "broken";
+  }
+  return "";
+}
+
+}  // namespace
+
+Administration::Administration(uv_loop_t* loop, Parts parts)
+    : parts_(std::move(parts)), timer_(loop, [this] { on_time(); }), started_(loop_now()) {}
+
+bool Administration::may_change(const LocalCredentials& credentials) {
+  return credentials.uid == 0 || credentials.uid == ::geteuid();
+}
+
+bool Administration::may_read(const LocalCredentials& credentials) {
+  if (may_change(credentials)) return true;
+  const auto group = parts_.users.gid_of(kReaders);
+  if (!group) return false;
+  const Identity who = local_identity(credentials.uid, credentials.gid, credentials.pid);
+  return who.gid == *group || std::find(who.groups.begin(), who.groups.end(), *group) != who.groups.end();
+}
+
+void Administration::answer(ClientId client, std::uint64_t call, int error, const std::string& json) {
+  local::Reply header;
+  header.call = call;
+  header.error = error;
+  programs_->reply(client, header, std::as_bytes(std::span(json)));
+}
+
+void Administration::fail(const LocalRequest& request, int error, std::string what, std::string remedy) {
+  answer(request.client, request.header.call, error,
+         to_json(AdminFailure{{Trouble{std::move(what), std::move(remedy)}}}));
+}
+
+void Administration::on_request(const LocalRequest& request) {
+  std::istringstream line(std::string(reinterpret_cast<const char*>(request.payload.data()), request.payload.size()));
+  std::vector<std::string> words;
+  for (std::string word; line >> word;) words.push_back(word);
+  const std::string verb = words.empty() ? "" : words[0];
+  if (!may_read(request.credentials)) {
+    fail(request, EACCES, "you may not ask this daemon", "be root or a member of group " + std::string(kReaders));
+  } else if (verb == "status") {
+    answer(request.client, request.header.call, 0, to_json(status()));
+  } else if (verb == "objects") {
+    ask_for_objects(request);
+  } else if (!may_change(request.credentials)) {
+    fail(request, EACCES, "you may not change this daemon", "be root");
+  } else if (verb == "reload") {
+    const auto done = parts_.reload("uid " + std::to_string(request.credentials.uid));
+    answer(request.client, request.header.call, done ? 0 : EINVAL,
+           done ? to_json(*done) : to_json(AdminFailure{done.error()}));
+  } else if (verb == "forget") {
+    forget(request, words);
+  } else {
+    fail(request, EINVAL, "this daemon does not know \"" + verb + "\"", "use a dipcctl of the daemon's version");
+  }
+}
+
+StatusReport Administration::status() const {
+  StatusReport report;
+  const Configuration& configuration = parts_.policy.configuration;
+  report.host = parts_.own.host;
+  report.cluster = configuration.cluster;
+  report.referee = configuration.referee;
+  report.referee_reachable = configuration.referee == report.host || parts_.network.has_session(configuration.referee);
+  report.incarnation = hexadecimal(static_cast<std::uint64_t>(parts_.own.incarnation));
+  report.version = kVersion;
+  report.uptime_s =
+      static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(loop_now() - started_).count());
+  for (const Endpoint& endpoint : configuration.listen) report.listen.push_back(endpoint.to_string());
+  for (const auto& peer : parts_.network.peers()) {
+    StatusReport::Peer row;
+    row.name = peer.host;
+    row.address = peer.address;
+    row.state = state_name(peer.state);
+    if (peer.session != SessionNumber{}) row.session = hexadecimal(static_cast<std::uint64_t>(peer.session));
+    row.abi = peer.abi;
+    row.unacknowledged_bytes = peer.waiting_bytes;
+    report.peers.push_back(std::move(row));
+  }
+  const CertificateInfo& certificate = parts_.tls.own();
+  report.certificates.push_back({.file = "tls/host.pem",
+                                 .subject = certificate.subject,
+                                 .expires = utc(certificate.not_after),
+                                 .days_left = certificate.days_left(std::chrono::system_clock::now())});
+  if (certificate.expires_soon(std::chrono::system_clock::now())) {
+    report.warnings.push_back("the certificate of this host expires in " +
+                              std::to_string(report.certificates[0].days_left) +
+                              " days; have a new one signed and run dipcctl reload");
+  }
+  if (!report.referee_reachable) {
+    report.warnings.push_back("the referee " + configuration.referee + " can't be reached: no new names until it is");
+  }
+  report.counters = parts_.counters();
+  return report;
+}
+
+// ---- objects of the cluster
+// ------------------------------------------------------------------------------------------
+
+std::vector<ObjectRow> Administration::own_rows() {
+  std::vector<ObjectRow> rows;
+  for (const OwnedObject& object : parts_.naming.owned_objects()) {
+    if (object.state == OwnedObject::State::kRegistering) continue;
+    const auto facts = object_facts(object.ref.kind, object.ref.id);
+    if (!facts) continue;
+    rows.push_back({.name = object.name,
+                    .id = object.ref.id,
+                    .generation = object.ref.generation,
+                    .owner_login = parts_.users.login_of(facts->uid),
+                    .mode = facts->mode & 0777,
+                    .used_bytes = facts->used_bytes,
+                    .messages = facts->messages,
+                    .semaphores = facts->semaphores});
+  }
+  return rows;
+}
+
+void Administration::add_rows(Question& question, const std::string& host, const std::vector<ObjectRow>& rows) const {
+  const std::vector<StandIn> stand_ins = parts_.naming.stand_ins();
+  for (const ObjectRow& row : rows) {
+    ObjectsReport::Row line;
+    line.name = row.name;
+    line.owner = host;
+    line.id = row.id;
+    if (host == parts_.own.host) line.local_id = row.id;
+    for (const StandIn& stand_in : stand_ins) {
+      const ObjectRef object{row.name.kind, row.id, row.generation};
+      if (stand_in.owner == host && stand_in.object == object) line.local_id = stand_in.id;
+    }
+    line.login = row.owner_login;
+    line.mode = row.mode;
+    line.used_bytes = row.used_bytes;
+    line.messages = row.messages;
+    line.semaphores = row.semaphores;
+    question.report.rows.push_back(std::move(line));
+  }
+}
+
+void Administration::ask_for_objects(const LocalRequest& request) {
+  const RequestId id{next_request_++};
+  Question& question = questions_[id];
+  question.client = request.client;
+  question.call = request.header.call;
+  question.until = loop_now() + kObjectsWait;
+  add_rows(question, parts_.own.host, own_rows());
+  for (const std::string& host : parts_.network.hosts()) {
+    if (parts_.network.send(host, ListObjects{id})) {
+      question.silent.insert(host);
+    } else {
+      question.report.silent_hosts.push_back({host, "no session with it"});
+    }
+  }
+  if (question.silent.empty()) {
+    finish(id);
+  } else {
+    set_timer();
+  }
+}
+
+void Administration::on_list_objects(const std::string& host, const ListObjects& request) {
+  parts_.network.send(host, ObjectList{request.id, own_rows()});
+}
+
+void Administration::on_object_list(const std::string& host, const ObjectList& list) {
+  const auto found = questions_.find(list.id);
+  if (found == questions_.end() || found->second.silent.erase(host) == 0) return;
+  add_rows(found->second, host, list.rows);
+  if (found->second.silent.empty()) finish(list.id);
+}
+
+void Administration::on_session_ended(const std::string& host) {
+  std::vector<RequestId> complete;
+  for (auto& [id, question] : questions_) {
+    if (question.silent.erase(host) == 0) continue;
+    question.report.silent_hosts.push_back({host, "its session ended"});
+    if (question.silent.empty()) complete.push_back(id);
+  }
+  for (const RequestId id : complete) finish(id);
+}
+
+void Administration::finish(RequestId id) {
+  Question question = std::move(questions_.at(id));
+  questions_.erase(id);
+  for (const std::string& host : question.silent) question.report.silent_hosts.push_back({host, "did not answer"});
+  std::sort(question.report.rows.begin(), question.report.rows.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.name, a.owner, a.id) < std::tie(b.name, b.owner, b.id);
+  });
+  answer(question.client, question.call, 0, to_json(question.report));
+}
+
+void Administration::on_client_gone(ClientId client) {
+  std::erase_if(questions_, [client](const auto& entry) { return entry.second.client == client; });
+}
+
+void Administration::on_time() {
+  std::vector<RequestId> due;
+  for (const auto& [id, question] : questions_) {
+    if (question.until <= loop_now()) due.push_back(id);
+  }
+  for (const RequestId id : due) finish(id);
+  set_timer();
+}
+
+void Administration::set_timer() {
+  TimePoint when = kNever;
+  for (const auto& [id, question] : questions_) when = std::min(when, question.until);
+  timer_.start_at(when);
+}
+
+void Administration::forget(const LocalRequest& request, const std::vector<std::string>& words) {
+  const std::string usage = "forget takes a kind and a key";
+  const std::string example = "for instance: dipcctl forget msg 0x1234";
+  if (words.size() != 3) return fail(request, EINVAL, usage, example);
+  const auto kind = kind_from_name(words[1]);
+  const auto key = parse_key(words[2]);
+  if (!kind || !key) return fail(request, EINVAL, usage, example);
+  if (!parts_.naming.forget({*kind, *key})) {
+    fail(request, ENOENT, "this host has no entry for that name",
+         "run it on the referee's host, " + parts_.policy.configuration.referee + "; dipcctl objects lists the names");
+    return;
+  }
+  const std::string what = words[1] + " " + format_key(*key);
+  log_warning("referee", what + " forgotten on the word of uid " + std::to_string(request.credentials.uid));
+  answer(request.client, request.header.call, 0, to_json(AdminDone{{what + " is free"}}));
+}
+
+}  // namespace dipc

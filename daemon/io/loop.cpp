@@ -1,0 +1,127 @@
+#include "daemon/io/loop.h"
+
+#include <algorithm>
+
+#include "daemon/core/check.h"
+
+namespace dipc {
+
+namespace {
+
+// Forgets the function now, frees the block when libuv lets go of the handle.
+template <typename Block, typename Handle>
+void close_block(Block* block, Handle& handle) {
+  block->call = nullptr;
+  uv_close(reinterpret_cast<uv_handle_t*>(&handle),
+           [](uv_handle_t* closed) { delete static_cast<Block*>(closed->data); });
+}
+
+}  // namespace
+
+TimePoint loop_now() { return TimePoint(Duration(uv_hrtime())); }
+
+struct Timer::Block {
+  uv_timer_t handle;
+  std::function<void()> call;
+};
+
+Timer::Timer(uv_loop_t* loop, std::function<void()> on_time) : block_(new Block{{}, std::move(on_time)}) {
+  uv_timer_init(loop, &block_->handle);
+  block_->handle.data = block_;
+}
+
+Timer::~Timer() { close_block(block_, block_->handle); }
+
+void Timer::start_at(TimePoint when) {
+  if (when == kNever) {
+    uv_timer_stop(&block_->handle);
+    return;
+  }
+  const Duration left = std::max(when - loop_now(), Duration::zero());
+  // uv_timer counts from the loop's cached time, which may be old after a long turn.
+  uv_update_time(block_->handle.loop);
+  const auto wait_ms = static_cast<std::uint64_t>((left.count() + 999'999) / 1'000'000);
+  uv_timer_start(
+      &block_->handle,
+      [](uv_timer_t* handle) {
+        auto* block = static_cast<Block*>(handle->data);
+        if (block->call) block->call();
+      },
+      wait_ms, 0);
+}
+
+struct ReadPoll::Block {
+  uv_poll_t handle;
+  std::function<void()> call;
+};
+
+ReadPoll::ReadPoll(uv_loop_t* loop, int fd, std::function<void()> on_readable)
+    : block_(new Block{{}, std::move(on_readable)}) {
+  const int status = uv_poll_init(loop, &block_->handle, fd);
+  DIPC_CHECK(status == 0);
+  block_->handle.data = block_;
+  uv_poll_start(&block_->handle, UV_READABLE | UV_DISCONNECT, [](uv_poll_t* handle, int, int) {
+    auto* block = static_cast<Block*>(handle->data);
+    if (!block->call) return;
+    const auto call = block->call;  // the function may destroy this watch
+    call();
+  });
+}
+
+ReadPoll::~ReadPoll() {
+  uv_poll_stop(&block_->handle);  // at once: the descriptor may be closed before the loop turns again
+  close_block(block_, block_->handle);
+}
+
+struct AfterPoll::Block {
+  uv_check_t handle;
+  std::function<void()> call;
+  uv_idle_t* idle;
+};
+
+AfterPoll::AfterPoll(uv_loop_t* loop, std::function<void()> on_turn)
+    : block_(new Block{{}, std::move(on_turn), new uv_idle_t}) {
+  uv_check_init(loop, &block_->handle);
+  block_->handle.data = block_;
+  uv_check_start(&block_->handle, [](uv_check_t* handle) {
+    auto* block = static_cast<Block*>(handle->data);
+    if (block->call) block->call();
+  });
+  uv_idle_init(loop, block_->idle);
+}
+
+AfterPoll::~AfterPoll() {
+  uv_close(reinterpret_cast<uv_handle_t*>(block_->idle),
+           [](uv_handle_t* closed) { delete reinterpret_cast<uv_idle_t*>(closed); });
+  close_block(block_, block_->handle);
+}
+
+void AfterPoll::keep_turning(bool on) {
+  if (on) {
+    uv_idle_start(block_->idle, [](uv_idle_t*) {});
+  } else {
+    uv_idle_stop(block_->idle);
+  }
+}
+
+struct SignalWatch::Block {
+  uv_signal_t handle;
+  std::function<void()> call;
+};
+
+SignalWatch::SignalWatch(uv_loop_t* loop, int signal, std::function<void()> on_signal)
+    : block_(new Block{{}, std::move(on_signal)}) {
+  uv_signal_init(loop, &block_->handle);
+  block_->handle.data = block_;
+  uv_signal_start(
+      &block_->handle,
+      [](uv_signal_t* handle, int) {
+        auto* block = static_cast<Block*>(handle->data);
+        if (block->call) block->call();
+      },
+      signal);
+}
+
+SignalWatch::~SignalWatch() { close_block(block_, block_->handle); }
+
+}  // namespace dipc

@@ -1,0 +1,74 @@
+#pragma once
+
+// libuv handles that close themselves. A handle must outlive its destructor by one turn of the loop (uv_close), so each
+// class here owns a heap block that libuv's close callback frees; the function it calls is dropped at once, so nothing
+// is called back after the destructor. Source: libuv 1.44 guide, "Handles and requests".
+
+#include <uv.h>
+
+#include <functional>
+
+#include "daemon/core/time.h"
+
+namespace dipc {
+
+// Time since some fixed point, as uv_hrtime(); the only clock the daemon hands to its state machines.
+TimePoint loop_now();
+
+// Calls once, at a point in time. start() again moves it; kNever stops it. Resolution: one millisecond, rounded up.
+class Timer {
+ public:
+  Timer(uv_loop_t* loop, std::function<void()> on_time);
+  ~Timer();
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+  void start_at(TimePoint when);
+  void stop() { start_at(kNever); }
+
+ private:
+  struct Block;
+  Block* block_;
+};
+
+// Calls whenever `fd` is readable (or has an error). Does not own the descriptor: close it after this is gone.
+class ReadPoll {
+ public:
+  ReadPoll(uv_loop_t* loop, int fd, std::function<void()> on_readable);
+  ~ReadPoll();
+  ReadPoll(const ReadPoll&) = delete;
+  ReadPoll& operator=(const ReadPoll&) = delete;
+
+ private:
+  struct Block;
+  Block* block_;
+};
+
+// Calls at the end of each turn of the loop, after all descriptors that were ready have been served.
+class AfterPoll {
+ public:
+  AfterPoll(uv_loop_t* loop, std::function<void()> on_turn);
+  ~AfterPoll();
+  AfterPoll(const AfterPoll&) = delete;
+  AfterPoll& operator=(const AfterPoll&) = delete;
+  // While true the loop does not sleep: turns follow one another.
+  void keep_turning(bool on);
+
+ private:
+  struct Block;
+  Block* block_;
+};
+
+// Calls on each arrival of one Unix signal.
+class SignalWatch {
+ public:
+  SignalWatch(uv_loop_t* loop, int signal, std::function<void()> on_signal);
+  ~SignalWatch();
+  SignalWatch(const SignalWatch&) = delete;
+  SignalWatch& operator=(const SignalWatch&) = delete;
+
+ private:
+  struct Block;
+  Block* block_;
+};
+
+}  // namespace dipc

@@ -1,0 +1,347 @@
+#include "daemon/io/peer_network.h"
+
+#include "daemon/io/log.h"
+#include "daemon/io/random.h"
+
+namespace dipc {
+
+namespace {
+
+constexpr std::size_t kStrangersMax = 256;  // connections that have not said who they are
+
+std::string topic(const std::string& host) { return "peer " + host; }
+
+}  // namespace
+
+struct PeerNetwork::Peer {
+  Peer(uv_loop_t* loop, Hello own, const std::string& host, SessionOptions options, std::function<void()> on_time)
+      : sessions(loop_now(), std::move(own), host, options), timer(loop, std::move(on_time)) {}
+  PeerSessions sessions;
+  Timer timer;
+  std::shared_ptr<Connection> dialled;  // not yet reported to `sessions`
+  std::map<ConnectionId, std::shared_ptr<Connection>> connections;
+  bool carrying_out = false;
+};
+
+PeerNetwork::PeerNetwork(uv_loop_t* loop, Configuration configuration, HostsAllow allow, const TlsContext& tls,
+                         Hello own, Handler& handler)
+    : loop_(loop),
+      configuration_(std::move(configuration)),
+      allow_(std::move(allow)),
+      tls_(tls),
+      own_(std::move(own)),
+      handler_(handler),
+      after_poll_(std::make_unique<AfterPoll>(loop, [this] { deliver_to_self(); })) {}
+
+PeerNetwork::~PeerNetwork() {
+  for (auto& [key, connection] : strangers_) connection->abort();
+  for (auto& [host, peer] : peers_) {
+    if (peer->dialled) peer->dialled->abort();
+    for (auto& [id, connection] : peer->connections) connection->close();
+  }
+}
+
+Result<void> PeerNetwork::start() {
+  for (const Endpoint& endpoint : configuration_.listen) {
+    auto listener = Listener::open(
+        loop_, endpoint, tls_, [this](std::shared_ptr<Connection> connection) { on_accept(std::move(connection)); });
+    if (!listener) return tl::unexpected(listener.error());
+    log_info("listening", "on " + endpoint.to_string());
+    listeners_.push_back(std::move(*listener));
+  }
+  for (const auto& [host, endpoint] : configuration_.peers) carry_out(peer(host));
+  return {};
+}
+
+PeerNetwork::Peer& PeerNetwork::peer(const std::string& host) {
+  auto& slot = peers_[host];
+  if (!slot) {
+    SessionOptions options;
+    options.dials = configuration_.peers.contains(host);
+    options.keepalive = configuration_.timing.keepalive;
+    options.peer_timeout = configuration_.timing.peer_timeout;
+    options.op_timeout = configuration_.timing.op_timeout;
+    options.buffer_bytes = configuration_.limits.session_buffer_bytes;
+    slot = std::make_unique<Peer>(loop_, own_, host, options, [this, host] {
+      Peer& due = *peers_.at(host);
+      due.sessions.on_time(loop_now(), random_number());
+      carry_out(due);
+    });
+  }
+  return *slot;
+}
+
+HostsAllow::Verdict PeerNetwork::judge(const Connection& connection, const std::string& claimed) const {
+  const CertificateInfo& certificate = connection.peer();
+  return allow_.check({.certificate_names = certificate.names,
+                       .fingerprint = normalize_fingerprint(certificate.fingerprint).value_or(""),
+                       .address = connection.remote().address,
+                       .claimed_host = claimed});
+}
+
+// ---- connections that come
+// -------------------------------------------------------------------------------------------
+
+void PeerNetwork::on_accept(std::shared_ptr<Connection> connection) {
+  const std::string from = connection->remote().to_string();
+  if (!allow_.may_come_from(connection->remote().address)) {
+    log_warning("refused", from + ": no line of hosts.allow has this address");
+    connection->abort();
+    return;
+  }
+  if (strangers_.size() >= kStrangersMax) {
+    log_warning("refused", from + ": too many connections that have not said who they are");
+    connection->abort();
+    return;
+  }
+  Connection::Callbacks callbacks;
+  callbacks.on_record = [this](Connection& from_peer, Record record) {
+    on_first_record(from_peer.shared_from_this(), std::move(record));
+  };
+  callbacks.on_closed = [this, from](Connection& closed, const Trouble& why) {
+    log_trouble(LogLevel::kWarning, "connection from " + from, why);
+    strangers_.erase(&closed);
+  };
+  connection->set_callbacks(std::move(callbacks));
+  const Connection* key = connection.get();
+  strangers_.emplace(key, std::move(connection));
+}
+
+void PeerNetwork::on_first_record(const std::shared_ptr<Connection>& connection, Record record) {
+  strangers_.erase(connection.get());
+  const std::string from = connection->remote().to_string();
+  const auto* hello = std::get_if<Hello>(&record);
+  if (hello == nullptr) {
+    log_warning("connection from " + from, "does not begin with a hello");
+    connection->abort();
+    return;
+  }
+  const auto verdict = judge(*connection, hello->host);
+  if (!verdict.allowed) {
+    log_warning("refused", from + ": " + verdict.reason);
+    connection->send(Refusal{Refusal::Reason::kNotAllowed, "not allowed here; ask the administrator of " + own_.host});
+    connection->close();
+    return;
+  }
+  if (hello->host == own_.host) {
+    log_warning("refused", from + ": claims to be " + own_.host + ", which is this host");
+    connection->send(Refusal{Refusal::Reason::kSelf, own_.host + " is the name of the host that you called"});
+    connection->close();
+    return;
+  }
+  Peer& known = peer(hello->host);
+  const ConnectionId id{next_connection_++};
+  adopt(known, id, connection);
+  known.sessions.on_accepted(loop_now(), id, connection->remote().address.to_string());
+  known.sessions.on_hello(loop_now(), id, *hello);
+  carry_out(known);
+}
+
+// ---- connections that we make
+// ----------------------------------------------------------------------------------------
+
+void PeerNetwork::dial(Peer& peer) {
+  const std::string host = peer.sessions.peer();
+  const auto address = configuration_.peers.find(host);
+  if (address == configuration_.peers.end()) {
+    peer.sessions.on_dial_failed(loop_now());
+    return;
+  }
+  Connection::Callbacks callbacks;
+  callbacks.on_ready = [this, host](Connection& ready) {
+    Peer& dialled = *peers_.at(host);
+    const std::shared_ptr<Connection> connection = std::move(dialled.dialled);
+    const auto verdict = judge(ready, host);
+    if (verdict.allowed) {
+      const ConnectionId id{next_connection_++};
+      adopt(dialled, id, connection);
+      dialled.sessions.on_dialled(loop_now(), id, ready.remote().address.to_string());
+    } else {
+      log_warning("refused", "dialled " + host + ": " + verdict.reason);
+      connection->abort();
+      dialled.sessions.on_dial_failed(loop_now());
+    }
+    carry_out(dialled);
+  };
+  callbacks.on_closed = [this, host](Connection&, const Trouble& why) {
+    Peer& dialled = *peers_.at(host);
+    log_trouble(LogLevel::kInfo, topic(host), why);
+    dialled.dialled.reset();
+    dialled.sessions.on_dial_failed(loop_now());
+    carry_out(dialled);
+  };
+  peer.dialled = Connection::dial(loop_, address->second, tls_, std::move(callbacks));
+}
+
+void PeerNetwork::stop_dial(Peer& peer) {
+  if (peer.dialled) peer.dialled->abort();
+  peer.dialled.reset();
+}
+
+// ---- connections with a peer at the other end
+// ------------------------------------------------------------------------
+
+void PeerNetwork::adopt(Peer& peer, ConnectionId id, std::shared_ptr<Connection> connection) {
+  const std::string host = peer.sessions.peer();
+  Connection::Callbacks callbacks;
+  callbacks.on_record = [this, host, id](Connection&, Record record) {
+    on_record(*peers_.at(host), id, std::move(record));
+  };
+  callbacks.on_closed = [this, host, id](Connection&, const Trouble& why) {
+    Peer& of = *peers_.at(host);
+    log_trouble(LogLevel::kInfo, topic(host), why);
+    of.connections.erase(id);
+    of.sessions.on_closed(loop_now(), id);
+    carry_out(of);
+  };
+  connection->set_callbacks(std::move(callbacks));
+  peer.connections.emplace(id, std::move(connection));
+}
+
+void PeerNetwork::on_record(Peer& peer, ConnectionId id, Record record) {
+  if (auto* frame = std::get_if<Frame>(&record)) {
+    peer.sessions.on_frame(loop_now(), id, std::move(*frame));
+  } else if (const auto* hello = std::get_if<Hello>(&record)) {
+    peer.sessions.on_hello(loop_now(), id, *hello);
+  } else {
+    peer.sessions.on_refusal(loop_now(), id, std::get<Refusal>(record));
+  }
+  carry_out(peer);
+}
+
+Connection* PeerNetwork::connection_of(Peer& peer, ConnectionId id) {
+  const auto found = peer.connections.find(id);
+  return found == peer.connections.end() ? nullptr : found->second.get();
+}
+
+// Handlers may send(), which only adds to the actions: they are carried out by the loop that is running already.
+void PeerNetwork::carry_out(Peer& peer) {
+  if (peer.carrying_out) return;
+  peer.carrying_out = true;
+  for (;;) {
+    auto actions = peer.sessions.take_actions();
+    if (actions.empty()) break;
+    for (auto& action : actions) act(peer, action);
+  }
+  peer.carrying_out = false;
+  peer.timer.start_at(peer.sessions.deadline());
+}
+
+void PeerNetwork::act(Peer& peer, PeerSessions::Action& action) {
+  const std::string& host = peer.sessions.peer();
+  if (auto* transmit = std::get_if<PeerSessions::Transmit>(&action)) {
+    if (Connection* connection = connection_of(peer, transmit->connection)) connection->send(transmit->frame);
+  } else if (auto* deliver = std::get_if<PeerSessions::Deliver>(&action)) {
+    handler_.on_peer_message(host, std::move(deliver->message));
+  } else if (std::holds_alternative<PeerSessions::Dial>(action)) {
+    dial(peer);
+  } else if (std::holds_alternative<PeerSessions::StopDial>(action)) {
+    stop_dial(peer);
+  } else if (const auto* hello = std::get_if<PeerSessions::SendHello>(&action)) {
+    if (Connection* connection = connection_of(peer, hello->connection)) connection->send(hello->hello);
+  } else if (const auto* refusal = std::get_if<PeerSessions::SendRefusal>(&action)) {
+    log_info(topic(host), "refused a connection: " + refusal->refusal.text);
+    if (Connection* connection = connection_of(peer, refusal->connection)) connection->send(refusal->refusal);
+  } else if (const auto* close = std::get_if<PeerSessions::Close>(&action)) {
+    const auto found = peer.connections.find(close->connection);
+    if (found != peer.connections.end()) {
+      found->second->close();
+      peer.connections.erase(found);
+    }
+  } else if (const auto* began = std::get_if<PeerSessions::Began>(&action)) {
+    log_info(topic(host), "session began; " + to_string(began->peer.abi));
+    handler_.on_session_began(host, began->peer);
+  } else if (const auto* ended = std::get_if<PeerSessions::Ended>(&action)) {
+    log_warning(topic(host), "session ended: " + ended->text);
+    handler_.on_session_ended(host, ended->unwritten);
+  } else if (const auto* unreachable = std::get_if<PeerSessions::Unreachable>(&action)) {
+    handler_.on_unreachable(host, unreachable->unwritten);
+  } else if (const auto* refused = std::get_if<PeerSessions::Refused>(&action)) {
+    log_warning(topic(host), "refuses us: " + refused->refusal.text);
+  }
+}
+
+bool PeerNetwork::send(const std::string& host, PeerMessage message) {
+  if (host == own_.host) {
+    to_self_.push_back(std::move(message));
+    after_poll_->keep_turning(true);
+    return true;
+  }
+  const auto found = peers_.find(host);
+  if (found == peers_.end()) return false;
+  Peer& to = *found->second;
+  const bool taken = to.sessions.send(loop_now(), std::move(message));
+  carry_out(to);
+  return taken;
+}
+
+void PeerNetwork::deliver_to_self() {
+  while (!to_self_.empty()) {
+    PeerMessage message = std::move(to_self_.front());
+    to_self_.pop_front();
+    handler_.on_peer_message(own_.host, std::move(message));
+  }
+  after_poll_->keep_turning(false);
+}
+
+// ---- administration
+// --------------------------------------------------------------------------------------------------
+
+void PeerNetwork::reconfigure(Configuration configuration, HostsAllow allow) {
+  configuration_ = std::move(configuration);
+  allow_ = std::move(allow);
+  for (auto& [host, known] : peers_) {
+    bool allowed = allow_.lists(host);
+    for (const auto& [id, connection] : known->connections) allowed = allowed && judge(*connection, host).allowed;
+    if (allowed) {
+      known->sessions.set_dials(loop_now(), configuration_.peers.contains(host));
+    } else {
+      log_warning(topic(host), "no longer allowed by hosts.allow");
+      known->sessions.end(loop_now(), {Refusal::Reason::kNotAllowed, "no longer allowed"});
+    }
+    carry_out(*known);
+  }
+  for (const auto& [host, endpoint] : configuration_.peers) carry_out(peer(host));
+}
+
+void PeerNetwork::stop(const std::string& why) {
+  listeners_.clear();
+  for (auto& [host, known] : peers_) {
+    known->sessions.end(loop_now(), {Refusal::Reason::kUnknownSession, why});
+    carry_out(*known);
+  }
+}
+
+std::vector<PeerNetwork::PeerStatus> PeerNetwork::peers() const {
+  std::vector<PeerStatus> list;
+  for (const auto& [host, known] : peers_) {
+    PeerStatus status{.host = host};
+    const auto address = configuration_.peers.find(host);
+    if (address != configuration_.peers.end()) status.address = address->second.to_string();
+    if (const auto id = known->sessions.connection()) {
+      const auto connection = known->connections.find(*id);
+      if (connection != known->connections.end()) status.address = connection->second->remote().to_string();
+    }
+    status.state = known->sessions.state(loop_now());
+    status.session = known->sessions.session_number();
+    if (const Hello* hello = known->sessions.peer_hello()) status.abi = to_string(hello->abi);
+    status.waiting_bytes = known->sessions.waiting_bytes();
+    list.push_back(std::move(status));
+  }
+  return list;
+}
+
+std::vector<std::string> PeerNetwork::hosts() const {
+  std::vector<std::string> names;
+  for (const auto& [host, known] : peers_) names.push_back(host);
+  return names;
+}
+
+bool PeerNetwork::has_session(const std::string& host) const {
+  const auto found = peers_.find(host);
+  if (found == peers_.end()) return false;
+  const auto state = found->second->sessions.state(loop_now());
+  return state == PeerSessions::State::kConnected || state == PeerSessions::State::kDisconnected;
+}
+
+}  // namespace dipc

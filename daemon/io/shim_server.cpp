@@ -1,0 +1,365 @@
+#include "daemon/io/shim_server.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "daemon/core/check.h"
+#include "wire/local_abi.h"
+
+namespace dipc {
+
+namespace {
+
+constexpr auto kTakenLookEvery = std::chrono::milliseconds(5);  // a program reads its reply within tens of microseconds
+constexpr std::size_t kPacketBytesMax = sizeof(local::Request) + local::kInlineBytesMax;
+constexpr std::uint64_t kPayloadBytesMax = 64u
+                                           << 20;  // of one call; kernel.msgmax is at most INT_MAX, 1 MiB in practice
+
+std::uint64_t ipc_namespace_of(const char* path) {
+  struct stat status {};
+  return ::stat(path, &status) == 0 ? status.st_ino : 0;
+}
+
+Trouble system_trouble(const std::string& what, const std::string& remedy = {}) {
+  return Trouble{what + ": " + std::strerror(errno), remedy};
+}
+
+// A program of this machine: of our byte order, and with a C long that can be read as one.
+bool is_understood(const Abi& abi) {
+  const std::uint8_t long_bytes = abi[CType::kLong].size_bytes;
+  const std::uint8_t size_bytes = abi[CType::kSize].size_bytes;
+  return abi.byte_order == measured_abi().byte_order && (long_bytes == 4 || long_bytes == 8) &&
+         (size_bytes == 4 || size_bytes == 8);
+}
+
+sockaddr_un address_of(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+  return address;
+}
+
+bool somebody_answers(const sockaddr_un& address) {
+  const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return false;
+  const bool answered =
+      ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 || errno == EAGAIN;
+  ::close(fd);
+  return answered;
+}
+
+// Reads what the sender put into `memfd`: pread, never mmap, so that truncating it meanwhile can't hurt us.
+Bytes read_memfd(int memfd, std::size_t bytes) {
+  Bytes data(bytes);
+  std::size_t have = 0;
+  while (have < bytes) {
+    const ssize_t n = ::pread(memfd, data.data() + have, bytes - have, static_cast<off_t>(have));
+    if (n <= 0) break;
+    have += static_cast<std::size_t>(n);
+  }
+  data.resize(have);
+  return data;
+}
+
+int memfd_with(std::span<const std::byte> payload) {
+  const int fd = ::memfd_create("dipc-reply", MFD_CLOEXEC);
+  if (fd < 0) return -1;
+  std::size_t written = 0;
+  while (written < payload.size()) {
+    const ssize_t n = ::write(fd, payload.data() + written, payload.size() - written);
+    if (n <= 0) {
+      ::close(fd);
+      return -1;
+    }
+    written += static_cast<std::size_t>(n);
+  }
+  return fd;
+}
+
+}  // namespace
+
+struct ShimServer::Client {
+  ClientId id{};
+  int fd = -1;
+  bool greeted = false;
+  Abi abi;
+  pid_t pid = 0;                  // of the hello; watched
+  std::uint64_t outstanding = 0;  // call not yet answered, 0 = none
+  std::uint64_t untaken = 0;      // tracked reply in the socket, 0 = none
+  std::unique_ptr<ReadPoll> poll;
+  ~Client() {
+    poll.reset();
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+Result<std::unique_ptr<ShimServer>> ShimServer::listen(uv_loop_t* loop, Options options, Handler& handler) {
+  if (options.path.size() >= sizeof(sockaddr_un::sun_path)) {
+    return trouble(options.path + ": too long for a unix socket", "choose a [paths] run of fewer than 95 characters");
+  }
+  const sockaddr_un address = address_of(options.path);
+  if (somebody_answers(address)) {
+    return trouble(options.path + ": another dipcd answers there", "stop it, or give this one its own [paths] run");
+  }
+  ::unlink(options.path.c_str());
+  const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return tl::unexpected(system_trouble("socket"));
+  const int on = 1;
+  // Before listen(): a program that connects and sends before accept() has its credentials attached all the same.
+  ::setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
+      ::chmod(options.path.c_str(), 0666) != 0 ||  // everybody may ask; the kernel says who it is
+      ::listen(fd, SOMAXCONN) != 0) {
+    const Trouble what = system_trouble(options.path, "see that the folder exists and can be written");
+    ::close(fd);
+    return tl::unexpected(what);
+  }
+  return std::unique_ptr<ShimServer>(new ShimServer(loop, std::move(options), handler, fd));
+}
+
+ShimServer::ShimServer(uv_loop_t* loop, Options options, Handler& handler, int fd)
+    : loop_(loop),
+      options_(std::move(options)),
+      handler_(handler),
+      fd_(fd),
+      ipc_namespace_(ipc_namespace_of("/proc/self/ns/ipc")),
+      packet_(kPacketBytesMax + 1),
+      processes_(loop, [this](pid_t pid) { on_process_ended(pid); }),
+      accept_poll_(std::make_unique<ReadPoll>(loop, fd, [this] { on_connection(); })),
+      after_poll_(std::make_unique<AfterPoll>(loop, [this] { hand_over(); })),
+      taken_timer_(std::make_unique<Timer>(loop, [this] { look_for_taken(); })) {}
+
+ShimServer::~ShimServer() {
+  ::unlink(options_.path.c_str());
+  accept_poll_.reset();
+  clients_.clear();
+  ::close(fd_);
+}
+
+void ShimServer::on_connection() {
+  for (;;) {
+    const int fd = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0) return;
+    const int on = 1;
+    ::setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+    auto client = std::make_unique<Client>();
+    client->id = ClientId{next_client_++};
+    client->fd = fd;
+    Client& added = *client;
+    clients_.emplace(added.id, std::move(client));
+    added.poll = std::make_unique<ReadPoll>(loop_, fd, [this, &added] { on_readable(added); });
+  }
+}
+
+// One packet a turn: a client has one call outstanding, and what more there is comes with the next turn.
+void ShimServer::on_readable(Client& client) {
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int))];
+  iovec vector{packet_.data(), packet_.size()};
+  msghdr message{};
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  const ssize_t n = ::recvmsg(client.fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n <= 0) {
+    close_client(client.id, n < 0 && errno == ECONNRESET);
+    return;
+  }
+  LocalCredentials credentials;
+  int memfd = -1;
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET) continue;
+    if (header->cmsg_type == SCM_CREDENTIALS) {
+      ucred from{};
+      std::memcpy(&from, CMSG_DATA(header), sizeof(from));
+      credentials = {from.pid, from.uid, from.gid};
+    } else if (header->cmsg_type == SCM_RIGHTS) {
+      std::memcpy(&memfd, CMSG_DATA(header), sizeof(memfd));
+    }
+  }
+  const std::span<const std::byte> packet(packet_.data(), static_cast<std::size_t>(n));
+  const ClientId id = client.id;
+  const bool fits = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
+  const bool understood = fits && on_packet(client, packet, memfd, credentials);
+  if (memfd >= 0) ::close(memfd);
+  if (!understood) close_client(id, false);
+}
+
+bool ShimServer::on_hello(Client& client, const local::HelloRequest& hello, const LocalCredentials& credentials) {
+  local::HelloReply reply;
+  reply.daemon_pid = ::getpid();
+  reply.op_timeout_ms = options_.op_timeout_ms;
+  reply.same_namespace = hello.ipc_namespace == ipc_namespace_ ? 1 : 0;
+  const auto abi = local::decode_abi(hello.abi);
+  if (hello.version != local::kVersion || !abi || !is_understood(*abi)) reply.error = EPROTO;
+  if (abi) client.abi = *abi;
+  client.pid = credentials.pid;
+  client.greeted = reply.error == 0;
+  // A process that has ended already is seen by its closed socket.
+  if (client.greeted) processes_.watch(client.pid);
+  const ssize_t sent = ::send(client.fd, &reply, sizeof(reply), MSG_NOSIGNAL | MSG_DONTWAIT);
+  return client.greeted && sent == static_cast<ssize_t>(sizeof(reply));
+}
+
+bool ShimServer::on_packet(Client& client, std::span<const std::byte> packet, int memfd,
+                           const LocalCredentials& credentials) {
+  if (!client.greeted) {
+    local::HelloRequest hello;
+    if (packet.size() != sizeof(hello)) return false;
+    std::memcpy(&hello, packet.data(), sizeof(hello));
+    if (hello.magic != local::kMagic || hello.op != static_cast<std::uint32_t>(local::Op::kHello)) return false;
+    return on_hello(client, hello, credentials);
+  }
+  LocalRequest request;
+  if (packet.size() < sizeof(request.header)) return false;
+  std::memcpy(&request.header, packet.data(), sizeof(request.header));
+  if (request.header.magic != local::kMagic || request.header.call == 0) return false;
+  if (request.header.op == local::Op::kCancel) {
+    // The reply may have crossed it: then there is nothing to cancel.
+    if (client.outstanding == request.header.call) turn_cancels_.emplace_back(client.id, request.header.call);
+    return true;
+  }
+  if (client.outstanding != 0) return false;
+  confirm_taken(client);
+  if (request.header.marks & local::kPayloadInMemfd) {
+    if (memfd < 0 || request.header.payload_bytes > kPayloadBytesMax) return false;
+    request.payload = read_memfd(memfd, request.header.payload_bytes);
+  } else {
+    const auto payload = packet.subspan(sizeof(request.header));
+    request.payload.assign(payload.begin(), payload.end());
+  }
+  if (request.payload.size() > request.header.payload_bytes) return false;
+  request.unreadable = request.payload.size() < request.header.payload_bytes;
+  request.client = client.id;
+  request.credentials = credentials;
+  request.abi = client.abi;
+  client.outstanding = request.header.call;
+  turn_.push_back(std::move(request));
+  return true;
+}
+
+void ShimServer::hand_over() {
+  if (turn_.empty() && turn_cancels_.empty()) {
+    handler_.on_turn_end();
+    return;
+  }
+  std::vector<LocalRequest> requests;
+  requests.swap(turn_);
+  std::stable_sort(requests.begin(), requests.end(), [](const LocalRequest& a, const LocalRequest& b) {
+    return a.header.issued_ns < b.header.issued_ns;
+  });
+  for (LocalRequest& request : requests) {
+    if (clients_.contains(request.client)) handler_.on_request(std::move(request));
+  }
+  std::vector<std::pair<ClientId, std::uint64_t>> cancels;
+  cancels.swap(turn_cancels_);
+  for (const auto& [client, call] : cancels) {
+    const auto found = clients_.find(client);
+    if (found != clients_.end() && found->second->outstanding == call) handler_.on_cancel(client, call);
+  }
+  handler_.on_turn_end();
+}
+
+bool ShimServer::reply(ClientId id, local::Reply header, std::span<const std::byte> payload, bool track) {
+  const auto found = clients_.find(id);
+  if (found == clients_.end()) return false;
+  Client& client = *found->second;
+  DIPC_CHECK(client.outstanding == header.call);
+  client.outstanding = 0;
+  header.payload_bytes = static_cast<std::uint32_t>(payload.size());
+  int memfd = -1;
+  if (payload.size() > local::kInlineBytesMax) {
+    memfd = memfd_with(payload);
+    header.marks |= local::kPayloadInMemfd;
+    payload = {};
+  }
+  iovec vectors[2] = {{&header, sizeof(header)},
+                      {const_cast<std::byte*>(payload.data()), payload.size()}};  // sendmsg does not write to it
+  msghdr message{};
+  message.msg_iov = vectors;
+  message.msg_iovlen = 2;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  if (memfd >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    cmsghdr* rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(rights), &memfd, sizeof(memfd));
+  }
+  const bool without_memfd = (header.marks & local::kPayloadInMemfd) != 0 && memfd < 0;
+  const bool sent = !without_memfd && ::sendmsg(client.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
+  if (memfd >= 0) ::close(memfd);
+  if (!sent) {
+    // Its end is closed, or it asks without reading: with one call outstanding a reply always fits.
+    close_client(id, false);
+    return false;
+  }
+  if (track) {
+    client.untaken = header.call;
+    taken_timer_->start_at(loop_now() + kTakenLookEvery);
+  }
+  return true;
+}
+
+void ShimServer::confirm_taken(Client& client) {
+  if (client.untaken == 0) return;
+  const std::uint64_t call = std::exchange(client.untaken, 0);
+  handler_.on_reply_taken(client.id, call);
+}
+
+void ShimServer::look_for_taken() {
+  bool more = false;
+  for (auto& [id, client] : clients_) {
+    if (client->untaken == 0) continue;
+    int unread_bytes = 0;
+    if (::ioctl(client->fd, TIOCOUTQ, &unread_bytes) == 0 && unread_bytes == 0) {
+      confirm_taken(*client);
+    } else {
+      more = true;
+    }
+  }
+  if (more) taken_timer_->start_at(loop_now() + kTakenLookEvery);
+}
+
+void ShimServer::on_process_ended(pid_t pid) {
+  std::vector<ClientId> ended;
+  for (const auto& [id, client] : clients_) {
+    if (client->pid == pid) ended.push_back(id);
+  }
+  for (const ClientId id : ended) {
+    // A copy of the socket in a forked child hides the ECONNRESET: ask whether the reply was read.
+    int unread_bytes = 0;
+    const Client& client = *clients_.at(id);
+    close_client(id, client.untaken != 0 && ::ioctl(client.fd, TIOCOUTQ, &unread_bytes) == 0 && unread_bytes > 0);
+  }
+}
+
+void ShimServer::close_client(ClientId id, bool unread) {
+  const auto found = clients_.find(id);
+  if (found == clients_.end()) return;
+  const std::unique_ptr<Client> client = std::move(found->second);
+  clients_.erase(found);
+  if (client->untaken != 0) {
+    const std::uint64_t call = std::exchange(client->untaken, 0);
+    if (unread) {
+      handler_.on_reply_unread(id, call);
+    } else {
+      handler_.on_reply_taken(id, call);
+    }
+  }
+  handler_.on_client_gone(id);
+}
+
+}  // namespace dipc

@@ -1,0 +1,114 @@
+#pragma once
+
+// The daemon's end of wire/local.h: programs (through the shim) and dipcctl on a unix SOCK_SEQPACKET socket. Reads
+// whole requests, puts those of one turn of the loop into the order in which the programs issued them, and sends
+// replies. Knows nothing of what the requests mean.
+//
+// Order. epoll may report a later writer first, so requests carry CLOCK_MONOTONIC at issue; all that is readable in one
+// turn is read first and handed over sorted by that stamp. A process that another one saw asleep in its call had
+// written its request before, so it is never overtaken.
+//
+// Replies with a message must not be lost: a reply is `taken` when the program has read it, known from its next
+// request, from an empty send queue (SIOCOUTQ) or a clean close; a socket closed with the reply unread gives ECONNRESET
+// (unix(7), net/unix/af_unix.c unix_release_sock), and the reply is `unread`.
+
+#include <sys/types.h>
+#include <uv.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "arch/abi.h"
+#include "daemon/core/result.h"
+#include "daemon/io/loop.h"
+#include "daemon/io/process_watch.h"
+#include "wire/local.h"
+#include "wire/messages.h"
+
+namespace dipc {
+
+// One socket of one program (one thread of it); never used again by this server.
+enum class ClientId : std::uint64_t {};
+
+// The sender's effective ids at this request, checked by the kernel (SCM_CREDENTIALS).
+struct LocalCredentials {
+  pid_t pid = 0;
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
+struct LocalRequest {
+  ClientId client{};
+  LocalCredentials credentials;
+  Abi abi;  // of the client
+  local::Request header;
+  Bytes payload;            // what arrived
+  bool unreadable = false;  // less arrived than header.payload_bytes: the program's buffer can't be read
+};
+
+class ShimServer {
+ public:
+  struct Handler {
+    virtual ~Handler() = default;
+    // A request of any kind but kHello and kCancel. Answered by reply(), now or later, exactly once.
+    virtual void on_request(LocalRequest request) = 0;
+    // The program gives the outstanding call up. It is still answered by reply().
+    virtual void on_cancel(ClientId client, std::uint64_t call) = 0;
+    // Replies sent with `track`: one of the two, once.
+    virtual void on_reply_taken(ClientId client, std::uint64_t call) = 0;
+    virtual void on_reply_unread(ClientId client, std::uint64_t call) = 0;
+    // The socket is closed or its process ended; nothing may be sent any more.
+    virtual void on_client_gone(ClientId client) = 0;
+    // All requests of one turn have been handed over.
+    virtual void on_turn_end() = 0;
+  };
+  struct Options {
+    std::string path;                 // of the socket
+    std::uint32_t op_timeout_ms = 0;  // told to programs
+  };
+
+  // Errors: another daemon answers on the path; the folder can't be written. A dead socket file is replaced.
+  static Result<std::unique_ptr<ShimServer>> listen(uv_loop_t* loop, Options options, Handler& handler);
+  // Closes all sockets and removes the socket file: from now on programs act as if DIPC were not there.
+  ~ShimServer();
+
+  // False: the client has gone or does not read; a tracked reply is then unread. Payload: up to 4 GiB, copied.
+  bool reply(ClientId client, local::Reply header, std::span<const std::byte> payload, bool track = false);
+
+  std::size_t client_count() const { return clients_.size(); }
+
+ private:
+  struct Client;
+  ShimServer(uv_loop_t* loop, Options options, Handler& handler, int fd);
+  void on_connection();
+  void on_readable(Client& client);
+  bool on_hello(Client& client, const local::HelloRequest& hello, const LocalCredentials& credentials);
+  bool on_packet(Client& client, std::span<const std::byte> packet, int memfd, const LocalCredentials& credentials);
+  void on_process_ended(pid_t pid);
+  void close_client(ClientId client, bool unread);
+  void confirm_taken(Client& client);
+  void look_for_taken();
+  void hand_over();
+
+  uv_loop_t* loop_;
+  Options options_;
+  Handler& handler_;
+  int fd_;
+  std::uint64_t ipc_namespace_;
+  std::uint64_t next_client_ = 1;
+  std::map<ClientId, std::unique_ptr<Client>> clients_;
+  std::vector<LocalRequest> turn_;                                // read in this turn, not yet handed over
+  std::vector<std::pair<ClientId, std::uint64_t>> turn_cancels_;  // likewise; after the requests
+  std::vector<std::byte> packet_;
+  ProcessWatch processes_;
+  std::unique_ptr<ReadPoll> accept_poll_;
+  std::unique_ptr<AfterPoll> after_poll_;
+  std::unique_ptr<Timer> taken_timer_;
+};
+
+}  // namespace dipc

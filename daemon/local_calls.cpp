@@ -1,0 +1,161 @@
+#include "daemon/local_calls.h"
+
+#include "daemon/io/log.h"
+#include "daemon/kernel/processes.h"
+#include "daemon/local_records.h"
+
+namespace dipc {
+
+namespace {
+constexpr std::uint32_t kNobodyId = 65534;  // what stands for an id that has no name here, as in user namespaces
+}  // namespace
+
+LocalCalls::LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users,
+                       std::function<void(const std::string& owner, const ObjectRef&)> object_gone)
+    : peers_(peers),
+      users_(users),
+      object_gone_(std::move(object_gone)),
+      processes_(loop, [this](pid_t pid) { on_process_ended(pid); }) {}
+
+void LocalCalls::answer(ClientId client, const LocalRequest& request, Error error) {
+  programs_->reply(client, answer_of(error, request.header.call).header, {});
+}
+
+// IPC_SET names users and groups: numbers mean nothing on another host.
+bool LocalCalls::translate_permissions(CallBody& body) const {
+  auto* control = std::get_if<Control>(&body);
+  if (control == nullptr || !control->set) return true;
+  control->set->owner_login = users_.login_of(control->set->uid);
+  control->set->group_name = users_.group_name_of(control->set->gid);
+  return !control->set->owner_login.empty() && !control->set->group_name.empty();
+}
+
+void LocalCalls::begin(const LocalRequest& request, const std::string& owner, const ObjectRef& object) {
+  auto body = call_of(request, object);
+  if (!body || !translate_permissions(*body)) {
+    answer(request.client, request, Error::kInvalid);
+    return;
+  }
+  const std::string login = users_.login_of(request.credentials.uid);
+  if (login.empty()) {
+    log_warning("refused", "uid " + std::to_string(request.credentials.uid) + " has no login name on this host");
+    answer(request.client, request, Error::kAccess);
+    return;
+  }
+  const auto process = process_id(request.credentials.pid);
+  if (!process) return;  // ended meanwhile: its socket tells
+  if (uses_undo(*body)) {
+    if (!processes_.watch(process->pid)) return;
+    UndoHolder& holder = undo_holders_[process->pid];
+    holder.process = *process;
+    holder.owners.insert(owner);
+  }
+  const CallId id{next_call_++};
+  calls_.emplace(id, Outstanding{.client = request.client,
+                                 .call = request.header.call,
+                                 .owner = owner,
+                                 .object = object,
+                                 .abi = request.abi,
+                                 .consumes_message = consumes_message(*body)});
+  by_client_.emplace(ClientCall{request.client, request.header.call}, id);
+  if (!peers_.send(owner, Call{.id = id, .caller = {login, *process}, .body = std::move(*body)})) {
+    on_reply(owner, Reply{.id = id, .error = Error::kHostUnreachable, .value = -1});
+  }
+}
+
+void LocalCalls::on_cancel(ClientId client, std::uint64_t call) {
+  const auto found = by_client_.find({client, call});
+  if (found == by_client_.end()) return;
+  peers_.send(calls_.at(found->second).owner, Cancel{found->second});
+}
+
+void LocalCalls::on_client_gone(ClientId client) {
+  for (auto it = by_client_.lower_bound({client, 0}); it != by_client_.end() && it->first.first == client;) {
+    Outstanding& call = calls_.at(it->second);
+    call.abandoned = true;
+    peers_.send(call.owner, Cancel{it->second});
+    it = by_client_.erase(it);
+  }
+}
+
+void LocalCalls::on_reply(const std::string& owner, const Reply& reply) {
+  const auto found = calls_.find(reply.id);
+  // A peer may say what it likes; it can only answer calls that it was sent, and each once.
+  if (found == calls_.end() || found->second.owner != owner) {
+    log_warning("peer " + owner, "answered a call that is not under way");
+    return;
+  }
+  const Outstanding call = std::move(found->second);
+  calls_.erase(found);
+  by_client_.erase({call.client, call.call});
+  finish(call, reply);
+  if (reply.error == Error::kRemoved || reply.error == Error::kStale) object_gone_(owner, call.object);
+}
+
+void LocalCalls::finish(const Outstanding& call, const Reply& reply) {
+  const bool has_message = call.consumes_message && reply.error == Error::kNone;
+  if (call.abandoned) {
+    if (has_message) peers_.send(call.owner, Returned{reply.id});
+    return;
+  }
+  LocalAnswer answer;
+  if (const auto* theirs = std::get_if<Stat>(&reply.body)) {
+    Reply ours = reply;
+    auto& stat = std::get<Stat>(ours.body);
+    stat.uid = users_.uid_of(theirs->owner_login).value_or(kNobodyId);
+    stat.gid = users_.gid_of(theirs->group_name).value_or(kNobodyId);
+    stat.cuid = users_.uid_of(theirs->creator_login).value_or(kNobodyId);
+    stat.cgid = users_.gid_of(theirs->creator_group_name).value_or(kNobodyId);
+    answer = answer_of(ours, call.call, call.abi);
+  } else if (reply.error == Error::kStale) {
+    // A kernel says EINVAL for an id that it no longer has, EIDRM only to those who were waiting.
+    answer = answer_of(Error::kInvalid, call.call);
+  } else {
+    answer = answer_of(reply, call.call, call.abi);
+  }
+  const ClientCall client_call{call.client, call.call};
+  if (has_message) delivered_.emplace(client_call, Delivered{call.owner, reply.id});
+  if (!programs_->reply(call.client, answer.header, answer.payload, has_message) && has_message) {
+    on_reply_unread(call.client, call.call);
+  }
+}
+
+void LocalCalls::on_reply_taken(ClientId client, std::uint64_t call) {
+  const auto found = delivered_.find({client, call});
+  if (found == delivered_.end()) return;
+  peers_.send(found->second.owner, Taken{found->second.id});
+  delivered_.erase(found);
+}
+
+void LocalCalls::on_reply_unread(ClientId client, std::uint64_t call) {
+  const auto found = delivered_.find({client, call});
+  if (found == delivered_.end()) return;
+  peers_.send(found->second.owner, Returned{found->second.id});
+  delivered_.erase(found);
+}
+
+void LocalCalls::on_session_ended(const std::string& owner, const std::vector<PeerMessage>& unwritten) {
+  std::set<CallId> not_executed;
+  for (const PeerMessage& message : unwritten) {
+    if (const auto* call = std::get_if<Call>(&message)) not_executed.insert(call->id);
+  }
+  std::vector<CallId> ended;
+  for (const auto& [id, call] : calls_) {
+    if (call.owner == owner) ended.push_back(id);
+  }
+  for (const CallId id : ended) {
+    const Error error = not_executed.contains(id) ? Error::kHostUnreachable : Error::kConnectionReset;
+    on_reply(owner, Reply{.id = id, .error = error, .value = -1});
+  }
+  std::erase_if(delivered_, [&](const auto& entry) { return entry.second.owner == owner; });
+  for (auto& [pid, holder] : undo_holders_) holder.owners.erase(owner);
+}
+
+void LocalCalls::on_process_ended(pid_t pid) {
+  const auto found = undo_holders_.find(pid);
+  if (found == undo_holders_.end()) return;
+  for (const std::string& owner : found->second.owners) peers_.send(owner, ProcessEnded{found->second.process});
+  undo_holders_.erase(found);
+}
+
+}  // namespace dipc

@@ -1,0 +1,85 @@
+#pragma once
+
+// Calls of this host's programs on objects that other hosts own: from a local request to a Call on the owner's session,
+// and from its Reply back to the program. Every call is answered exactly once, whatever happens to the owner:
+//
+//   reply came                         the kernel's own answer
+//   session died, frame never written  EHOSTUNREACH: certainly not executed
+//   session died otherwise             ECONNRESET: outcome unknown
+//
+// A message that a program did not get (its reply stayed unread, or it had given the call up) is returned to the owner;
+// one that it got is confirmed with Taken.
+//
+// In: begin(), on_*()   Out: PeerOutbox, ShimServer::reply   Owns: the calls under way, which process has undo groups.
+
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "daemon/io/peer_outbox.h"
+#include "daemon/io/process_watch.h"
+#include "daemon/io/shim_server.h"
+#include "daemon/kernel/users.h"
+#include "wire/messages.h"
+
+namespace dipc {
+
+class LocalCalls {
+ public:
+  // All borrowed. `object_gone` is called when an owner says that it has no such object any more.
+  LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users,
+             std::function<void(const std::string& owner, const ObjectRef&)> object_gone);
+  void attach(ShimServer& programs) { programs_ = &programs; }
+
+  void begin(const LocalRequest& request, const std::string& owner, const ObjectRef& object);
+  void on_cancel(ClientId client, std::uint64_t call);
+  void on_client_gone(ClientId client);
+  void on_reply_taken(ClientId client, std::uint64_t call);
+  void on_reply_unread(ClientId client, std::uint64_t call);
+
+  void on_reply(const std::string& owner, const Reply& reply);
+  // `unwritten`: what the session never gave to a connection.
+  void on_session_ended(const std::string& owner, const std::vector<PeerMessage>& unwritten);
+
+  std::size_t under_way() const { return calls_.size(); }
+
+ private:
+  struct Outstanding {
+    ClientId client{};
+    std::uint64_t call = 0;  // the client's number
+    std::string owner;
+    ObjectRef object;
+    Abi abi;
+    bool consumes_message = false;
+    bool abandoned = false;  // nobody waits for the answer any more
+  };
+  struct Delivered {  // a message in a program's socket
+    std::string owner;
+    CallId id{};
+  };
+  struct UndoHolder {
+    ProcessId process;
+    std::set<std::string> owners;
+  };
+  using ClientCall = std::pair<ClientId, std::uint64_t>;
+
+  bool translate_permissions(CallBody& body) const;
+  void answer(ClientId client, const LocalRequest& request, Error error);
+  void finish(const Outstanding& call, const Reply& reply);
+  void on_process_ended(pid_t pid);
+
+  PeerOutbox& peers_;
+  Users& users_;
+  std::function<void(const std::string&, const ObjectRef&)> object_gone_;
+  ShimServer* programs_ = nullptr;
+  ProcessWatch processes_;
+  std::uint64_t next_call_ = 1;
+  std::map<CallId, Outstanding> calls_;
+  std::map<ClientCall, CallId> by_client_;
+  std::map<ClientCall, Delivered> delivered_;
+  std::map<pid_t, UndoHolder> undo_holders_;
+};
+
+}  // namespace dipc

@@ -1,0 +1,100 @@
+// dipcd: builds every part, runs the loop, ends in order.
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <optional>
+
+#include "daemon/io/configuration_files.h"
+#include "daemon/io/log.h"
+#include "daemon/io/loop.h"
+#include "daemon/node.h"
+#include "daemon/version.h"
+
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+
+void print(const dipc::Trouble& trouble) {
+  std::fprintf(stderr, "dipcd: %s\n", trouble.what.c_str());
+  if (!trouble.remedy.empty()) std::fprintf(stderr, "       %s\n", trouble.remedy.c_str());
+}
+
+// Each program that uses distributed objects takes a descriptor, and so does each waiting call.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void set_level_from_environment() {
+  const char* level = std::getenv("DIPC_LOG");
+  if (level == nullptr) return;
+  const std::string name(level);
+  if (name == "debug") dipc::set_log_level(dipc::LogLevel::kDebug);
+  if (name == "warning") dipc::set_log_level(dipc::LogLevel::kWarning);
+  if (name == "error") dipc::set_log_level(dipc::LogLevel::kError);
+}
+
+int run(const std::string& file, dipc::Policy policy) {
+  uv_loop_t loop;
+  uv_loop_init(&loop);
+  int status = 0;
+  {
+    auto node = dipc::Node::start(&loop, file, std::move(policy));
+    if (!node) {
+      print(node.error());
+      status = kFailed;
+    } else {
+      const auto stop = [&](const char* why) {
+        (*node)->stop(why);
+        uv_stop(&loop);
+      };
+      dipc::SignalWatch on_term(&loop, SIGTERM, [&] { stop("SIGTERM"); });
+      dipc::SignalWatch on_int(&loop, SIGINT, [&] { stop("SIGINT"); });
+      dipc::SignalWatch on_hup(&loop, SIGHUP, [&] { (*node)->reload("SIGHUP"); });
+      uv_run(&loop, UV_RUN_DEFAULT);
+      node->reset();
+    }
+  }
+  // Handles close in a turn of the loop; farewells to peers have at most a second.
+  uv_run(&loop, UV_RUN_DEFAULT);
+  uv_loop_close(&loop);
+  return status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("The DIPC daemon: System V IPC between the hosts of a cluster");
+  std::string file = dipc::kConfigurationFile;
+  bool check = false;
+  app.add_option("--config", file, "configuration file; hosts.allow, logins.map and tls/ lie beside it")
+      ->capture_default_str();
+  app.add_flag("--check", check, "read the configuration, say what is wrong with it, and exit");
+  app.set_version_flag("--version", dipc::kVersion);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kUsage;
+  }
+
+  auto policy = dipc::load_policy(file, dipc::defaults_of_this_machine());
+  if (!policy) {
+    for (const dipc::Trouble& trouble : policy.error()) print(trouble);
+    return kFailed;
+  }
+  if (check) {
+    std::printf("%s: good\n", file.c_str());
+    return 0;
+  }
+  std::signal(SIGPIPE, SIG_IGN);
+  raise_descriptor_limit();
+  set_level_from_environment();
+  return run(file, std::move(*policy));
+}

@@ -1,0 +1,379 @@
+#include "daemon/node.h"
+
+#include <sys/ipc.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+
+#include "daemon/core/object_name.h"
+#include "daemon/io/log.h"
+#include "daemon/io/random.h"
+#include "daemon/kernel/objects.h"
+#include "daemon/kernel/processes.h"
+#include "daemon/local_records.h"
+
+namespace dipc {
+
+namespace {
+
+constexpr std::int32_t kIpcDipc = 00010000;  // include/uapi/linux/ipc.h: reserved for DIPC; the kernel ignores it
+constexpr std::uint16_t kProtocolVersion = 1;
+
+Result<void> make_folder(const std::string& path, std::filesystem::perms mode) {
+  std::error_code error;
+  if (std::filesystem::create_directories(path, error)) std::filesystem::permissions(path, mode, error);
+  if (error) return trouble(path + ": " + error.message(), "make it, or choose another place in [paths]");
+  return {};
+}
+
+TlsFiles tls_files(const std::string& configuration_file) {
+  const auto folder = std::filesystem::path(configuration_file).parent_path() / "tls";
+  return {.ca = folder / "ca.pem", .certificate = folder / "host.pem", .key = folder / "host.key"};
+}
+
+std::optional<Kind> kind_of(std::uint32_t number) {
+  if (number > static_cast<std::uint32_t>(Kind::kSegment)) return std::nullopt;
+  return static_cast<Kind>(number);
+}
+
+}  // namespace
+
+// ---- start and stop
+// --------------------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configuration_file, Policy policy) {
+  const Configuration::Paths paths = policy.configuration.paths;
+  const auto open_to_all = std::filesystem::perms(::geteuid() == 0 ? 0755 : 0700);
+  if (auto made = make_folder(paths.run, open_to_all); !made) return tl::unexpected(made.error());
+  if (auto made = make_folder(paths.state, std::filesystem::perms(0700)); !made) return tl::unexpected(made.error());
+  auto boot = boot_identity();
+  if (!boot) return tl::unexpected(boot.error());
+  auto tls = TlsContext::load(tls_files(configuration_file));
+  if (!tls) return tl::unexpected(tls.error());
+  const CertificateInfo certificate = (*tls)->own();
+  if (certificate.expires_soon(std::chrono::system_clock::now())) {
+    log_warning("certificate", "of this host expires in " +
+                                   std::to_string(certificate.days_left(std::chrono::system_clock::now())) +
+                                   " days; have a new one signed and run dipcctl reload");
+  }
+
+  std::unique_ptr<Node> node(new Node(loop, std::move(configuration_file), std::move(policy), std::move(*tls),
+                                      Incarnation{random_number()}, *boot));
+  const Configuration& configuration = node->policy_.configuration;
+  if (auto ready = node->start_executor(loop); !ready) return tl::unexpected(ready.error());
+  auto naming = Naming::open(loop,
+                             {.host = configuration.host,
+                              .referee = configuration.referee,
+                              .boot = *boot,
+                              .incarnation = node->own_.incarnation,
+                              .state_dir = paths.state,
+                              .op_timeout = configuration.timing.op_timeout,
+                              .claim_timeout = configuration.timing.claim_timeout,
+                              .own = node->executor_->own_identity()},
+                             *node);
+  if (!naming) return tl::unexpected(naming.error());
+  node->naming_ = std::move(*naming);
+  node->remote_calls_ =
+      std::make_unique<RemoteCalls>(*node, *node->naming_, *node->executor_, node->users_, node->remote_policy_);
+  Node& self = *node;
+  node->administration_ = std::make_unique<Administration>(
+      loop, Administration::Parts{.policy = self.policy_,
+                                  .own = self.own_,
+                                  .tls = *self.tls_,
+                                  .network = *self.network_,
+                                  .naming = *self.naming_,
+                                  .users = self.users_,
+                                  .reload = [&self](const std::string& who) { return self.reload(who); },
+                                  .counters = [&self] { return self.counters(); }});
+  const auto op_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(configuration.timing.op_timeout);
+  auto programs = ShimServer::listen(
+      loop, {.path = paths.run + "/dipcd.sock", .op_timeout_ms = static_cast<std::uint32_t>(op_timeout.count())}, self);
+  if (!programs) return tl::unexpected(programs.error());
+  node->programs_ = std::move(*programs);
+  node->local_calls_->attach(*node->programs_);
+  node->administration_->attach(*node->programs_);
+  if (auto listening = node->network_->start(); !listening) return tl::unexpected(listening.error());
+  node->naming_->start();
+  log_info("started", "host " + configuration.host + " of cluster " + configuration.cluster + ", referee " +
+                          configuration.referee);
+  return node;
+}
+
+Node::Node(uv_loop_t* loop, std::string configuration_file, Policy policy, std::unique_ptr<TlsContext> tls,
+           Incarnation incarnation, std::string boot)
+    : configuration_file_(std::move(configuration_file)),
+      policy_(std::move(policy)),
+      remote_policy_{policy_.logins, policy_.keys},
+      tls_(std::move(tls)),
+      loop_(loop) {
+  const Configuration& configuration = policy_.configuration;
+  own_.protocol_min = own_.protocol_max = kProtocolVersion;
+  own_.cluster = configuration.cluster;
+  own_.referee = configuration.referee;
+  own_.host = configuration.host;
+  own_.incarnation = incarnation;
+  own_.boot = std::move(boot);
+  own_.abi = measured_abi();
+  own_.page_bytes = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE));
+
+  network_ = std::make_unique<PeerNetwork>(loop, configuration, policy_.hosts_allow, *tls_, own_, *this);
+  local_calls_ = std::make_unique<LocalCalls>(
+      loop, *this, users_,
+      [this](const std::string& owner, const ObjectRef& object) { naming_->on_gone_there(owner, object); });
+}
+
+Node::~Node() = default;
+
+Result<void> Node::start_executor(uv_loop_t* loop) {
+  const Configuration& configuration = policy_.configuration;
+  Executor::Options options;
+  options.slot_dir = configuration.paths.run + "/slots";
+  options.dead_letter_dir = configuration.paths.state + "/dead-letters";
+  options.dead_letters_max = configuration.limits.dead_letters;
+  options.blocked_calls_per_peer = configuration.limits.blocked_calls_per_peer;
+  options.log = [](const std::string& text) { log_warning("executor", text); };
+  auto executor = Executor::open(std::move(options), users_);
+  if (!executor) return tl::unexpected(executor.error());
+  executor_ = std::move(*executor);
+  executor_poll_ = std::make_unique<ReadPoll>(loop, executor_->wakeup_fd(), [this] {
+    executor_->poll();
+    remote_calls_->send_results();
+  });
+  executor_turn_ = std::make_unique<AfterPoll>(loop, [this] {
+    if (executor_->wants_polling()) {
+      executor_->poll();
+      remote_calls_->send_results();
+    }
+    executor_turn_->keep_turning(executor_->wants_polling());
+  });
+  return {};
+}
+
+void Node::stop(const std::string& why) {
+  log_info("stopping", why);
+  network_->stop(why);
+  programs_.reset();
+}
+
+Parsed<AdminDone> Node::reload(const std::string& who) {
+  auto fresh = load_policy(configuration_file_, defaults_of_this_machine());
+  if (!fresh) {
+    for (const Trouble& one : fresh.error()) log_trouble(LogLevel::kError, "reload by " + who, one);
+    return tl::unexpected(fresh.error());
+  }
+  AdminDone done;
+  const Configuration& before = policy_.configuration;
+  Configuration& after = fresh->configuration;
+  if (after.cluster != before.cluster || after.host != before.host || after.referee != before.referee ||
+      after.listen != before.listen || after.paths.run != before.paths.run || after.paths.state != before.paths.state) {
+    done.done.push_back("cluster, host, referee, listen and [paths] count from the next start of dipcd");
+  }
+  if (auto certificates = tls_->reload(); !certificates) {
+    log_trouble(LogLevel::kError, "reload by " + who, certificates.error());
+    return tl::unexpected(Troubles{certificates.error()});
+  }
+  policy_ = std::move(*fresh);
+  remote_policy_ = {policy_.logins, policy_.keys};
+  users_.reload();
+  network_->reconfigure(policy_.configuration, policy_.hosts_allow);
+  done.done.push_back("hosts.allow: " + std::to_string(policy_.hosts_allow.line_count()) + " lines");
+  done.done.push_back("logins.map, [[keys]] and certificates read again");
+  log_info("reload by " + who, "done");
+  return done;
+}
+
+// ---- programs of this host
+// -------------------------------------------------------------------------------------------
+
+void Node::reply(const LocalRequest& request, Error error, std::int64_t value, local::Where where) {
+  LocalAnswer answer = answer_of(error, request.header.call);
+  if (error == Error::kNone) answer.header.value = value;
+  answer.header.where = where;
+  programs_->reply(request.client, answer.header, {});
+}
+
+void Node::on_request(LocalRequest request) {
+  switch (request.header.op) {
+    case local::Op::kGet:
+      return get(request);
+    case local::Op::kLookup:
+      return look_up(request);
+    case local::Op::kSend:
+    case local::Op::kReceive:
+      return call(request, Kind::kMessageQueue);
+    case local::Op::kOperate:
+      return call(request, Kind::kSemaphoreSet);
+    case local::Op::kControl:
+      if (const auto kind = kind_of(request.header.kind)) return call(request, *kind);
+      break;
+    case local::Op::kNoteRemoved:
+      return note_removed(request);
+    case local::Op::kCallerPids:
+      return caller_pids(request);
+    case local::Op::kAdmin:
+      return administration_->on_request(request);
+    case local::Op::kHello:
+    case local::Op::kCancel:
+      break;  // never handed over
+  }
+  reply(request, Error::kInvalid);
+}
+
+void Node::get(const LocalRequest& request) {
+  const auto kind = kind_of(request.header.kind);
+  if (!kind) return reply(request, Error::kInvalid);
+  const std::int32_t flags = request.header.flags;
+  const bool marked = (flags & kIpcDipc) != 0;
+  const auto decision = policy_.keys.decide(*kind, request.header.key, marked);
+  if (decision.outcome == KeyPolicy::Outcome::kLocal) return reply(request, Error::kNone);
+  if (decision.outcome == KeyPolicy::Outcome::kRefused) {
+    log_warning("refused", policy_.keys.explain(*kind, request.header.key, marked));
+    return reply(request, Error::kAccess);
+  }
+  if (*kind == Kind::kSegment) return reply(request, Error::kNotImplemented);
+  const GetCall call{.name = {*kind, request.header.key},
+                     .create = (flags & IPC_CREAT) != 0,
+                     .exclusive = (flags & IPC_EXCL) != 0,
+                     .mode = static_cast<std::uint32_t>(flags & 0777),
+                     .size = request.header.size,
+                     .claim = std::nullopt};
+  const LocalCredentials& who = request.credentials;
+  const auto process = process_id(who.pid);
+  const Caller caller{users_.login_of(who.uid), process.value_or(ProcessId{who.pid, 0})};
+  const std::pair<ClientId, std::uint64_t> key{request.client, request.header.call};
+  const Naming::OperationId operation =
+      naming_->get(call, local_identity(who.uid, who.gid, who.pid), caller, decision.home,
+                   [this, request, key](const Naming::Got& got) {
+                     gets_.erase(key);
+                     reply(request, got.error, got.id, got.owned ? local::Where::kOwned : local::Where::kRemote);
+                   });
+  if (naming_->under_way(operation)) gets_.emplace(key, operation);
+}
+
+void Node::look_up(const LocalRequest& request) {
+  const auto kind = kind_of(request.header.kind);
+  if (!kind) return reply(request, Error::kInvalid);
+  if (const StandIn* stand_in = naming_->stand_in(*kind, request.header.id)) {
+    local::Reply header;
+    header.call = request.header.call;
+    header.value = request.header.id;
+    header.extra = stand_in->nsems;  // how much a SETALL reads of the program's memory
+    header.where = local::Where::kRemote;
+    programs_->reply(request.client, header, {});
+  } else if (naming_->owned(*kind, request.header.id) != nullptr) {
+    reply(request, Error::kNone, request.header.id, local::Where::kOwned);
+  } else {
+    reply(request, Error::kNone, request.header.id, local::Where::kLocal);
+  }
+}
+
+void Node::call(const LocalRequest& request, Kind kind) {
+  const StandIn* stand_in = naming_->stand_in(kind, request.header.id);
+  // Removed since the program looked: what a kernel says of an id that it no longer has.
+  if (stand_in == nullptr) return reply(request, Error::kInvalid);
+  local_calls_->begin(request, stand_in->owner, stand_in->object);
+}
+
+void Node::note_removed(const LocalRequest& request) {
+  const auto kind = kind_of(request.header.kind);
+  const OwnedObject* object = kind ? naming_->owned(*kind, request.header.id) : nullptr;
+  // Anybody may say so; the kernel knows.
+  if (object != nullptr && !object_is_there(object->ref.kind, object->ref.id)) naming_->on_removed_here(object->ref);
+  reply(request, Error::kNone);
+}
+
+void Node::caller_pids(const LocalRequest& request) {
+  const auto kind = kind_of(request.header.kind);
+  const OwnedObject* object = kind ? naming_->owned(*kind, request.header.id) : nullptr;
+  if (object == nullptr) return reply(request, Error::kInvalid);
+  const RecordedPids pids = executor_->recorded_pids(*kind, request.header.id, request.header.semaphore);
+  LocalAnswer answer = answer_of(Error::kNone, request.header.call);
+  answer.header.value = pids.sender_or_semaphore;
+  answer.header.extra = pids.receiver;
+  programs_->reply(request.client, answer.header, {});
+}
+
+void Node::on_cancel(ClientId client, std::uint64_t call) {
+  const auto get = gets_.find({client, call});
+  if (get == gets_.end()) return local_calls_->on_cancel(client, call);
+  const Naming::OperationId operation = get->second;
+  gets_.erase(get);
+  naming_->cancel_get(operation);
+  local::Reply header;
+  header.call = call;
+  header.error = EINTR;
+  header.value = -1;
+  programs_->reply(client, header, {});
+}
+
+void Node::on_reply_taken(ClientId client, std::uint64_t call) { local_calls_->on_reply_taken(client, call); }
+
+void Node::on_reply_unread(ClientId client, std::uint64_t call) { local_calls_->on_reply_unread(client, call); }
+
+void Node::on_client_gone(ClientId client) {
+  for (auto it = gets_.lower_bound({client, 0}); it != gets_.end() && it->first.first == client;) {
+    const Naming::OperationId operation = it->second;
+    it = gets_.erase(it);
+    naming_->cancel_get(operation);
+  }
+  local_calls_->on_client_gone(client);
+  administration_->on_client_gone(client);
+}
+
+void Node::on_turn_end() {}
+
+// ---- other hosts
+// -----------------------------------------------------------------------------------------------------
+
+bool Node::send(const std::string& host, PeerMessage message) { return network_->send(host, std::move(message)); }
+
+void Node::on_peer_message(const std::string& host, PeerMessage message) {
+  if (naming_->on_peer_message(host, message)) return;
+  if (const auto* call = std::get_if<Call>(&message)) {
+    remote_calls_->on_call(host, *call);
+  } else if (const auto* reply = std::get_if<Reply>(&message)) {
+    local_calls_->on_reply(host, *reply);
+  } else if (const auto* cancel = std::get_if<Cancel>(&message)) {
+    remote_calls_->on_cancel(host, cancel->id);
+  } else if (const auto* taken = std::get_if<Taken>(&message)) {
+    remote_calls_->on_taken(host, taken->id);
+  } else if (const auto* returned = std::get_if<Returned>(&message)) {
+    remote_calls_->on_returned(host, returned->id);
+  } else if (const auto* ended = std::get_if<ProcessEnded>(&message)) {
+    remote_calls_->on_process_ended(host, ended->process);
+  } else if (const auto* question = std::get_if<ListObjects>(&message)) {
+    administration_->on_list_objects(host, *question);
+  } else if (const auto* list = std::get_if<ObjectList>(&message)) {
+    administration_->on_object_list(host, *list);
+  }
+}
+
+void Node::on_session_began(const std::string& host, const Hello& hello) {
+  naming_->on_session_began(host, hello.boot);
+}
+
+void Node::on_session_ended(const std::string& host, const std::vector<PeerMessage>& unwritten) {
+  remote_calls_->on_session_ended(host);
+  local_calls_->on_session_ended(host, unwritten);
+  naming_->on_session_ended(host, unwritten);
+  administration_->on_session_ended(host);
+}
+
+void Node::on_unreachable(const std::string& host, const std::vector<PeerMessage>& unwritten) {
+  local_calls_->on_session_ended(host, unwritten);
+  naming_->on_unreachable(host, unwritten);
+  administration_->on_session_ended(host);
+}
+
+std::map<std::string, std::uint64_t> Node::counters() const {
+  std::map<std::string, std::uint64_t> counters;
+  counters["calls_received"] = remote_calls_->received();
+  counters["calls_under_way"] = local_calls_->under_way();
+  counters["programs"] = programs_ ? programs_->client_count() : 0;
+  counters["stand_ins"] = naming_->stand_ins().size();
+  counters["objects_owned"] = naming_->owned_objects().size();
+  return counters;
+}
+
+}  // namespace dipc

@@ -1,0 +1,132 @@
+#include "daemon/remote_calls.h"
+
+#include "daemon/core/object_name.h"
+#include "daemon/io/log.h"
+
+namespace dipc {
+
+namespace {
+
+const ObjectRef& object_of(const CallBody& body) {
+  return std::visit(
+      [](const auto& call) -> const ObjectRef& {
+        if constexpr (requires { call.object; }) {
+          return call.object;
+        } else {
+          static const ObjectRef none{};
+          return none;
+        }
+      },
+      body);
+}
+
+}  // namespace
+
+// Which local login acts for the caller; nothing (and a log line that names the rule) if none may.
+std::optional<Identity> RemoteCalls::identity_of(const std::string& host, const Caller& caller) {
+  const auto mapped = policy_.logins.map(caller.login, host);
+  if (!mapped) {
+    log_warning("refused", policy_.logins.explain(caller.login, host));
+    return std::nullopt;
+  }
+  auto identity = users_.identity_of_login(mapped->local);
+  if (!identity) {
+    log_warning("refused", policy_.logins.explain(caller.login, host) + "; this host has no login " + mapped->local);
+    return std::nullopt;
+  }
+  if (identity->uid == 0 && mapped->same_name) {
+    log_warning("refused", policy_.logins.explain(caller.login, host) + "; " + mapped->local +
+                               " has uid 0 here, which only a line that names it may give");
+    return std::nullopt;
+  }
+  return identity;
+}
+
+void RemoteCalls::answer(const std::string& host, CallId call, Error error) {
+  peers_.send(host, Reply{.id = call, .error = error, .value = error == Error::kNone ? 0 : -1});
+}
+
+// The peer's names as this host's numbers. False: nobody here is meant.
+bool RemoteCalls::translate_permissions(const std::string& host, CallBody& body) {
+  auto* control = std::get_if<Control>(&body);
+  if (control == nullptr || !control->set) return true;
+  const auto owner = policy_.logins.map(control->set->owner_login, host);
+  const auto uid = owner ? users_.uid_of(owner->local) : std::nullopt;
+  const auto gid = users_.gid_of(control->set->group_name);
+  if (!uid || !gid) return false;
+  control->set->uid = *uid;
+  control->set->gid = *gid;
+  return true;
+}
+
+void RemoteCalls::on_call(const std::string& host, const Call& call) {
+  ++received_;
+  const auto identity = identity_of(host, call.caller);
+  if (!identity) {
+    answer(host, call.id, Error::kAccess);
+    return;
+  }
+  if (const auto* get = std::get_if<GetCall>(&call.body)) {
+    if (!policy_.keys.serves(get->name.kind, get->name.key)) {
+      log_warning("refused",
+                  call.caller.login + "@" + host + ": " + policy_.keys.explain(get->name.kind, get->name.key, true));
+      answer(host, call.id, Error::kAccess);
+      return;
+    }
+    naming_.serve_get(*get, *identity, [this, host, call](Error error, const GetReply& reply) {
+      if (error == Error::kAccess) log_warning("refused", policy_.logins.explain(call.caller.login, host));
+      Reply result{.id = call.id, .error = error, .value = error == Error::kNone ? 0 : -1};
+      if (error == Error::kNone) result.body = reply;
+      peers_.send(host, std::move(result));
+    });
+    return;
+  }
+  // Only objects that the cluster knows, in the generation that the caller knows: a peer can't reach anything else.
+  const OwnedObject* object = naming_.owned(object_of(call.body));
+  if (object == nullptr || object->state != OwnedObject::State::kLive) {
+    answer(host, call.id, object != nullptr ? Error::kRemoved : Error::kStale);
+    return;
+  }
+  CallBody body = call.body;
+  if (!translate_permissions(host, body)) {
+    answer(host, call.id, Error::kInvalid);
+    return;
+  }
+  if (const auto* control = std::get_if<Control>(&body); control && control->command == ControlCommand::kRemove) {
+    removals_.emplace(CallKey{host, call.id}, control->object);
+  }
+  executor_.submit({host, call.id}, *identity, call.caller, body);
+  send_results();
+}
+
+// The executor's Stat has this host's numbers; the names are what the asking host may show its own numbers for.
+void RemoteCalls::name_the_ids(const std::string& host, Stat& stat) {
+  stat.owner_login = policy_.logins.login_at_peer(users_.login_of(stat.uid), host).value_or("");
+  stat.creator_login = policy_.logins.login_at_peer(users_.login_of(stat.cuid), host).value_or("");
+  stat.group_name = users_.group_name_of(stat.gid);
+  stat.creator_group_name = users_.group_name_of(stat.cgid);
+}
+
+void RemoteCalls::send_results() {
+  for (Finished& finished : executor_.take_replies()) {
+    if (auto* stat = std::get_if<Stat>(&finished.reply.body)) name_the_ids(finished.key.host, *stat);
+    if (const auto removal = removals_.find(finished.key); removal != removals_.end()) {
+      const ObjectRef object = removal->second;
+      removals_.erase(removal);
+      if (finished.reply.error == Error::kNone) naming_.on_removed_here(object);
+    }
+    peers_.send(finished.key.host, std::move(finished.reply));
+  }
+}
+
+void RemoteCalls::on_process_ended(const std::string& host, const ProcessId& process) {
+  executor_.end_process(host, process);
+  send_results();
+}
+
+void RemoteCalls::on_session_ended(const std::string& host) {
+  executor_.end_host(host);
+  send_results();
+}
+
+}  // namespace dipc

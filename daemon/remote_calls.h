@@ -1,0 +1,66 @@
+#pragma once
+
+// Calls of other hosts' programs on objects of this host: who the caller is here, whether the object is one that peers
+// may use, then the executor; and its results back on the session. What policy refuses is logged with rule and line.
+//
+// In: on_*()   Out: PeerOutbox   Owns: of the calls only who made those that remove an object; the executor has the
+// rest.
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "daemon/core/key_policy.h"
+#include "daemon/core/logins_map.h"
+#include "daemon/io/peer_outbox.h"
+#include "daemon/kernel/executor.h"
+#include "daemon/kernel/users.h"
+#include "daemon/naming.h"
+
+namespace dipc {
+
+class RemoteCalls {
+ public:
+  // All borrowed; `policy` may change between calls (reload).
+  struct Policy {
+    LoginsMap logins;
+    KeyPolicy keys;
+  };
+  RemoteCalls(PeerOutbox& peers, Naming& naming, Executor& executor, Users& users, const Policy& policy)
+      : peers_(peers), naming_(naming), executor_(executor), users_(users), policy_(policy) {}
+
+  void on_call(const std::string& host, const Call& call);
+  void on_cancel(const std::string& host, CallId call) {
+    executor_.cancel({host, call});
+    send_results();
+  }
+  void on_taken(const std::string& host, CallId call) { executor_.taken({host, call}); }
+  void on_returned(const std::string& host, CallId call) {
+    executor_.returned({host, call});
+    send_results();
+  }
+  void on_process_ended(const std::string& host, const ProcessId& process);
+  void on_session_ended(const std::string& host);
+
+  // Sends what the executor has finished. After every turn in which its wakeup_fd() was readable.
+  void send_results();
+
+  std::uint64_t received() const { return received_; }
+
+ private:
+  std::optional<Identity> identity_of(const std::string& host, const Caller& caller);
+  void answer(const std::string& host, CallId call, Error error);
+  bool translate_permissions(const std::string& host, CallBody& body);
+  void name_the_ids(const std::string& host, Stat& stat);
+
+  PeerOutbox& peers_;
+  Naming& naming_;
+  Executor& executor_;
+  Users& users_;
+  const Policy& policy_;
+  std::map<CallKey, ObjectRef> removals_;  // IPC_RMID on its way through the executor
+  std::uint64_t received_ = 0;
+};
+
+}  // namespace dipc

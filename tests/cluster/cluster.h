@@ -1,0 +1,84 @@
+#pragma once
+
+// A lab cluster for tests: up in the constructor, down in the destructor, also when a test fails. Programs on its hosts
+// are children of the test with pipes to their standard streams. Needs root.
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace dipc::test {
+
+// A child process of the test that runs a program on a host. Killed and reaped by the destructor.
+class Program {
+ public:
+  Program(std::vector<std::string> command);
+  ~Program();
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  void write_line(const std::string& line);
+  void close_input();
+  // The next line of its output, without the line break; nothing at its end or when `limit` is over.
+  std::optional<std::string> read_line(std::chrono::milliseconds limit);
+  bool has_output();  // a whole line waits, or the end
+  // Reads the rest of its output and waits for it; 128+n if a signal ended it, -1 if `limit` passed (it is killed).
+  int wait(std::chrono::milliseconds limit, std::string* output = nullptr);
+  void signal(int number);
+  pid_t pid() const { return pid_; }
+
+ private:
+  bool fill(std::chrono::milliseconds limit);
+  pid_t pid_ = -1;
+  int input_ = -1;
+  int output_ = -1;
+  std::string buffer_;
+  bool at_end_ = false;
+  std::optional<int> status_;
+};
+
+class Cluster {
+ public:
+  // `hosts` is lab file text from the first [[host]] on. Fails the test (throws std::runtime_error) if it does not come
+  // up; then the daemons' logs are in the message.
+  Cluster(const std::string& name, const std::string& referee, const std::string& rest);
+  ~Cluster();
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  std::vector<std::string> exec_command(const std::string& host, const std::string& login,
+                                        std::vector<std::string> program, bool preload = true) const;
+  std::unique_ptr<Program> start(const std::string& host, const std::string& login, std::vector<std::string> program,
+                                 bool preload = true) const;
+  struct Ran {
+    int status = 0;
+    std::string output;
+  };
+  Ran run(const std::string& host, const std::string& login, std::vector<std::string> program,
+          std::chrono::seconds limit = std::chrono::seconds(60)) const;
+  // `dipc lab WORDS`, e.g. {"kill", "vax", "daemon"}.
+  Ran lab(std::vector<std::string> words) const;
+  std::string log_of(const std::string& host) const { return lab({"logs", host}).output; }
+
+ private:
+  std::string name_;
+  std::string file_;
+};
+
+// Where the build put its programs; m68k programs may be absent (then tests that need them skip, with the reason).
+std::string native_program(const std::string& path_in_build);
+std::string m68k_program(const std::string& path_in_build);
+bool have_m68k();
+bool am_root();
+
+// The pid in our own namespace of the process whose command line has `token` as a whole word and whose pid in its own
+// namespace is `inner`; 0 if there is none.
+pid_t outer_pid(const std::string& token, pid_t inner);
+// The system call that a sleeping process is in (proc(5), /proc/PID/syscall); -1 if it runs or is gone.
+long sleeping_in(pid_t pid);
+
+}  // namespace dipc::test
