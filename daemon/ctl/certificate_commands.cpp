@@ -51,6 +51,12 @@ std::string expiry(const CertificateInfo& info) {
   return text;
 }
 
+// A request that has been answered is in the way of the next one (a renewal), and good for nothing else.
+void drop_request(const std::filesystem::path& tls_dir) {
+  std::error_code not_there;
+  std::filesystem::remove(tls_dir / "host.csr", not_there);
+}
+
 std::string allow_line(const std::string& host, const CertificateInfo& info) {
   return "hosts.allow on the others, with the fingerprint if this very certificate is to be asked for:\n  " + host +
          "  ADDRESS  " + info.fingerprint + "\n";
@@ -116,6 +122,7 @@ Result<std::string> issue_into(const IssueOptions& options, const std::filesyste
   const auto info = parse_certificate(*signed_pem);
   if (!info) return passed_on(info.error());
   if (auto done = install_certificate(tls_dir, *signed_pem); !done) return passed_on(std::move(done.error()));
+  drop_request(tls_dir);
   if (auto written = write_file_atomically(tls_dir / "ca.pem", *ca, kPublicMode); !written) {
     return passed_on(std::move(written.error()));
   }
@@ -140,6 +147,7 @@ Result<std::string> install(const std::filesystem::path& tls_dir, const std::fil
     ca = *read;
   }
   if (auto done = install_certificate(tls_dir, *pem, replace); !done) return passed_on(std::move(done.error()));
+  drop_request(tls_dir);
   if (!ca.empty()) {
     if (auto written = write_file_atomically(tls_dir / "ca.pem", ca, kPublicMode); !written) {
       return passed_on(std::move(written.error()));

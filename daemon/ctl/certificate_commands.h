@@ -33,7 +33,8 @@ Result<std::string> issue_for_request(const IssueOptions& options, const std::fi
 // authority's machine itself, and for hosts that are set up from here (a lab, an image). `options.out` is not used.
 Result<std::string> issue_into(const IssueOptions& options, const std::filesystem::path& tls_dir);
 
-// On the host: puts the signed certificate ("-": standard input) and, if given, the authority's into `tls_dir`.
+// On the host: puts the signed certificate ("-": standard input) and, if given, the authority's into `tls_dir`, and
+// drops the request that it answers.
 Result<std::string> install(const std::filesystem::path& tls_dir, const std::filesystem::path& certificate,
                             const std::optional<std::filesystem::path>& ca_certificate, bool replace);
 

@@ -1,0 +1,141 @@
+// dipcctl as people and scripts run it: what it prints where, and its exit status.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <string>
+
+#include "daemon/core/status_report.h"
+#include "tests/unit/ctl/fake_daemon.h"
+
+namespace dipc {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+
+struct Outcome {
+  int status = -1;
+  std::string out;  // standard output and error
+};
+
+// A cross-built dipcctl runs under the emulator that the tests run under.
+Outcome run(const std::string& arguments) {
+  std::string command = EMULATOR;
+  for (char& c : command) {
+    if (c == ';') c = ' ';
+  }
+  command += " " DIPCCTL " " + arguments + " 2>&1 </dev/null";
+  Outcome result;
+  FILE* pipe = ::popen(command.c_str(), "r");
+  if (pipe == nullptr) return result;
+  std::array<char, 4096> buffer{};
+  for (std::size_t bytes = 0; (bytes = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
+    result.out.append(buffer.data(), bytes);
+  }
+  const int status = ::pclose(pipe);
+  if (WIFEXITED(status)) result.status = WEXITSTATUS(status);
+  return result;
+}
+
+TEST(Dipcctl, WrongUsageIsStatus2) {
+  for (const char* arguments :
+       {"", "frobnicate", "status extra", "forget msg", "forget pipe 0x1", "forget msg 0", "ca", "ca issue",
+        "ca issue some-other-host", "ca issue a --request x --into y", "--timeout -1 status", "ca init --days 0"}) {
+    const Outcome result = run(arguments);
+    EXPECT_EQ(result.status, 2) << arguments << "\n" << result.out;
+    EXPECT_FALSE(result.out.empty());
+  }
+}
+
+TEST(Dipcctl, HelpIsStatus0) {
+  for (const char* arguments : {"--help", "status --help", "ca --help", "ca issue --help"}) {
+    const Outcome result = run(arguments);
+    EXPECT_EQ(result.status, 0) << result.out;
+    EXPECT_THAT(result.out, HasSubstr("Usage"));
+  }
+}
+
+TEST(Dipcctl, NoDaemonIsStatus3) {
+  const Outcome result = run("status --socket /nowhere/dipcd.sock");
+  EXPECT_EQ(result.status, 3);
+  EXPECT_EQ(result.out,
+            "dipcctl: no dipcd answers at /nowhere/dipcd.sock: No such file or directory\n"
+            "  start dipcd on this host, or name its socket with --socket or DIPC_SOCKET\n");
+}
+
+TEST(Dipcctl, StatusIsATableOrTheDaemonsJson) {
+  StatusReport report;
+  report.host = "sun";
+  report.cluster = "lab";
+  const std::string json = to_json(report);
+  for (const bool as_json : {false, true}) {
+    const TemporaryFolder folder;
+    FakeDaemon daemon(folder / "sock", FakeDaemon::answering(0, json));
+    const Outcome result = run("--socket " + (folder / "sock").string() + " status" + (as_json ? " --json" : ""));
+    EXPECT_EQ(result.status, 0) << result.out;
+    if (as_json) {
+      EXPECT_EQ(result.out, json);
+    } else {
+      EXPECT_THAT(result.out, StartsWith("host sun of cluster lab"));
+    }
+  }
+}
+
+TEST(Dipcctl, ObjectsOfALargeClusterArrive) {
+  ObjectsReport report;
+  for (int i = 1; i <= 2000; ++i) {
+    report.rows.push_back({{Kind::kMessageQueue, i}, "vax", i, std::nullopt, "alice", 0600, 0, 0, 0});
+  }
+  const TemporaryFolder folder;
+  FakeDaemon daemon(folder / "sock", FakeDaemon::answering(0, to_json(report), true));
+  const Outcome result = run("objects --socket " + (folder / "sock").string());
+  EXPECT_EQ(result.status, 0);
+  EXPECT_THAT(result.out, HasSubstr("msg   0x000007d0  vax    2000"));
+}
+
+TEST(Dipcctl, AFailureIsStatus1WithWhatAndRemedy) {
+  const TemporaryFolder folder;
+  const std::string json = to_json(AdminFailure{{{"dipc.toml:3: x", "write y"}, {"hosts.allow:1: z", ""}}});
+  FakeDaemon daemon(folder / "sock", FakeDaemon::answering(EINVAL, json));
+  const Outcome result = run("reload --socket " + (folder / "sock").string());
+  EXPECT_EQ(result.status, 1);
+  EXPECT_EQ(result.out, "dipcctl: dipc.toml:3: x\n  write y\ndipcctl: hosts.allow:1: z\n");
+}
+
+TEST(Dipcctl, AnErrorWithoutTextIsNamedByItsNumber) {
+  const TemporaryFolder folder;
+  FakeDaemon daemon(folder / "sock", FakeDaemon::answering(EPERM, ""));
+  const Outcome result = run("forget msg 0x1234 --socket " + (folder / "sock").string());
+  EXPECT_EQ(result.status, 1);
+  EXPECT_EQ(result.out, "dipcctl: forget msg 0x00001234: Operation not permitted\n");
+}
+
+TEST(Dipcctl, AnAnswerThatIsNotUnderstoodIsStatus1) {
+  const TemporaryFolder folder;
+  FakeDaemon daemon(folder / "sock", FakeDaemon::answering(0, "{\"host\": 5}"));
+  const Outcome result = run("status --socket " + (folder / "sock").string());
+  EXPECT_EQ(result.status, 1);
+  EXPECT_THAT(result.out, HasSubstr("not understood"));
+}
+
+TEST(Dipcctl, MakesACertificateForEveryHost) {
+  const TemporaryFolder folder;
+  const std::string ca = (folder / "ca").string(), sun = (folder / "sun").string();
+  EXPECT_EQ(run("ca init --cluster lab --dir " + ca).status, 0);
+  EXPECT_EQ(run("ca init --cluster lab --dir " + ca).status, 1);
+  EXPECT_EQ(run("ca request sun --tls " + sun).status, 0);
+  const std::string issue = "ca issue sun --dir " + ca + " --request " + sun + "/host.csr --out " + sun + "/new.pem";
+  const Outcome issued = run(issue);
+  EXPECT_EQ(issued.status, 0) << issued.out;
+  EXPECT_EQ(run("ca install " + sun + "/new.pem --tls " + sun + " --ca " + ca + "/ca.pem").status, 0);
+  EXPECT_THAT(run("ca show " + sun + "/host.pem").out, HasSubstr("hosts        sun\n"));
+  EXPECT_EQ(run("ca show " + sun + "/nothing.pem").status, 1);
+}
+
+}  // namespace
+}  // namespace dipc

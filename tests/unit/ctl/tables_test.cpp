@@ -1,0 +1,97 @@
+#include "daemon/ctl/tables.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace dipc {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+TEST(Tables, ColumnsAreAsWideAsTheirWidestCell) {
+  EXPECT_EQ(format_table({{"NAME", "SIZE", "X"}, {"a", "12345", ""}, {"long name", "1", "y"}}, {1}),
+            "NAME        SIZE  X\n"
+            "a          12345\n"
+            "long name      1  y\n");
+}
+
+TEST(Tables, WidthCountsCharactersNotBytes) {
+  EXPECT_EQ(format_table({{"m\xc3\xbcller", "x"}, {"abcdef", "y"}}), "m\xc3\xbcller  x\nabcdef  y\n");
+}
+
+TEST(Tables, ObjectsAreListedLikeIpcsDoes) {
+  ObjectsReport report;
+  report.rows = {{{Kind::kMessageQueue, 0x1234}, "vax", 5, 17, "alice", 0660, 100, 2, 0},
+                 {{Kind::kSemaphoreSet, 0}, "sun", 3, std::nullopt, "", 0600, 0, 0, 4}};
+  report.silent_hosts = {{"mips", "no session"}};
+  EXPECT_EQ(show(report),
+            "KIND  KEY         OWNER  ID  ID HERE  LOGIN  PERMS  USED-BYTES  MESSAGES  NSEMS\n"
+            "msg   0x00001234  vax     5       17  alice  660           100         2      -\n"
+            "sem   private     sun     3        -  -      600             -         -      4\n"
+            "warning: objects of mips are not listed: no session\n");
+  EXPECT_EQ(show(ObjectsReport{}), "no distributed objects\n");
+}
+
+TEST(Tables, StatusNamesWhatNeedsAttention) {
+  StatusReport report;
+  report.host = "sun";
+  report.cluster = "lab";
+  report.referee = "vax";
+  report.version = "0.1.0";
+  report.uptime_s = 8000;
+  report.incarnation = "00ff";
+  report.listen = {"10.0.0.2:7310"};
+  report.peers = {{"vax", "10.0.0.3:7310", "broken", "connection reset", "7", "big-endian", 2048, 3, 1500}};
+  report.certificates = {{"host.pem", "sun", "2026-11-22 16:00:00 UTC", -3}};
+  report.counters = {{"calls_received", 5}};
+  report.conflicts = {{{Kind::kMessageQueue, 7}, 4, "made by a program without DIPC"}};
+  report.warnings = {"host.pem has expired"};
+  const std::string text = show(report);
+  EXPECT_THAT(text, HasSubstr("referee vax (NOT REACHABLE: no new names)\n"));
+  EXPECT_THAT(text, HasSubstr("dipcd 0.1.0, up 2 h 13 min, incarnation 00ff\n"));
+  EXPECT_THAT(text,
+              HasSubstr("\nvax   10.0.0.3:7310  broken      1.5 ms         2.0 KiB              3  big-endian\n"));
+  EXPECT_THAT(text, HasSubstr("\nvax: connection reset\n"));
+  EXPECT_THAT(text, HasSubstr("host.pem     sun  2026-11-22 16:00:00 UTC         -3\n"));
+  EXPECT_THAT(text, HasSubstr("calls received  5\n"));
+  EXPECT_THAT(text, HasSubstr("  msg 0x00000007 (id 4) made by a program without DIPC\n"));
+  EXPECT_THAT(text, HasSubstr("warning: host.pem has expired\n"));
+}
+
+TEST(Tables, StatusOfTheRefereeSaysSo) {
+  StatusReport report;
+  report.host = report.referee = "vax";
+  EXPECT_THAT(show(report), HasSubstr("referee vax (this host)\n"));
+  EXPECT_THAT(show(report), HasSubstr("no peers\n"));
+  EXPECT_THAT(show(report), HasSubstr("listening on nothing"));
+}
+
+TEST(Tables, OtherHostsCanNotPlayWithTheTerminal) {
+  ObjectsReport report;
+  report.rows = {{{Kind::kMessageQueue, 1}, "v\x1b[2Jx", 5, 1, "a\nb", 0660, 0, 0, 0}};
+  report.silent_hosts = {{"m\r", "\x07"}};
+  EXPECT_THAT(show(report), Not(HasSubstr("\x1b")));
+  EXPECT_THAT(show(report), HasSubstr("v?[2Jx"));
+  EXPECT_THAT(show(report), HasSubstr("a?b"));
+  EXPECT_THAT(show(AdminDone{{"a\x1b"}}), HasSubstr("a?"));
+  EXPECT_EQ(show(AdminFailure{{{"w\x1b", "r"}, {"x", ""}}}), "w?\n  r\nx\n");
+}
+
+TEST(Tables, NumbersAreShownInUnitsThatPeopleRead) {
+  EXPECT_EQ(show_duration(45), "45 s");
+  EXPECT_EQ(show_duration(150), "2 min 30 s");
+  EXPECT_EQ(show_duration(8000), "2 h 13 min");
+  EXPECT_EQ(show_duration(90000), "1 day 1 h");
+  EXPECT_EQ(show_duration(200000), "2 days 7 h");
+  EXPECT_EQ(show_bytes(12), "12 B");
+  EXPECT_EQ(show_bytes(3500), "3.4 KiB");
+  EXPECT_EQ(show_bytes(64u << 20), "64.0 MiB");
+  EXPECT_EQ(show_bytes(~0ull), "16777216.0 TiB");
+  EXPECT_EQ(show_micros(85), "85 us");
+  EXPECT_EQ(show_micros(1234), "1.2 ms");
+  EXPECT_EQ(show_micros(2000000), "2.0 s");
+}
+
+}  // namespace
+}  // namespace dipc
