@@ -21,9 +21,9 @@ void GetOperation::start(TimePoint now) {
   DIPC_CHECK(state_ == State::kNew);
   deadline_ = now + op_timeout_;
   if (request_.name.key == 0) {
-    get(request_.home, std::nullopt);
+    get(request_.home, std::nullopt, false);
   } else if (!request_.known_owner.empty()) {
-    get(request_.known_owner, std::nullopt);
+    get(request_.known_owner, std::nullopt, exclusive());
   } else {
     resolve();
   }
@@ -35,13 +35,13 @@ void GetOperation::resolve() {
   actions_.emplace_back(SendResolve{message});
 }
 
-void GetOperation::get(const std::string& owner, std::optional<ClaimId> claim) {
+void GetOperation::get(const std::string& owner, std::optional<ClaimId> claim, bool fail_if_there) {
   state_ = State::kGetting;
   owner_ = owner;
   claim_ = claim;
   GetCall call{.name = request_.name,
                .create = request_.create,
-               .exclusive = exclusive(),
+               .exclusive = fail_if_there,
                .mode = request_.mode,
                .size = request_.size,
                .claim = claim};
@@ -68,11 +68,11 @@ void GetOperation::on_resolved(TimePoint now, const Resolved& resolved) {
   from_referee_ = true;
   switch (resolved.outcome) {
     case Resolved::Outcome::kPresent:
-      return get(resolved.owner, std::nullopt);
+      return get(resolved.owner, std::nullopt, exclusive() && made_ != resolved.generation);
     case Resolved::Outcome::kAbsent:
       return finish(Error::kNoEntry);
     case Resolved::Outcome::kCreate:
-      return get(request_.home, resolved.claim);
+      return get(request_.home, resolved.claim, exclusive());
   }
 }
 
@@ -81,10 +81,12 @@ void GetOperation::on_referee_unreachable(TimePoint now) {
   if (state_ == State::kResolving) pause(now);
 }
 
-void GetOperation::on_get_reply(TimePoint now, Error error, const GetReply& reply) {
+void GetOperation::on_get_reply(TimePoint now, Error error, const GetReply& reply, bool obstructed) {
   on_time(now);
   if (state_ != State::kGetting) return;
+  if (claim_ && error == Error::kNone) made_ = reply.object.generation;
   claim_.reset();  // used, or abandoned by the owner
+  if (error == Error::kNone && obstructed) return pause(now);
   if (error != Error::kStale) return finish(error, error == Error::kNone ? owner_ : std::string(), reply);
   if (request_.name.key == 0) return finish(Error::kTimedOut);  // no referee to ask
   if (!from_referee_) return resolve();

@@ -68,7 +68,11 @@ class GetOperation {
   void start(TimePoint now);
   void on_resolved(TimePoint now, const Resolved& resolved);
   void on_referee_unreachable(TimePoint now);
-  void on_get_reply(TimePoint now, Error error, const GetReply& reply);
+  // `obstructed`: the owner is another host, and this one can't have a stand-in of the name now, since it still has one
+  // of an object of a third host (whose Dropped is on its way), or OwnedObjects::blocks_stand_in() (one of the two is
+  // gone or about to be refused). Asked again in a while then. A stand-in of another object of the same owner is no
+  // obstacle: it is older, so it goes.
+  void on_get_reply(TimePoint now, Error error, const GetReply& reply, bool obstructed = false);
   // `error` says what is known: kHostUnreachable, certainly not executed; kConnectionReset, it may have been.
   void on_owner_unreachable(TimePoint now, Error error);
   void on_cancel(TimePoint now);  // the program was interrupted or died: Finish{kInterrupted}
@@ -85,7 +89,7 @@ class GetOperation {
   enum class State : std::uint8_t { kNew, kResolving, kGetting, kPausing, kDone };
 
   void resolve();
-  void get(const std::string& owner, std::optional<ClaimId> claim);
+  void get(const std::string& owner, std::optional<ClaimId> claim, bool fail_if_there);
   void pause(TimePoint now);
   void finish(Error error, std::string owner = {}, GetReply reply = {});
   bool exclusive() const { return request_.create && request_.exclusive; }
@@ -93,12 +97,13 @@ class GetOperation {
   GetRequest request_;
   Duration op_timeout_;
   State state_ = State::kNew;
-  TimePoint deadline_ = kNever;   // of the whole operation
-  TimePoint resume_ = kNever;     // end of a pause
-  Duration pause_{};              // length of the last one
-  std::string owner_;             // kGetting: asked there
-  std::optional<ClaimId> claim_;  // kGetting: handed to owner_
-  bool from_referee_ = false;     // kGetting: owner_ is the referee's word, not a memory
+  TimePoint deadline_ = kNever;        // of the whole operation
+  TimePoint resume_ = kNever;          // end of a pause
+  Duration pause_{};                   // length of the last one
+  std::string owner_;                  // kGetting: asked there
+  std::optional<ClaimId> claim_;       // kGetting: handed to owner_
+  std::optional<std::uint64_t> made_;  // generation of the object that this operation has made
+  bool from_referee_ = false;          // kGetting: owner_ is the referee's word, not a memory
   std::vector<Action> actions_;
 };
 

@@ -324,6 +324,11 @@ std::vector<OwnedObject> OwnedObjects::objects() const {
   return all;
 }
 
+bool OwnedObjects::blocks_stand_in(const ObjectName& name) const {
+  const OwnedObject* object = find(name);
+  return making_.contains(name) || (object && object->state == OwnedObject::State::kLive);
+}
+
 std::vector<Announce> OwnedObjects::announcements(const std::vector<NamedObject>& used) const {
   std::vector<Announce> out(1);
   std::size_t count = 0;

@@ -118,6 +118,9 @@ class OwnedObjects {
   const OwnedObject* find(const ObjectRef& ref) const;
   const OwnedObject* find(Kind kind, std::int32_t id) const;
   std::vector<OwnedObject> objects() const;
+  // This host is making an object of that name, or has a live one, so another host's can't have its stand-in here now
+  // (GetOperation::on_get_reply, obstructed). Fenced objects don't count: they may stay for ever, EEXIST is the answer.
+  bool blocks_stand_in(const ObjectName& name) const;
 
   // What to send first in each new session with the referee; `used` is what this host has stand-ins of.
   std::vector<Announce> announcements(const std::vector<NamedObject>& used) const;

@@ -328,6 +328,7 @@ void Referee::on_time(TimePoint now) {
 
 void Referee::end_grace(TimePoint now) {
   in_grace_ = false;
+  actions_.emplace_back(GraceOver{});
   for (auto& [host, session] : hosts_) {
     for (const NamedObject& object : session.used) answer_dropped_unless_present(host, object);
     session.used = {};

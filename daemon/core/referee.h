@@ -15,7 +15,8 @@
 //     messages of a host that has no session are a bug of the caller. on_time() at deadline(); extra calls do nothing.
 // Out: take_actions() after every on_*(), to be carried out in order: a Persist must be on disk before what follows it
 // is
-//     sent (one write may serve for all of a batch, if nothing of the batch is sent before it).
+//     sent (one write may serve for all of a batch, if nothing of the batch is sent before it). If the write fails,
+//     drop the batch and end: a name must not be promised that a restart would not know.
 // Owns: the table; claims and waiting requests, both bounded per host.
 //
 // Lost table (`table_lost`): for `grace` nothing is answered "absent" or "you create it"; owners announce what they
@@ -41,7 +42,8 @@ namespace dipc {
 struct RefereeOptions {
   Duration claim_timeout = std::chrono::seconds(5);
   Duration grace = std::chrono::seconds(15);  // session lost after 10 s, dialled again within 2 s, and some
-  bool table_lost = false;                    // the file should have been there and was not
+  // The file should have been there and was not, or it was written within a grace time (RegistryFile::complete).
+  bool table_lost = false;
   // What one host can make this one remember. Beyond: a request is not answered (the asker's op_timeout ends it), a
   // registration is refused; both are logged.
   std::size_t waiting_per_host_max = 10000;
@@ -56,6 +58,8 @@ class Referee {
     ObjectName name;
     std::optional<RegistryEntry> entry;
   };
+  // The grace time is over: the file is to be written as complete.
+  struct GraceOver {};
   struct Answer {
     std::string host;
     std::variant<Resolved, Registered, Announced, Dropped> message;
@@ -70,7 +74,7 @@ class Referee {
     ObjectName name;
     std::string text;
   };
-  using Action = std::variant<Persist, Answer, Broadcast, Log>;
+  using Action = std::variant<Persist, GraceOver, Answer, Broadcast, Log>;
 
   // `table` is what the file held; `incarnation` makes claim numbers unique over restarts.
   Referee(TimePoint now, Incarnation incarnation, RefereeOptions options, Registry table);

@@ -13,6 +13,7 @@ namespace dipc {
 namespace {
 
 constexpr std::string_view kMark = "dipc-registry";
+constexpr std::string_view kLearning = "learning";
 constexpr unsigned kVersion = 1;
 
 // Fowler, Noll, Vo: against cut and damaged files, not against people.
@@ -98,20 +99,22 @@ std::optional<std::pair<ObjectName, RegistryEntry>> parse_entry(std::string_view
 
 }  // namespace
 
-std::string render_registry(const Registry& registry) {
+std::string render_registry(const Registry& table, bool complete) {
   std::string text(kMark);
-  text += ' ' + std::to_string(kVersion) + '\n';
-  for (const auto& [name, entry] : registry) {
+  text += ' ' + std::to_string(kVersion);
+  if (!complete) text += ' ' + std::string(kLearning);
+  text += '\n';
+  for (const auto& [name, entry] : table) {
     text += kind_name(name.kind);
     text += ' ' + format_key(name.key) + ' ' + hex16(entry.generation) + ' ' + escape(entry.owner) + ' ' +
             escape(entry.boot) + '\n';
   }
   const std::string sum = hex16(fnv1a(text));
-  text += "end " + std::to_string(registry.size()) + ' ' + sum + '\n';
+  text += "end " + std::to_string(table.size()) + ' ' + sum + '\n';
   return text;
 }
 
-Result<Registry> parse_registry(std::string_view file, std::string_view text) {
+Result<RegistryFile> parse_registry(std::string_view file, std::string_view text) {
   const std::string at(file);
   const std::string restore =
       "put a saved copy in its place; or, if there is none, move the file away and start the referee with its hosts "
@@ -130,7 +133,7 @@ Result<Registry> parse_registry(std::string_view file, std::string_view text) {
   if (text.empty()) return trouble(at + ": the file is empty: it was cut short", restore);
   const std::vector<std::string_view> head = words(text.substr(0, text.find('\n')));
   // 0 is no version; an optional here makes gcc 12 warn falsely (maybe-uninitialized).
-  const unsigned version = head.size() == 2 ? parse_number<unsigned>(head[1], 10).value_or(0) : 0;
+  const unsigned version = head.size() >= 2 ? parse_number<unsigned>(head[1], 10).value_or(0) : 0;
   if (head[0] != kMark || version == 0) {
     return trouble(at + ":1: not a table of names: the first line is not '" + std::string(kMark) + " VERSION'",
                    restore);
@@ -140,7 +143,9 @@ Result<Registry> parse_registry(std::string_view file, std::string_view text) {
                        std::to_string(kVersion),
                    "run the dipcd that wrote it, or a newer one");
   }
-  Registry registry;
+  const bool learning = head.size() == 3 && head[2] == kLearning;
+  if (head.size() != 2 && !learning) return trouble(at + ":1: damaged: unknown words after the version", restore);
+  RegistryFile read{{}, !learning};
   std::size_t body_bytes = 0;
   for (bool first = true;; first = false) {
     body_bytes = start;
@@ -151,14 +156,14 @@ Result<Registry> parse_registry(std::string_view file, std::string_view text) {
       const std::vector<std::string_view> word = words(*line);
       const auto count = word.size() == 3 ? parse_number<std::size_t>(word[1], 10) : std::nullopt;
       const auto sum = word.size() == 3 ? parse_number<std::uint64_t>(word[2], 16) : std::nullopt;
-      if (!count || *count != registry.size() || !sum || *sum != fnv1a(text.substr(0, body_bytes)) ||
+      if (!count || *count != read.table.size() || !sum || *sum != fnv1a(text.substr(0, body_bytes)) ||
           start != text.size()) {
         return trouble(at + ":" + std::to_string(line_number) + ": damaged: count or checksum do not agree", restore);
       }
-      return registry;
+      return read;
     }
     const auto entry = parse_entry(*line);
-    if (!entry || !registry.insert(*entry).second) {
+    if (!entry || !read.table.insert(*entry).second) {
       return trouble(at + ":" + std::to_string(line_number) +
                          ": damaged: " + (entry ? "a name that came before" : "not 'kind key generation owner boot'"),
                      restore);

@@ -58,8 +58,8 @@ class GetOperationTest : public testing::Test {
   void claim(std::uint64_t number) {
     get_->on_resolved(now_, Resolved{RequestId{}, Resolved::Outcome::kCreate, "", 0, ClaimId{number}});
   }
-  void reply(Error error, std::int32_t id = 0) {
-    get_->on_get_reply(now_, error, GetReply{ObjectRef{Kind::kMessageQueue, id, 7}, 3});
+  void reply(Error error, std::int32_t id = 0, bool obstructed = false) {
+    get_->on_get_reply(now_, error, GetReply{ObjectRef{Kind::kMessageQueue, id, 7}, 3}, obstructed);
   }
 
   TimePoint now_{};
@@ -188,6 +188,29 @@ TEST_F(GetOperationTest, RefusedRegistrationIsResolvedAgain) {
   get_->on_time(now_);
   present("sun");
   EXPECT_THAT(out(), ElementsAre("resolve create", "get sun create"));
+}
+
+TEST_F(GetOperationTest, ObjectThatCannotHaveItsStandInYetIsAskedForAgain) {
+  begin({.name = kQueue, .known_owner = "sun"});
+  reply(Error::kNone, 42, true);
+  EXPECT_THAT(out(), ElementsAre("get sun"));
+  now_ = get_->deadline();
+  get_->on_time(now_);
+  EXPECT_THAT(out(), ElementsAre("resolve"));
+  present("sun");
+  reply(Error::kNone, 42);
+  EXPECT_THAT(out(), ElementsAre("get sun", "done sun:42"));
+}
+
+TEST_F(GetOperationTest, ExclusiveCreateThatWaitsForItsStandInIsNotKeptOutByItsOwnObject) {
+  begin({.name = kQueue, .create = true, .exclusive = true, .home = "vax"});
+  claim(9);
+  reply(Error::kNone, 42, true);
+  out();
+  now_ = get_->deadline();
+  get_->on_time(now_);
+  present("vax");
+  EXPECT_THAT(out(), ElementsAre("resolve create exclusive", "get vax create"));
 }
 
 TEST_F(GetOperationTest, SilentRefereeIsETIMEDOUT) {

@@ -92,6 +92,7 @@ TEST_F(OwnedObjectsTest, CreatesWithTheClaimAndAnswersOnceAccepted) {
   EXPECT_THAT(out(), ElementsAre("kernel 1 create"));
   kernel(1, Error::kNone, 42);
   EXPECT_THAT(out(), ElementsAre("register 101 claim 11"));
+  EXPECT_TRUE(objects_->blocks_stand_in(kQueue));
   EXPECT_EQ(objects_->find(kQueue), nullptr);
   EXPECT_EQ(objects_->find(Kind::kMessageQueue, 42), nullptr) << "no program may learn the id yet";
   EXPECT_EQ(saved_.at(0).state, State::kRegistering);
@@ -326,8 +327,10 @@ TEST_F(OwnedObjectsTest, RefusedAnnouncementFencesTheObject) {
   make(1, 42);
   objects_->on_announced(now_, Announced{{{kQueue, 100}, {kOther, 101}}});
   EXPECT_THAT(out(), IsEmpty()) << "not ours";
+  EXPECT_TRUE(objects_->blocks_stand_in(kQueue));
   objects_->on_announced(now_, Announced{{{kQueue, 101}}});
   EXPECT_THAT(out(), ElementsAre("log"));
+  EXPECT_FALSE(objects_->blocks_stand_in(kQueue));
   EXPECT_EQ(objects_->find(Kind::kMessageQueue, 42)->state, State::kFenced);
   EXPECT_THAT(objects_->announcements({}), ElementsAre(Announce{}));
   get(2, false);

@@ -47,6 +47,7 @@ class RefereeTest : public testing::Test {
     disk_.erase(persist.name);
     return "disk -";
   }
+  std::string line(const Referee::GraceOver&) { return "grace over"; }
   std::string line(const Referee::Broadcast& broadcast) {
     return "all dropped " + std::to_string(broadcast.message.generation);
   }
@@ -348,7 +349,7 @@ TEST_F(RefereeTest, LostTableAnswersNothingNewUntilTheGraceTimeIsOver) {
   EXPECT_THAT(out(), ElementsAre("disk c:3", "b #3 present c:3", "c announced, refused 0"));
   now_ += 15s;
   referee_->on_time(now_);
-  EXPECT_THAT(out(), ElementsAre("c dropped 9", "a #1 create", "b #2 absent"));
+  EXPECT_THAT(out(), ElementsAre("grace over", "c dropped 9", "a #1 create", "b #2 absent"));
   EXPECT_FALSE(referee_->in_grace());
 }
 

@@ -18,47 +18,54 @@ Registry three_entries() {
 }
 
 std::string what_is_wrong(const std::string& text) {
-  const Result<Registry> parsed = parse_registry("names", text);
+  const Result<RegistryFile> parsed = parse_registry("names", text);
   return parsed ? std::string() : parsed.error().what;
 }
 
 TEST(RegistryFile, WhatIsWrittenIsRead) {
-  for (const Registry& registry : {Registry{}, three_entries()}) {
-    const Result<Registry> parsed = parse_registry("names", render_registry(registry));
-    ASSERT_TRUE(parsed) << parsed.error().what;
-    EXPECT_EQ(*parsed, registry);
+  for (const bool complete : {true, false}) {
+    for (const Registry& registry : {Registry{}, three_entries()}) {
+      const Result<RegistryFile> parsed = parse_registry("names", render_registry(registry, complete));
+      ASSERT_TRUE(parsed) << parsed.error().what;
+      EXPECT_EQ(*parsed, (RegistryFile{registry, complete}));
+    }
   }
 }
 
 TEST(RegistryFile, LooksAsDocumented) {
   const Registry one{{{Kind::kMessageQueue, 0x1234}, {"sun", "5e1c4b7a", 0x00f3a96c11d0b7e2}}};
-  EXPECT_THAT(render_registry(one),
+  EXPECT_THAT(render_registry(one, true),
               StartsWith("dipc-registry 1\nmsg 0x00001234 00f3a96c11d0b7e2 sun 5e1c4b7a\nend 1 "));
 }
 
 TEST(RegistryFile, EveryCutIsSeen) {
-  const std::string text = render_registry(three_entries());
+  const std::string text = render_registry(three_entries(), false);
   for (std::size_t bytes = 0; bytes < text.size(); ++bytes) {
     EXPECT_NE(what_is_wrong(text.substr(0, bytes)), "") << "cut after " << bytes << " bytes";
   }
 }
 
 TEST(RegistryFile, EveryFlippedBitIsSeen) {
-  const std::string text = render_registry(three_entries());
+  const std::string text = render_registry(three_entries(), false);
   for (std::size_t byte = 0; byte < text.size(); ++byte) {
     std::string damaged = text;
     damaged[byte] = static_cast<char>(damaged[byte] ^ 1);
-    const Result<Registry> parsed = parse_registry("names", damaged);
+    const Result<RegistryFile> parsed = parse_registry("names", damaged);
     EXPECT_FALSE(parsed) << "byte " << byte;
   }
 }
 
 TEST(RegistryFile, LinesAfterTheEndAreRefused) {
-  EXPECT_NE(what_is_wrong(render_registry(three_entries()) + "msg 0x00000001 0000000000000001 sun b\n"), "");
+  EXPECT_NE(what_is_wrong(render_registry(three_entries(), false) + "msg 0x00000001 0000000000000001 sun b\n"), "");
 }
 
 TEST(RegistryFile, NewerVersionIsNamed) {
   EXPECT_THAT(what_is_wrong("dipc-registry 2\nend 0 0\n"), HasSubstr("names:1: written in format 2"));
+}
+
+TEST(RegistryFile, UnknownWordAfterTheVersionIsRefused) {
+  EXPECT_THAT(what_is_wrong("dipc-registry 1 sleeping\n"), HasSubstr("names:1: damaged"));
+  EXPECT_THAT(what_is_wrong("dipc-registry 1 learning much\n"), HasSubstr("names:1: damaged"));
 }
 
 TEST(RegistryFile, ForeignFileIsNamed) {
@@ -82,7 +89,7 @@ TEST(RegistryFile, WrongLineIsNumbered) {
 
 TEST(RegistryFile, EveryTroubleHasARemedy) {
   for (const char* text : {"", "x\n", "dipc-registry 9\n", "dipc-registry 1\nx\n", "dipc-registry 1\nend 1 0\n"}) {
-    const Result<Registry> parsed = parse_registry("names", text);
+    const Result<RegistryFile> parsed = parse_registry("names", text);
     ASSERT_FALSE(parsed);
     EXPECT_NE(parsed.error().remedy, "");
   }
