@@ -1,7 +1,6 @@
 #include "daemon/core/session.h"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "daemon/core/check.h"
@@ -19,49 +18,6 @@ constexpr std::uint64_t kAcknowledgeFrames = 64;
 constexpr std::uint64_t kAcknowledgeBytes = 1U << 20U;
 constexpr std::size_t kEndedNumbers = 16;
 
-// What a message takes in the buffer, near enough for a bound: its variable parts, and a fixed sum for the rest.
-constexpr std::uint64_t kMessageOverhead = 96;
-
-std::uint64_t variable_bytes(const Call& call) {
-  std::uint64_t bytes = call.caller.login.size();
-  if (const auto* send = std::get_if<MessageSend>(&call.body)) {
-    bytes += send->text.size();
-  } else if (const auto* operate = std::get_if<SemaphoreOperate>(&call.body)) {
-    bytes += operate->ops.size() * sizeof(SemaphoreOp);
-  } else if (const auto* control = std::get_if<Control>(&call.body)) {
-    bytes += control->values.size() * sizeof(std::uint16_t);
-  }
-  return bytes;
-}
-
-std::uint64_t variable_bytes(const Reply& reply) {
-  if (const auto* message = std::get_if<Message>(&reply.body)) return message->text.size();
-  if (const auto* values = std::get_if<std::vector<std::uint16_t>>(&reply.body)) {
-    return values->size() * sizeof(std::uint16_t);
-  }
-  return 0;
-}
-
-std::uint64_t variable_bytes(const Announce& announce) { return (announce.owned.size() + announce.used.size()) * 16; }
-std::uint64_t variable_bytes(const Announced& announced) { return announced.refused.size() * 16; }
-std::uint64_t variable_bytes(const ObjectList& list) { return list.rows.size() * kMessageOverhead; }
-
-template <typename T>
-std::uint64_t variable_bytes(const T& /*small*/) {
-  return 0;
-}
-
-// Outside the bound: what ends or settles a call must get through when calls fill the buffer.
-bool is_urgent(const PeerMessage& message) {
-  return std::holds_alternative<Cancel>(message) || std::holds_alternative<Taken>(message) ||
-         std::holds_alternative<Returned>(message) || std::holds_alternative<ProcessEnded>(message);
-}
-
-std::uint64_t buffer_bytes_of(const PeerMessage& message) {
-  if (is_urgent(message)) return 0;
-  return kMessageOverhead + std::visit([](const auto& kind) { return variable_bytes(kind); }, message);
-}
-
 std::string names(const std::string& ours, const std::string& theirs) {
   return "ours is \"" + ours + "\", yours is \"" + theirs + "\"";
 }
@@ -69,7 +25,7 @@ std::string names(const std::string& ours, const std::string& theirs) {
 }  // namespace
 
 PeerSessions::PeerSessions(TimePoint now, Hello own, std::string peer, SessionOptions options)
-    : own_(std::move(own)), peer_(std::move(peer)), options_(options) {
+    : own_(std::move(own)), peer_(std::move(peer)), options_(options), outbox_(options.buffer_bytes) {
   DIPC_CHECK(own_.protocol_min <= own_.protocol_max);
   DIPC_CHECK(options_.keepalive > Duration::zero());
   DIPC_CHECK(options_.peer_timeout > options_.keepalive);
@@ -164,7 +120,7 @@ void PeerSessions::refuse(ConnectionId connection, Refusal refusal) {
 
 bool PeerSessions::can_resume(const Hello& hello) const {
   return session_ && session_->number == hello.session && session_->peer.incarnation == hello.incarnation &&
-         hello.last_received >= session_->acknowledged && hello.last_received <= session_->written;
+         hello.last_received >= outbox_.acknowledged() && hello.last_received <= outbox_.written();
 }
 
 // The peer's Hello on a connection that it dialled: resume, begin or refuse.
@@ -247,7 +203,9 @@ void PeerSessions::on_refusal(TimePoint now, ConnectionId connection, const Refu
   using Reason = Refusal::Reason;
   if (link_ && link_->id == connection) {
     actions_.emplace_back(Refused{refusal});
-    end_session(now, EndReason::kRefused, refusal.text);
+    // A peer that has merely ended the session, to be restarted for instance, will be there again.
+    const bool again = refusal.reason == Reason::kUnknownSession;
+    end_session(now, again ? EndReason::kSuperseded : EndReason::kRefused, refusal.text);
     return;
   }
   if (dial_step_ != DialStep::kGreeting || greeting_ != connection) {
@@ -313,12 +271,13 @@ void PeerSessions::attach(TimePoint now, ConnectionId connection, std::string ad
     session_->owed_bytes = 0;
     session_->acknowledge_at = kNever;
   }
-  drop_acknowledged(peer.last_received);
-  std::uint64_t sequence = session_->acknowledged;
-  for (const Item& item : session_->unacknowledged) transmit(now, ++sequence, &item.message);
+  outbox_.acknowledge(peer.last_received);
+  for (std::uint64_t sequence = outbox_.acknowledged() + 1; sequence <= outbox_.written(); ++sequence) {
+    transmit(now, sequence, &outbox_.at(sequence));
+  }
   pump(now);
   // The acceptor does not know yet that its answer has come.
-  if (dialled && session_->unacknowledged.empty()) transmit(now, 0, nullptr);
+  if (dialled && outbox_.written() == outbox_.acknowledged()) transmit(now, 0, nullptr);
 }
 
 void PeerSessions::end_session(TimePoint now, EndReason reason, std::string text) {
@@ -329,14 +288,8 @@ void PeerSessions::end_session(TimePoint now, EndReason reason, std::string text
   ended_.push_back(session_->number);
   if (ended_.size() > kEndedNumbers) ended_.pop_front();
 
-  Ended ended;
-  ended.reason = reason;
-  ended.text = std::move(text);
-  for (Item& item : session_->unacknowledged) ended.unacknowledged.emplace_back(std::move(item.message));
-  for (Item& item : waiting_) ended.unwritten.emplace_back(std::move(item.message));
-  waiting_.clear();
-  waiting_bytes_ = 0;
-  urgent_waiting_ = 0;
+  SessionOutbox::Rest rest = outbox_.take_rest();
+  Ended ended{reason, std::move(text), std::move(rest.unwritten), std::move(rest.unacknowledged)};
   session_.reset();
   actions_.emplace_back(std::move(ended));
   if ((reason == EndReason::kPeerRestarted || reason == EndReason::kSuperseded) && options_.dials) {
@@ -353,13 +306,8 @@ void PeerSessions::lose_link(TimePoint now, std::string reason) {
 
 void PeerSessions::fail_waiting() {
   grace_until_.reset();
-  if (waiting_.empty()) return;
-  Unreachable unreachable;
-  for (Item& item : waiting_) unreachable.unwritten.emplace_back(std::move(item.message));
-  waiting_.clear();
-  waiting_bytes_ = 0;
-  urgent_waiting_ = 0;
-  actions_.emplace_back(std::move(unreachable));
+  SessionOutbox::Rest rest = outbox_.take_rest();
+  if (!rest.unwritten.empty()) actions_.emplace_back(Unreachable{std::move(rest.unwritten)});
 }
 
 // ---- frames ---------------------------------------------------------------------------------------------------------
@@ -375,7 +323,7 @@ void PeerSessions::on_frame(TimePoint now, ConnectionId connection, Frame frame)
     return;
   }
   Session& session = *session_;
-  if ((frame.sequence != 0) != frame.message.has_value() || frame.acknowledged > session.written) {
+  if ((frame.sequence != 0) != frame.message.has_value() || frame.acknowledged > outbox_.written()) {
     return lose_link(now, "a frame that contradicts itself");
   }
   if (frame.sequence > session.received + 1) return lose_link(now, "a frame is missing");
@@ -388,22 +336,14 @@ void PeerSessions::on_frame(TimePoint now, ConnectionId connection, Frame frame)
     if (session.acknowledge_at == kNever) session.acknowledge_at = now + kAcknowledgeDelay;
     if (frame.sequence == session.received + 1) {
       session.received = frame.sequence;
-      session.owed_bytes += buffer_bytes_of(*frame.message);
+      session.owed_bytes += SessionOutbox::bytes_of(*frame.message);
       actions_.emplace_back(Deliver{std::move(*frame.message)});
     }
     if (session.owed_frames >= kAcknowledgeFrames || session.owed_bytes >= kAcknowledgeBytes) transmit(now, 0, nullptr);
   }
-  if (frame.acknowledged > session.acknowledged) {
-    drop_acknowledged(frame.acknowledged);
+  if (frame.acknowledged > outbox_.acknowledged()) {
+    outbox_.acknowledge(frame.acknowledged);
     pump(now);
-  }
-}
-
-void PeerSessions::drop_acknowledged(std::uint64_t up_to) {
-  while (session_->acknowledged < up_to) {
-    session_->unacknowledged_bytes -= session_->unacknowledged.front().bytes;
-    session_->unacknowledged.pop_front();
-    ++session_->acknowledged;
   }
 }
 
@@ -418,78 +358,16 @@ void PeerSessions::transmit(TimePoint now, std::uint64_t sequence, const PeerMes
   session_->acknowledge_at = kNever;
 }
 
-void PeerSessions::write(TimePoint now, Item item) {
-  session_->unacknowledged_bytes += item.bytes;
-  session_->unacknowledged.emplace_back(std::move(item));
-  transmit(now, ++session_->written, &session_->unacknowledged.back().message);
-}
-
-bool PeerSessions::has_room(const Item& item) const {
-  // A message larger than the whole buffer goes alone.
-  return item.bytes == 0 || session_->unacknowledged_bytes == 0 ||
-         session_->unacknowledged_bytes + item.bytes <= options_.buffer_bytes;
-}
-
-// Writes what may be written: in order as far as there is room, then what does not need room.
+// Writes what may be written.
 void PeerSessions::pump(TimePoint now) {
   if (!link_) return;
-  const auto take = [this, now](Item& item) {
-    waiting_bytes_ -= item.bytes;
-    if (item.bytes == 0) --urgent_waiting_;
-    write(now, std::move(item));
-  };
-  while (!waiting_.empty() && has_room(waiting_.front())) {
-    take(waiting_.front());
-    waiting_.pop_front();
-  }
-  if (urgent_waiting_ == 0) return;
-
-  std::deque<Item> still_waiting;
-  std::set<CallId> calls;
-  std::set<ProcessId> processes;
-  for (Item& item : waiting_) {
-    bool waits = item.bytes != 0;
-    if (const auto* call = std::get_if<Call>(&item.message)) {
-      calls.insert(call->id);
-      processes.insert(call->caller.process);
-    } else if (const auto* cancel = std::get_if<Cancel>(&item.message)) {
-      waits = calls.count(cancel->id) != 0;
-    } else if (const auto* ended = std::get_if<ProcessEnded>(&item.message)) {
-      waits = processes.count(ended->process) != 0;
-    }
-    if (waits) {
-      still_waiting.emplace_back(std::move(item));
-    } else {
-      take(item);
-    }
-  }
-  waiting_ = std::move(still_waiting);
+  while (const PeerMessage* next = outbox_.write_next()) transmit(now, outbox_.written(), next);
 }
 
 bool PeerSessions::send(TimePoint now, PeerMessage message) {
   if (state(now) == State::kUnreachable) return false;
-  Item item{std::move(message), 0};
-  item.bytes = buffer_bytes_of(item.message);
-  if (link_ && waiting_.empty() && has_room(item)) {
-    write(now, std::move(item));
-    return true;
-  }
-  waiting_bytes_ += item.bytes;
-  const bool urgent = item.bytes == 0;
-  if (urgent) ++urgent_waiting_;
-  waiting_.emplace_back(std::move(item));
-  if (urgent) pump(now);  // a bounded one can't have room before those that wait already
-  return true;
-}
-
-bool PeerSessions::withdraw(CallId call) {
-  const auto found = std::find_if(waiting_.begin(), waiting_.end(), [call](const Item& item) {
-    const auto* waiting = std::get_if<Call>(&item.message);
-    return waiting != nullptr && waiting->id == call;
-  });
-  if (found == waiting_.end()) return false;
-  waiting_bytes_ -= found->bytes;
-  waiting_.erase(found);
+  outbox_.add(std::move(message));
+  pump(now);
   return true;
 }
 

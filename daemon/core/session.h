@@ -22,7 +22,6 @@
 //  - Of two simultaneous dials the one by the host with the smaller name (as bytes) stays. Later, a new connection that
 //    resumes the session replaces the old one, which may be half-open.
 
-#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -31,6 +30,7 @@
 #include <variant>
 #include <vector>
 
+#include "daemon/core/session_outbox.h"
 #include "daemon/core/time.h"
 #include "wire/messages.h"
 
@@ -137,7 +137,7 @@ class PeerSessions {
   bool send(TimePoint now, PeerMessage message);
   // Takes a Call back that was not written yet. True: it is gone for good, the peer will never see it. False: it was
   // written (or never sent): send a Cancel.
-  bool withdraw(CallId call);
+  bool withdraw(CallId call) { return outbox_.withdraw(call); }
   // Whether an address for the peer is configured (after a reload).
   void set_dials(TimePoint now, bool dials);
   // No session with this peer from now on: tells it so, ends the session, stops dialling until set_dials(). For a peer
@@ -153,23 +153,15 @@ class PeerSessions {
   SessionNumber session_number() const { return session_ ? session_->number : SessionNumber{}; }
   std::optional<ConnectionId> connection() const;
   // Not yet written, because of the buffer's bound or for want of a connection: slow down the programs that call.
-  std::uint64_t waiting_bytes() const { return waiting_bytes_; }
+  std::uint64_t waiting_bytes() const { return outbox_.waiting_bytes(); }
 
  private:
-  struct Item {
-    PeerMessage message;
-    std::uint64_t bytes = 0;  // in the buffer; 0 for what is outside its bound
-  };
   struct Session {
     SessionNumber number{};
     Hello peer;
-    TimePoint heard{};                // last proof that the peer is there and hears us
-    bool confirmed = false;           // a frame has come: the peer knows that the session has begun
-    std::uint64_t received = 0;       // sequence number of the last frame delivered
-    std::uint64_t written = 0;        // ... of the last frame given to a connection
-    std::uint64_t acknowledged = 0;   // ... of the last frame that the peer has
-    std::deque<Item> unacknowledged;  // those after `acknowledged` up to `written`
-    std::uint64_t unacknowledged_bytes = 0;
+    TimePoint heard{};              // last proof that the peer is there and hears us
+    bool confirmed = false;         // a frame has come: the peer knows that the session has begun
+    std::uint64_t received = 0;     // sequence number of the last frame delivered
     std::uint64_t owed_frames = 0;  // received since we last told the peer what we have
     std::uint64_t owed_bytes = 0;
     TimePoint acknowledge_at = kNever;
@@ -198,11 +190,8 @@ class PeerSessions {
   void end_session(TimePoint now, EndReason reason, std::string text);
   void lose_link(TimePoint now, std::string reason);
   void fail_waiting();
-  void drop_acknowledged(std::uint64_t up_to);
-  void write(TimePoint now, Item item);
   void transmit(TimePoint now, std::uint64_t sequence, const PeerMessage* message);
   void pump(TimePoint now);
-  bool has_room(const Item& item) const;
   void stop_dialling(std::string reason);
   void schedule_dial(TimePoint now);
   Hello own_hello(SessionNumber number, bool resumes) const;
@@ -213,10 +202,8 @@ class PeerSessions {
   std::vector<Action> actions_;
 
   std::optional<Session> session_;
-  std::optional<Link> link_;  // only with a session
-  std::deque<Item> waiting_;  // sent, not yet written
-  std::uint64_t waiting_bytes_ = 0;
-  std::size_t urgent_waiting_ = 0;        // how many of waiting_ are outside the bound
+  std::optional<Link> link_;              // only with a session
+  SessionOutbox outbox_;                  // of the session, or waiting for one
   std::optional<TimePoint> grace_until_;  // kConnecting, until then; only without a session
   std::deque<SessionNumber> ended_;       // the latest ones
   std::map<ConnectionId, Arrival> arrivals_;
