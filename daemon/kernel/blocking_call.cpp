@@ -176,7 +176,8 @@ Outcome BlockingCall::run(SleepWatch& thread) {
     if (!enter(thread)) return {-1, EINTR};
     // Between the unlock in enter() and here the thread does nothing that sleeps, natively; that is what the fallback
     // of SleepWatch relies on.
-    const Outcome outcome = make_blocking(call_, time_left());
+    Outcome outcome = make_blocking(call_, time_left());
+    outcome.thread = thread.tid();
     const std::lock_guard lock(mutex_);
     thread_ = nullptr;
     if (outcome.error != EINTR || cancelled_) {

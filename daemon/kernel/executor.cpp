@@ -148,12 +148,11 @@ void Executor::poll() {
   if (polled_.empty()) return;
   const std::set<ObjectKey> polled = polled_;
   for (const ObjectKey& object : polled) advance(object);
-  // On one processor the thread that we wait for can't get there as long as we look.
-  if (!polled_.empty()) sched_yield();
-}
-
-RecordedPids Executor::recorded_pids(Kind kind, std::int32_t id, std::int32_t semaphore) const {
-  return pids_.find(kind, id, semaphore);
+  // The thread that we wait for is usually there within a few looks; but on one processor it can't get there as long as
+  // we look.
+  constexpr unsigned kLooksBeforeYield = 8;
+  if (polled_.empty()) fruitless_polls_ = 0;
+  if (!polled_.empty() && ++fruitless_polls_ % kLooksBeforeYield == 0) sched_yield();
 }
 
 void Executor::forget_object(Kind kind, std::int32_t id) {

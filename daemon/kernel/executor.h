@@ -120,7 +120,9 @@ class Executor {
   void poll();
   std::vector<Finished> take_replies() { return std::exchange(replies_, {}); }
 
-  // Where this kernel names the daemon in the status of an object, for local programs. `semaphore` is for sets.
+  // For local programs: who is meant where this kernel names the daemon in the status of an object now; 0 where it
+  // names somebody else, or the daemon acted for nobody. Mind that the kernel may name one of the daemon's threads: a
+  // queue's last receiver that had slept is known to it by the thread's id. `semaphore` is for sets.
   RecordedPids recorded_pids(Kind kind, std::int32_t id, std::int32_t semaphore) const;
   // The object is gone, as the daemon found out by itself: what was remembered of it is dropped.
   void forget_object(Kind kind, std::int32_t id);
@@ -216,6 +218,9 @@ class Executor {
   // Whether every call that sleeps on the object still does: one that doesn't may be the one that the kernel's answer
   // is about, while its pid is not yet recorded.
   bool pids_are_settled(const ObjectKey& object);
+  bool names_us(std::int32_t pid) const;
+  RecordedPids recorded_where_we_are_named(Kind kind, std::int32_t id, std::int32_t semaphore,
+                                           RecordedPids shown) const;
   void put_callers_pids(const Control& call, Reply& reply) const;
   SlotLabel label_for(const Request& request, std::int32_t queue);
   // The slot is given back unless the letter can't be written.
@@ -249,6 +254,7 @@ class Executor {
   std::vector<Finished> replies_;
   Counters counters_;
   std::set<std::string> told_of_limit_;  // hosts whose limit has been logged
+  unsigned fruitless_polls_ = 0;
   std::uint64_t last_token_ = 0;
   std::uint64_t last_group_ = 0;
 };

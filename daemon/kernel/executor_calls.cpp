@@ -2,6 +2,8 @@
 
 #include <sys/ipc.h>
 #include <sys/msg.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -104,7 +106,7 @@ void Executor::finish_receive(Request request, Slot* slot, const Outcome& outcom
     return reply(request, plain(outcome));
   }
   slot->received(static_cast<std::size_t>(outcome.value));
-  pids_.received(call.object.id, request.caller.process.pid);
+  pids_.received(call.object.id, request.caller.process.pid, outcome.thread);
   if (request.orphan) {
     return make_dead_letter(slot, "the session with " + request.key.host + " ended while the message was received");
   }
@@ -274,9 +276,9 @@ void Executor::run_control(Request request) {
     case ControlCommand::kStat:
     case ControlCommand::kGetPid: {
       const auto* const stat = std::get_if<Stat>(&answer.body);
-      const bool names_us = stat != nullptr ? stat->last_sender_pid == own_pid_ || stat->last_receiver_pid == own_pid_
-                                            : answer.value == own_pid_;
-      if (names_us && !pids_are_settled(object)) return enqueue(std::move(request), object, Place::kFront);
+      const bool ours = stat != nullptr ? names_us(stat->last_sender_pid) || names_us(stat->last_receiver_pid)
+                                        : names_us(static_cast<std::int32_t>(answer.value));
+      if (ours && !pids_are_settled(object)) return enqueue(std::move(request), object, Place::kFront);
       put_callers_pids(call, answer);
       break;
     }
@@ -297,17 +299,49 @@ bool Executor::pids_are_settled(const ObjectKey& object) {
   return !state.held();
 }
 
+// The kernel puts the process's id everywhere but in msg_lrpid of a receiver that it woke, which is the thread's.
+bool Executor::names_us(std::int32_t pid) const {
+  return pid == own_pid_ || (pid > 0 && syscall(SYS_tgkill, own_pid_, pid, 0) == 0);
+}
+
+RecordedPids Executor::recorded_where_we_are_named(Kind kind, std::int32_t id, std::int32_t semaphore,
+                                                   RecordedPids shown) const {
+  RecordedPids pids = pids_.find(kind, id, semaphore);
+  if (!names_us(shown.sender_or_semaphore)) pids.sender_or_semaphore = 0;
+  // The thread may have ended since.
+  const bool is_last_thread = shown.receiver != 0 && shown.receiver == pids_.receiver_thread(id);
+  if (kind != Kind::kMessageQueue || (!names_us(shown.receiver) && !is_last_thread)) pids.receiver = 0;
+  return pids;
+}
+
 void Executor::put_callers_pids(const Control& call, Reply& reply) const {
-  const auto put = [&](std::int32_t recorded, auto& shown) {
-    if (shown == own_pid_ && recorded != 0) shown = recorded;
-  };
+  const Kind kind = call.object.kind;
+  const std::int32_t id = call.object.id;
   if (auto* const stat = std::get_if<Stat>(&reply.body)) {
-    const RecordedPids pids = recorded_pids(call.object.kind, call.object.id, 0);
-    put(pids.sender_or_semaphore, stat->last_sender_pid);
-    put(pids.receiver, stat->last_receiver_pid);
+    if (kind != Kind::kMessageQueue) return;
+    const RecordedPids pids =
+        recorded_where_we_are_named(kind, id, 0, {stat->last_sender_pid, stat->last_receiver_pid});
+    if (pids.sender_or_semaphore != 0) stat->last_sender_pid = pids.sender_or_semaphore;
+    if (pids.receiver != 0) stat->last_receiver_pid = pids.receiver;
   } else {
-    put(recorded_pids(call.object.kind, call.object.id, call.semaphore).sender_or_semaphore, reply.value);
+    const auto shown = static_cast<std::int32_t>(reply.value);
+    const RecordedPids pids = recorded_where_we_are_named(kind, id, call.semaphore, {shown, 0});
+    if (pids.sender_or_semaphore != 0) reply.value = pids.sender_or_semaphore;
   }
+}
+
+RecordedPids Executor::recorded_pids(Kind kind, std::int32_t id, std::int32_t semaphore) const {
+  Control ask;
+  ask.object = {kind, id, 0};
+  ask.command = kind == Kind::kMessageQueue ? ControlCommand::kStat : ControlCommand::kGetPid;
+  ask.semaphore = semaphore;
+  const Reply now = control_object(own_, own_, ask);
+  if (now.error != Error::kNone) return {};
+  RecordedPids shown{static_cast<std::int32_t>(now.value), 0};
+  if (const auto* const stat = std::get_if<Stat>(&now.body)) {
+    shown = {stat->last_sender_pid, stat->last_receiver_pid};
+  }
+  return recorded_where_we_are_named(kind, id, semaphore, shown);
 }
 
 }  // namespace dipc

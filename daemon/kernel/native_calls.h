@@ -6,6 +6,7 @@
 // Linux.
 
 #include <sys/sem.h>
+#include <sys/types.h>
 
 #include <chrono>
 #include <cstdint>
@@ -18,10 +19,12 @@
 
 namespace dipc {
 
-// What a system call said: `error` is errno, 0 = it succeeded and `value` is what it returned.
+// What a system call said: `error` is errno, 0 = it succeeded and `value` is what it returned. `thread`: the one that
+// made it, where it may have slept; otherwise 0.
 struct Outcome {
   long value = 0;
   int error = 0;
+  pid_t thread = 0;
 };
 
 // `message` is struct msgbuf: a long and the text. `buffer` is given to the kernel: message.data(), or something that

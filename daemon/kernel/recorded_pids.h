@@ -20,8 +20,18 @@ struct RecordedPids {
 
 class PidRecords {
  public:
-  void sent(std::int32_t queue, std::int32_t pid) { queues_[queue].sender_or_semaphore = pid; }
-  void received(std::int32_t queue, std::int32_t pid) { queues_[queue].receiver = pid; }
+  void sent(std::int32_t queue, std::int32_t pid) { queues_[queue].pids.sender_or_semaphore = pid; }
+  // `thread`: what the kernel calls a receiver that it woke (pipelined_send() in ipc/msg.c puts the thread's id, not
+  // the process's, into msg_lrpid); 0 for one that did not sleep.
+  void received(std::int32_t queue, std::int32_t pid, std::int32_t thread) {
+    queues_[queue].pids.receiver = pid;
+    queues_[queue].receiver_thread = thread;
+  }
+  // 0: the last remote receiver did not sleep.
+  std::int32_t receiver_thread(std::int32_t queue) const {
+    const auto found = queues_.find(queue);
+    return found == queues_.end() ? 0 : found->second.receiver_thread;
+  }
   void operated(std::int32_t set, std::size_t semaphore, std::int32_t pid) {
     std::vector<std::int32_t>& pids = sets_[set];
     if (pids.size() <= semaphore) pids.resize(semaphore + 1);
@@ -35,7 +45,7 @@ class PidRecords {
   RecordedPids find(Kind kind, std::int32_t id, std::int32_t semaphore) const {
     if (kind == Kind::kMessageQueue) {
       const auto queue = queues_.find(id);
-      return queue == queues_.end() ? RecordedPids{} : queue->second;
+      return queue == queues_.end() ? RecordedPids{} : queue->second.pids;
     }
     const auto set = sets_.find(id);
     if (set == sets_.end() || semaphore < 0 || static_cast<std::size_t>(semaphore) >= set->second.size()) return {};
@@ -43,7 +53,11 @@ class PidRecords {
   }
 
  private:
-  std::map<std::int32_t, RecordedPids> queues_;
+  struct QueueRecord {
+    RecordedPids pids;
+    std::int32_t receiver_thread = 0;
+  };
+  std::map<std::int32_t, QueueRecord> queues_;
   std::map<std::int32_t, std::vector<std::int32_t>> sets_;
 };
 

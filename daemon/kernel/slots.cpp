@@ -22,7 +22,7 @@ namespace {
 constexpr std::size_t kRoomMin = 256;
 // Offsets of mappings must be multiples of the page size, which is at most this on every Linux machine.
 constexpr std::size_t kChunkUnit = 64 * 1024;
-constexpr std::size_t kIdleChunksMax = 2;  // of one size: what is kept although no slot in it is taken
+constexpr std::size_t kIdleBytesMax = 1024 * 1024;  // of one size: chunks that are kept although no slot is taken
 
 // Files of another byte order or word size (a daemon under an emulator before us) are not ours to read.
 std::string file_name(std::size_t room_bytes) {
@@ -233,7 +233,7 @@ void Slots::give_back(Slot* slot) {
   --taken_;
   if (chunk.free.size() < size_class.slots_per_chunk) return;
   ++size_class.idle_backed;
-  if (size_class.idle_backed <= kIdleChunksMax) return;
+  if (size_class.idle_backed <= std::max<std::size_t>(1, kIdleBytesMax / size_class.chunk_bytes())) return;
   const auto offset = static_cast<off_t>(chunk_index * size_class.chunk_bytes());
   // A punched hole reads as zeros, which is what free slots are.
   if (fallocate(size_class.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
