@@ -264,8 +264,10 @@ Exchange::Result Exchange::send(Frame& frame) {
 Exchange::Result Exchange::wait(Frame& frame) {
   Connection& connection = *frame.connection;
   for (;;) {
-    int ready = cancellable ? wait_cancellable(connection, &frame.programs_mask)
-                            : wait_for(connection.socket.number(), POLLIN, -1, &frame.programs_mask);
+    int socket = connection.socket.number();
+    int ready = cancellable                        ? wait_cancellable(connection, &frame.programs_mask)
+                : request.op == local::Op::kLookup ? wait_for_awake(socket, POLLIN, -1, &frame.programs_mask)
+                                                   : wait_for(socket, POLLIN, -1, &frame.programs_mask);
     if (ready < 0) {  // a handler ran: it may have made calls of its own, closed everything, or forked
       if (!frame.is_in_charge()) return fail(EAGAIN);
       if (current_pid() != frame.pid) return fail(EINTR);

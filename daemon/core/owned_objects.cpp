@@ -100,7 +100,8 @@ void OwnedObjects::looked(GetId id, Error error, std::int32_t kernel_id) {
     return consider(id);
   }
   // Whatever the kernel thinks of the caller, the object is there, which is all that an exclusive create asks.
-  if (get.call.create && get.call.exclusive) return answer(id, Error::kExists);
+  // A number of semaphores that no set can have is wrong before that (ipc/sem.c, ksys_semget()).
+  if (get.call.create && get.call.exclusive) return answer(id, get.call.size < 0 ? Error::kInvalid : Error::kExists);
   answer(id, error, object);
 }
 

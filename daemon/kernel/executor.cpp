@@ -333,7 +333,7 @@ void Executor::call_done(CallToken token, const Outcome& outcome) {
   LiveCall call = remove_live(token);
   ObjectState& state = objects_.at(call.object);
   state.elsewhere.erase(token);
-  state.unsettled.erase(token);
+  const bool had_slept = state.unsettled.erase(token) == 0;
   if (call.cancelled) --state.cancelled;
   if (std::holds_alternative<MessageSend>(call.request.body)) {
     finish_send(call.request, outcome);
@@ -341,8 +341,23 @@ void Executor::call_done(CallToken token, const Outcome& outcome) {
     finish_receive(std::move(call.request), call.slot, outcome, call.cancelled);
   } else {
     finish_operate(call.request, outcome, call.group ? &groups_.at(*call.group) : nullptr);
+    if (outcome.error == 0) order_pids(call, state, had_slept);
   }
   advance(call.object);
+}
+
+// A call that another one wakes has its turn in the kernel after that one, but may report first when both are on threads.
+// So what it did is recorded again behind those that are still under way and never slept (ipc/sem.c, do_smart_update()).
+void Executor::order_pids(const LiveCall& call, ObjectState& state, bool had_slept) {
+  const std::int32_t set = call.object.id;
+  if (had_slept && !state.unsettled.empty()) {
+    for (const SemaphoreOp& op : std::get<SemaphoreOperate>(call.request.body).ops) {
+      state.woken.emplace_back(op.number, call.request.caller.process.pid);
+    }
+  } else if (!had_slept) {
+    for (const auto& [semaphore, pid] : state.woken) pids_.operated(set, semaphore, pid);
+  }
+  if (state.unsettled.empty()) state.woken.clear();
 }
 
 void Executor::cancel_live(CallToken token) {

@@ -162,6 +162,7 @@ class Executor {
     std::set<CallToken> elsewhere;  // on other threads
     std::set<CallToken> unsettled;  // of those, neither seen asleep nor finished
     std::size_t cancelled = 0;      // of those, told to end
+    std::vector<std::pair<std::uint16_t, std::int32_t>> woken;  // semaphore, pid: see order_pids()
     std::size_t groups_ending = 0;
     bool held() const { return !unsettled.empty() || cancelled > 0 || groups_ending > 0; }
     bool unused() const { return queue.empty() && elsewhere.empty() && !held(); }
@@ -196,6 +197,7 @@ class Executor {
   void end_group(const ProcessKey& process);
   void group_ended(UndoGroupNumber number);
   void call_done(CallToken token, const Outcome& outcome);
+  void order_pids(const LiveCall& call, ObjectState& state, bool had_slept);
   void reply(const Request& request, Reply reply);
   void reply_error(const Request& request, Error error);
   // Moves the call to another thread. False: it has been answered, as no thread can be had.

@@ -64,11 +64,7 @@ Outcome outcome_of(long value) {
 }
 
 Outcome make(const NativeSend& call, int flags) {
-  const void* buffer = call.message.data();
-  if (call.buffer == NativeSend::Buffer::kUnreadable) buffer = faulting_pages().unreadable();
-  if (call.buffer != NativeSend::Buffer::kTextUnreadable) {
-    return outcome_of(msgsnd(call.queue, buffer, call.text_bytes, flags));
-  }
+  if (call.text_is_readable) return outcome_of(msgsnd(call.queue, call.message.data(), call.text_bytes, flags));
   // The type can be read, the text can't: it lies at the end of a readable page. Several threads may be here, so each
   // has pages of its own.
   const FaultingPages pages;
@@ -123,10 +119,7 @@ NativeSend to_native(const MessageSend& call) {
   native.text_bytes =
       static_cast<std::size_t>(std::min<std::uint64_t>(call.declared_bytes, std::numeric_limits<std::size_t>::max()));
   // More declared than given is unreadable, whatever the peer says: nothing beyond the text may be read here.
-  if (call.unreadable || call.declared_bytes > call.text.size()) {
-    const bool nothing_read = call.type == 0 && call.text.empty();
-    native.buffer = nothing_read ? NativeSend::Buffer::kUnreadable : NativeSend::Buffer::kTextUnreadable;
-  }
+  native.text_is_readable = !call.unreadable && call.declared_bytes <= call.text.size();
   return native;
 }
 

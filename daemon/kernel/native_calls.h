@@ -34,7 +34,8 @@ struct NativeSend {
   std::vector<std::byte> message;
   std::size_t text_bytes = 0;  // msgsz
   bool no_wait = false;
-  enum class Buffer : std::uint8_t { kGood, kTextUnreadable, kUnreadable } buffer = Buffer::kGood;
+  bool text_is_readable = true;  // false: EFAULT where the kernel comes to the text. A caller whose type can't be read
+                                 // has had its EFAULT before this
 };
 
 // `into` is a struct msgbuf with room for text_bytes, borrowed (a slot, see slots.h).

@@ -63,6 +63,11 @@ void compare(const std::string& name, const std::string& machine, const std::str
                     << " build/native/tests/kernel/oracle_test";
     }
     if (!differences.empty()) {
+      for (const Step& step : script) {
+        std::printf("%s", to_string(step).c_str());
+        for (const auto& [who, answer] : step.answers) std::printf(" | %zu: %s", who, answer.c_str());
+        std::printf("\n");
+      }
       ADD_FAILURE() << "log of " << owner << ":\n" << cluster.log_of(owner);
       return;
     }

@@ -28,7 +28,7 @@ class ExecutorAnswersTest : public ExecutorTest {
   }
 };
 
-enum class Buffer { kGood, kTextUnreadable, kUnreadable };
+enum class Buffer { kGood, kTextUnreadable };
 
 TEST_F(ExecutorAnswersTest, SendErrorsComeInTheKernelsOrder) {
   const std::size_t page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
@@ -43,24 +43,21 @@ TEST_F(ExecutorAnswersTest, SendErrorsComeInTheKernelsOrder) {
     for (const std::uint64_t bytes : {std::uint64_t{3}, std::uint64_t{0}, std::uint64_t{8193},
                                       std::uint64_t{std::numeric_limits<std::size_t>::max()}}) {
       for (const long type : {1L, 0L, -1L}) {
-        for (const Buffer buffer : {Buffer::kGood, Buffer::kTextUnreadable, Buffer::kUnreadable}) {
+        for (const Buffer buffer : {Buffer::kGood, Buffer::kTextUnreadable}) {
           for (const Identity& as : {kRoot, kAlice}) {
             const Queue queue;
             if (buffer == Buffer::kGood && bytes > 8193) continue;          // nobody has such a buffer
-            if (buffer == Buffer::kTextUnreadable && type == 0) continue;   // travels as unreadable altogether
             if (buffer == Buffer::kTextUnreadable && bytes == 0) continue;  // there is no text
             const int id = which == 0 ? queue.id() : which == 1 ? removed : which == 2 ? -1 : 0x7fffffff;
             MessageSend call_body = sending(queue, type, std::string(buffer == Buffer::kGood ? bytes : 0, 'x'), true);
             call_body.object.id = id;
             call_body.declared_bytes = bytes;
             call_body.unreadable = buffer != Buffer::kGood;
-            if (buffer == Buffer::kUnreadable) call_body.type = 0;
             const Reply reply = call(call_body, "vax", 100, as);
             std::vector<char> good(sizeof type + 8193);
             char* address = good.data();
             if (buffer == Buffer::kTextUnreadable) address = pages + page - sizeof type;
-            if (buffer == Buffer::kUnreadable) address = pages + page;
-            if (buffer != Buffer::kUnreadable) std::memcpy(address, &type, sizeof type);
+            std::memcpy(address, &type, sizeof type);
             const Error expected =
                 directly(as, [&] { return msgsnd(id, address, static_cast<std::size_t>(bytes), IPC_NOWAIT); });
             EXPECT_EQ(errno_name(reply.error), errno_name(expected))
