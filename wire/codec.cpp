@@ -28,6 +28,8 @@ template <typename... Functions>
 struct Overloaded : Functions... {
   using Functions::operator()...;
 };
+template <typename... Functions>
+Overloaded(Functions...) -> Overloaded<Functions...>;  // clang 14 does not deduce it for an aggregate
 
 template <typename Enum>
 constexpr auto number(Enum value) {
