@@ -303,6 +303,7 @@ Result<void> TlsStream::receive(std::span<const std::byte> ciphertext) {
 Result<std::size_t> TlsStream::read(std::span<std::byte> into) {
   if (state_ == State::kFailed) return tl::unexpected(engine_->failure);
   if (state_ != State::kReady) return 0;
+  if (engine_->input.empty() && SSL_pending(engine_->ssl) == 0) return 0;  // saves a turn through OpenSSL
   ERR_clear_error();
   std::size_t bytes = 0;
   const int result = SSL_read_ex(engine_->ssl, into.data(), into.size(), &bytes);
