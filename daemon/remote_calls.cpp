@@ -95,8 +95,16 @@ void RemoteCalls::on_call(const std::string& host, const Call& call) {
   if (const auto* control = std::get_if<Control>(&body); control && control->command == ControlCommand::kRemove) {
     removals_.emplace(CallKey{host, call.id}, control->object);
   }
-  executor_.submit({host, call.id}, *identity, call.caller, body);
-  send_results();
+  const CallKey key{host, call.id};
+  executor_.submit(key, *identity, call.caller, body);
+  for (Finished& finished : executor_.take_replies()) {
+    const Error error = finished.reply.error;
+    if (finished.key == key && (error == Error::kAccess || error == Error::kNotPermitted)) {
+      log_warning("refused", policy_.logins.explain(call.caller.login, host) + "; " + std::string(errno_name(error)) +
+                                 " from this kernel");
+    }
+    send_result(std::move(finished));
+  }
 }
 
 // The executor's Stat has this host's numbers; the names are what the asking host may show its own numbers for.
@@ -108,15 +116,17 @@ void RemoteCalls::name_the_ids(const std::string& host, Stat& stat) {
 }
 
 void RemoteCalls::send_results() {
-  for (Finished& finished : executor_.take_replies()) {
-    if (auto* stat = std::get_if<Stat>(&finished.reply.body)) name_the_ids(finished.key.host, *stat);
-    if (const auto removal = removals_.find(finished.key); removal != removals_.end()) {
-      const ObjectRef object = removal->second;
-      removals_.erase(removal);
-      if (finished.reply.error == Error::kNone) naming_.on_removed_here(object);
-    }
-    peers_.send(finished.key.host, std::move(finished.reply));
+  for (Finished& finished : executor_.take_replies()) send_result(std::move(finished));
+}
+
+void RemoteCalls::send_result(Finished finished) {
+  if (auto* stat = std::get_if<Stat>(&finished.reply.body)) name_the_ids(finished.key.host, *stat);
+  if (const auto removal = removals_.find(finished.key); removal != removals_.end()) {
+    const ObjectRef object = removal->second;
+    removals_.erase(removal);
+    if (finished.reply.error == Error::kNone) naming_.on_removed_here(object);
   }
+  peers_.send(finished.key.host, std::move(finished.reply));
 }
 
 void RemoteCalls::on_process_ended(const std::string& host, const ProcessId& process) {

@@ -52,6 +52,7 @@ class RemoteCalls {
   std::optional<Identity> identity_of(const std::string& host, const Caller& caller);
   void answer(const std::string& host, CallId call, Error error);
   bool translate_permissions(const std::string& host, CallBody& body);
+  void send_result(Finished finished);
   void name_the_ids(const std::string& host, Stat& stat);
 
   PeerOutbox& peers_;
