@@ -16,7 +16,8 @@ std::string_view kind_name(Kind kind) {
     case Kind::kSegment:
       return "shm";
   }
-  DIPC_CHECK(!"a kind without a name");
+  constexpr bool kind_has_a_name = false;
+  DIPC_CHECK(kind_has_a_name);
 }
 
 std::optional<Kind> kind_from_name(std::string_view name) {

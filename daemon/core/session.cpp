@@ -245,7 +245,7 @@ Hello PeerSessions::own_hello(SessionNumber number, bool resumes) const {
 
 void PeerSessions::begin(TimePoint now, SessionNumber number, const Hello& peer) {
   DIPC_CHECK(!session_);
-  session_.emplace();
+  session_.emplace(Session{});  // clang 14 sees no default constructor: a nested class with member initialisers
   session_->number = number;
   session_->peer = peer;
   session_->heard = now;

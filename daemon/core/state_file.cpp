@@ -157,7 +157,7 @@ Result<DaemonState> parse_state(std::string_view text, std::string_view file) {
       if (auto object = owned_object(line)) {
         good = true;
         twice = !fresh(object->name.kind, object->ref.id);
-        state.owned.push_back(std::move(*object));
+        state.owned.push_back(*object);
       }
     } else if (what == "stand-in") {
       if (auto placeholder = stand_in(line)) {

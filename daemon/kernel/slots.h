@@ -102,7 +102,7 @@ class Slot {
   std::int32_t queue_;
   std::int32_t key_;
   std::uint32_t owner_uid_;
-  std::uint32_t reserved_;
+  [[maybe_unused]] std::uint32_t reserved_;
   char host_[kHostBytes];
   long type_;  // struct msgbuf begins here; the text follows
 };
