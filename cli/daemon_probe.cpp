@@ -80,7 +80,7 @@ DaemonState probe_daemon(const std::string& socket_path, ByteOrder order, std::c
 
 std::string default_socket() {
   if (const char* socket = std::getenv("DIPC_SOCKET"); socket != nullptr && *socket != '\0') return socket;
-  const std::string system = "/run/dipc/dipcd.sock";
+  std::string system = "/run/dipc/dipcd.sock";
   if (access(system.c_str(), F_OK) != 0) {
     if (const char* runtime = std::getenv("XDG_RUNTIME_DIR"); runtime != nullptr && *runtime != '\0') {
       std::string own = std::string(runtime) + "/dipc/dipcd.sock";

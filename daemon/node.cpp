@@ -105,8 +105,7 @@ Node::Node(uv_loop_t* loop, std::string configuration_file, Policy policy, std::
     : configuration_file_(std::move(configuration_file)),
       policy_(std::move(policy)),
       remote_policy_{policy_.logins, policy_.keys},
-      tls_(std::move(tls)),
-      loop_(loop) {
+      tls_(std::move(tls)) {
   const Configuration& configuration = policy_.configuration;
   own_.protocol_min = own_.protocol_max = kProtocolVersion;
   own_.cluster = configuration.cluster;

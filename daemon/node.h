@@ -78,7 +78,6 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
   std::unique_ptr<Administration> administration_;
   std::unique_ptr<ShimServer> programs_;
   std::map<std::pair<ClientId, std::uint64_t>, Naming::OperationId> gets_;
-  uv_loop_t* loop_;
 };
 
 }  // namespace dipc
