@@ -173,8 +173,8 @@ long remote_receive(int id, void* message, size_t text_bytes, long type, int fla
 
 long remote_operate(int id, const sembuf* operations, size_t count, const Timeout* timeout) {
   Exchange operate(local::Op::kOperate, Kind::kSemaphoreSet, id);
-  unsigned kernels_count = static_cast<unsigned>(count);  // all that the system call looks at
-  operate.request.size = kernels_count;
+  operate.request.size = static_cast<unsigned>(count);  // all that the system call looks at
+  size_t kernels_count = static_cast<unsigned>(count);
   operate.body = operations;
   operate.body_bytes = kernels_count <= SIZE_MAX / sizeof(sembuf) ? kernels_count * sizeof(sembuf) : SIZE_MAX;
   if (timeout) {
