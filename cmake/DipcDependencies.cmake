@@ -26,11 +26,22 @@ function(dipc_import name header)
   if(NOT ${variable}_INCLUDE STREQUAL "/usr/include")
     target_include_directories(dipc_${name} SYSTEM INTERFACE "${${variable}_INCLUDE}")
   endif()
+  # Each library is a target that names what it needs (the ones after it, libatomic), since the order of static
+  # libraries in a link line follows from nothing else.
+  set(needed "")
+  if(DIPC_NEEDS_LIBATOMIC)  # said by the toolchain file
+    set(needed atomic)
+  endif()
+  list(REVERSE arg_LIBS)
   foreach(library IN LISTS arg_LIBS)
     string(MAKE_C_IDENTIFIER "DIPC_LIBRARY_${library}" library_variable)
     find_library(${library_variable} ${library} REQUIRED)
     mark_as_advanced(${library_variable})
-    target_link_libraries(dipc_${name} INTERFACE "${${library_variable}}")
+    add_library(dipc_${name}_${library} UNKNOWN IMPORTED GLOBAL)
+    set_target_properties(dipc_${name}_${library} PROPERTIES
+      IMPORTED_LOCATION "${${library_variable}}" INTERFACE_LINK_LIBRARIES "${needed}")
+    target_link_libraries(dipc_${name} INTERFACE dipc_${name}_${library})
+    list(PREPEND needed dipc_${name}_${library})
   endforeach()
   target_link_libraries(dipc_${name} INTERFACE Threads::Threads)
 endfunction()
@@ -49,12 +60,8 @@ target_compile_definitions(dipc_spdlog INTERFACE FMT_HEADER_ONLY)
 
 add_library(dipc_atomic INTERFACE)
 add_library(dipc::atomic ALIAS dipc_atomic)
-if(DIPC_NEEDS_LIBATOMIC)  # said by the toolchain file
+if(DIPC_NEEDS_LIBATOMIC)
   target_link_libraries(dipc_atomic INTERFACE atomic)
-  # Static libraries come last in a link line only if they are asked for through the one that needs them.
-  target_link_libraries(dipc_capnp INTERFACE dipc_atomic)
-  target_link_libraries(dipc_uv INTERFACE dipc_atomic)
-  target_link_libraries(dipc_openssl INTERFACE dipc_atomic)
 endif()
 
 # Programs that start guests look for qemu-m68k-static in PATH first, then in this folder of the build tree.

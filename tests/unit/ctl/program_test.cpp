@@ -26,9 +26,6 @@ struct Outcome {
 // A cross-built dipcctl runs under the emulator that the tests run under.
 Outcome run(const std::string& arguments) {
   std::string command = EMULATOR;
-  for (char& c : command) {
-    if (c == ';') c = ' ';
-  }
   command += " " DIPCCTL " " + arguments + " 2>&1 </dev/null";
   Outcome result;
   FILE* pipe = ::popen(command.c_str(), "r");
