@@ -6,8 +6,8 @@
 #include <sys/msg.h>
 #include <sys/sem.h>
 
-#define DESK_QUEUE ((key_t)0x1996)  /* questions with type 1; each answer has its client's own type */
-#define DESK_SEMS ((key_t)0x1997)   /* 0: the desk is open; 1: one client at a time; 2: questions answered */
+#define DESK_QUEUE ((key_t)0x1996) /* questions with type 1; each answer has its client's own type */
+#define DESK_SEMS ((key_t)0x1997)  /* 0: the desk is open; 1: one client at a time; 2: questions answered */
 
 enum { DESK_OPEN, DESK_TURN, DESK_ANSWERED, DESK_SEM_COUNT };
 
@@ -22,8 +22,8 @@ struct desk_message {
 
 union semun {
   int val;
-  struct semid_ds *buf;
-  unsigned short *array;
+  struct semid_ds* buf;
+  unsigned short* array;
 };
 
 #endif

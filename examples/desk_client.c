@@ -13,7 +13,7 @@
 
 #include "desk.h"
 
-static void die(const char *what) {
+static void die(const char* what) {
   perror(what);
   exit(1);
 }
@@ -36,7 +36,7 @@ static double milliseconds(void) {
   return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   /* SEM_UNDO: a client that dies in its turn does not keep the others waiting. */
   struct sembuf my_turn = {DESK_TURN, -1, SEM_UNDO}, next_please = {DESK_TURN, 1, SEM_UNDO};
   int last = argc > 1 && strcmp(argv[1], "--last") == 0;

@@ -11,17 +11,17 @@
 
 #include "desk.h"
 
-static void die(const char *what) {
+static void die(const char* what) {
   perror(what);
   exit(1);
 }
 
-static const char *byte_order(void) {
+static const char* byte_order(void) {
   const int one = 1;
-  return *(const char *)&one ? "little-endian" : "big-endian";
+  return *(const char*)&one ? "little-endian" : "big-endian";
 }
 
-static void answer(const char *question, char *text, size_t size, const struct utsname *me) {
+static void answer(const char* question, char* text, size_t size, const struct utsname* me) {
   char upper[DESK_TEXT_MAX];
   size_t i;
   for (i = 0; question[i] != '\0' && i + 1 < sizeof upper; ++i) upper[i] = (char)toupper((unsigned char)question[i]);
@@ -30,7 +30,7 @@ static void answer(const char *question, char *text, size_t size, const struct u
            (int)(8 * sizeof(long)));
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   int questions = argc == 2 ? atoi(argv[1]) : 0;
   struct utsname me;
   union semun none;

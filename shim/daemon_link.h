@@ -32,7 +32,8 @@ Reach reach_daemon(Connection& connection, const Patience& patience);
 int wait_for(int descriptor, short events, int64_t timeout_ns, const sigset_t* mask);
 
 // The same for answers that come before the call itself is on its way (hello, where an id is). Whoever watches this
-// program takes its sleep for being in the call, so it stays awake for as long as such an answer takes when all is well.
+// program takes its sleep for being in the call, so it stays awake for as long as such an answer takes when all is
+// well.
 int wait_for_awake(int descriptor, short events, int64_t timeout_ns, const sigset_t* mask);
 
 // Where the environment and the defaults say the socket is. By the constructor, before the program can change it.

@@ -28,8 +28,8 @@ enum { kTextMax = 1 << 20, kOpsMax = 600, kValuesMax = 300 };
 
 union semun {
   int val;
-  struct semid_ds *buf;
-  unsigned short *array;
+  struct semid_ds* buf;
+  unsigned short* array;
 };
 
 static struct {
@@ -37,15 +37,13 @@ static struct {
   char text[kTextMax];
 } message;
 
-static const char *errno_name(int number) {
+static const char* errno_name(int number) {
   static const struct {
     int number;
-    const char *name;
-  } names[] = {{0, "-"},           {E2BIG, "E2BIG"},   {EACCES, "EACCES"},
-               {EAGAIN, "EAGAIN"}, {EEXIST, "EEXIST"}, {EFAULT, "EFAULT"},
-               {EFBIG, "EFBIG"},   {EIDRM, "EIDRM"},   {EINTR, "EINTR"},
-               {EINVAL, "EINVAL"}, {ENOENT, "ENOENT"}, {ENOMEM, "ENOMEM"},
-               {ENOMSG, "ENOMSG"}, {ENOSPC, "ENOSPC"}, {ENOSYS, "ENOSYS"},
+    const char* name;
+  } names[] = {{0, "-"},           {E2BIG, "E2BIG"},   {EACCES, "EACCES"},      {EAGAIN, "EAGAIN"}, {EEXIST, "EEXIST"},
+               {EFAULT, "EFAULT"}, {EFBIG, "EFBIG"},   {EIDRM, "EIDRM"},        {EINTR, "EINTR"},   {EINVAL, "EINVAL"},
+               {ENOENT, "ENOENT"}, {ENOMEM, "ENOMEM"}, {ENOMSG, "ENOMSG"},      {ENOSPC, "ENOSPC"}, {ENOSYS, "ENOSYS"},
                {EPERM, "EPERM"},   {ERANGE, "ERANGE"}, {EOVERFLOW, "EOVERFLOW"}};
   static char other[32];
   size_t i;
@@ -56,7 +54,7 @@ static const char *errno_name(int number) {
   return other;
 }
 
-static void answer(long result, const char *details) {
+static void answer(long result, const char* details) {
   printf("%ld %s%s%s\n", result, errno_name(result == -1 ? errno : 0), details[0] ? " " : "", details);
   fflush(stdout);
 }
@@ -78,7 +76,7 @@ static unsigned digest(size_t bytes) {
 
 /* The next number of the line; the controller always writes enough of them. */
 static long next(void) {
-  const char *word = strtok(NULL, " \n");
+  const char* word = strtok(NULL, " \n");
   return word == NULL ? 0 : strtol(word, NULL, 0);
 }
 
@@ -100,9 +98,9 @@ static long do_semop(int timed) {
   return timed ? semtimedop(id, ops, count, &timeout) : semop(id, ops, count);
 }
 
-static void obey(char *line) {
+static void obey(char* line) {
   char details[4096] = "";
-  const char *verb = strtok(line, " \n");
+  const char* verb = strtok(line, " \n");
   long result = -1;
   errno = 0;
   if (verb == NULL) return;
@@ -140,7 +138,8 @@ static void obey(char *line) {
     memset(&ds, 0, sizeof ds);
     result = msgctl((int)next(), IPC_STAT, &ds);
     if (result == 0) {
-      snprintf(details, sizeof details, "key %lx mode %o uid %u gid %u cuid %u cgid %u qnum %lu cbytes %lu qbytes %lu spid %d rpid %d",
+      snprintf(details, sizeof details,
+               "key %lx mode %o uid %u gid %u cuid %u cgid %u qnum %lu cbytes %lu qbytes %lu spid %d rpid %d",
                (unsigned long)(unsigned)ds.msg_perm.__key, (unsigned)ds.msg_perm.mode, ds.msg_perm.uid, ds.msg_perm.gid,
                ds.msg_perm.cuid, ds.msg_perm.cgid, (unsigned long)ds.msg_qnum, (unsigned long)ds.__msg_cbytes,
                (unsigned long)ds.msg_qbytes, (int)ds.msg_lspid, (int)ds.msg_lrpid);
