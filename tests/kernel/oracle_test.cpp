@@ -54,7 +54,10 @@ void compare(const std::string& name, const std::string& machine, const std::str
   for (std::uint64_t seed = first; seed <= last; ++seed) {
     const auto key = static_cast<std::int32_t>(0x1000 + 2 * seed);
     Stage bare(cluster, roles("bare", native), false);
-    const Script script = record(bare, seed, kSteps, key);
+    // qemu's SETALL makes an IPC_STAT first (linux-user/syscall.c, target_to_host_semarray()), so a guest that may
+    // write and not read gets EACCES, which no kernel says.
+    const bool owner_is_guest = machine != "native" && owner == "sun";
+    const Script script = record(bare, seed, kSteps, key, !owner_is_guest);
     for (const Step& step : script) blocked += step.answers.contains(step.puppet) ? 0u : 1u;
     Stage stage(cluster, roles(player, program), true);
     const auto differences = replay(stage, script);

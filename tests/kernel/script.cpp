@@ -71,7 +71,7 @@ void note_ids(const std::string& command, const std::string& answer, Ids& ids) {
 
 class Author {
  public:
-  Author(std::uint64_t seed, std::int32_t key) : random_(seed), key_(key) {}
+  Author(std::uint64_t seed, std::int32_t key, bool may_hide) : random_(seed), key_(key), may_hide_(may_hide) {}
 
   struct Limits {
     bool may_block = true;
@@ -170,9 +170,10 @@ class Author {
   }
 
   std::string change(bool may_set_queue) {
-    static const std::vector<int> kModes = {0666, 0660, 0600, 0644, 0444, 0222};
+    static const std::vector<int> kModes = {0666, 0660, 0600, 0644, 0444};
+    static const std::vector<int> kModesAndUnreadable = {0666, 0660, 0600, 0644, 0444, 0222};
     static const std::vector<long> kQueueBytes = {16384, 4000, 100, 0, 20000};
-    const int mode = random_.pick(kModes);
+    const int mode = random_.pick(may_hide_ ? kModesAndUnreadable : kModes);
     if (random_.chance(40) || !may_set_queue) return "semset $S " + std::to_string(mode);
     return "msgset $Q " + std::to_string(mode) + " " + std::to_string(random_.pick(kQueueBytes));
   }
@@ -188,6 +189,7 @@ class Author {
 
   Random random_;
   std::int32_t key_;
+  bool may_hide_;
 };
 
 // Of several calls that one call woke the kernel names the last that it carried out, which nobody outside can tell:
@@ -221,9 +223,9 @@ void normalise(const Stage& stage, std::map<std::size_t, std::string>& last, Ste
 
 }  // namespace
 
-Script record(Stage& bare, std::uint64_t seed, std::size_t steps, std::int32_t key) {
+Script record(Stage& bare, std::uint64_t seed, std::size_t steps, std::int32_t key, bool may_hide) {
   Random random(seed);
-  Author author(random.next(), key);
+  Author author(random.next(), key, may_hide);
   Ids ids;
   Script script;
   const std::string create = std::to_string(IPC_CREAT | 0666);

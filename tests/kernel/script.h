@@ -24,8 +24,9 @@ struct Step {
 };
 using Script = std::vector<Step>;
 
-// Draws and plays `steps` steps, then removes what it made. `key` and `key + 1` are the object's keys.
-Script record(Stage& bare, std::uint64_t seed, std::size_t steps, std::int32_t key);
+// Draws and plays `steps` steps, then removes what it made. `key` and `key + 1` are the object's keys. `may_hide`:
+// modes that let an object be written and not read occur.
+Script record(Stage& bare, std::uint64_t seed, std::size_t steps, std::int32_t key, bool may_hide = true);
 
 // Plays it again; the differences, one line each, empty if there are none.
 std::vector<std::string> replay(Stage& stage, const Script& script);
