@@ -35,6 +35,7 @@ Identity local_identity(uid_t uid, gid_t gid, pid_t pid);
 class ScopedIdentity {
  public:
   ScopedIdentity(const Identity& own, const Identity& as);
+  ScopedIdentity(Identity&& own, const Identity& as) = delete;  // it is borrowed
   ~ScopedIdentity();
   ScopedIdentity(const ScopedIdentity&) = delete;
   ScopedIdentity& operator=(const ScopedIdentity&) = delete;
