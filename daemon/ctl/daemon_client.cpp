@@ -203,7 +203,7 @@ std::string default_socket_path() {
     const char* value = std::getenv(name);
     return value == nullptr ? std::string() : std::string(value);
   };
-  if (const std::string named = set("DIPC_SOCKET"); !named.empty()) return named;
+  if (std::string named = set("DIPC_SOCKET"); !named.empty()) return named;
   std::string system = "/run/dipc/dipcd.sock";
   if (::access(system.c_str(), F_OK) == 0) return system;
   if (const std::string runtime = set("XDG_RUNTIME_DIR"); !runtime.empty()) {
