@@ -283,6 +283,14 @@ const StandIn* Naming::stand_in(Kind kind, std::int32_t id) const {
   return found == stand_ins_.end() ? nullptr : &found->second;
 }
 
+bool Naming::forget_lost_stand_in(const StandIn& stand_in) {
+  if (stand_in_exists(stand_in.name, stand_in.id)) return false;
+  log_warning("stand-in",
+              spoken(stand_in.name) + " was removed on this host; its object on " + stand_in.owner + " is as it was");
+  drop_stand_in(stand_in);
+  return true;
+}
+
 std::vector<StandIn> Naming::stand_ins() const {
   std::vector<StandIn> list;
   for (const auto& [key, stand_in] : stand_ins_) list.push_back(stand_in);

@@ -63,6 +63,8 @@ class Naming {
   void serve_get(const GetCall& call, const Identity& as, std::function<void(Error, const GetReply&)> done);
 
   const StandIn* stand_in(Kind kind, std::int32_t id) const;
+  // True: somebody has removed it (ipcrm). Its id is nobody's any more; the next get makes another.
+  bool forget_lost_stand_in(const StandIn& stand_in);
   // nullptr: not ours, not yet a program's, or of another generation.
   const OwnedObject* owned(const ObjectRef& ref) const { return objects_.find(ref); }
   const OwnedObject* owned(Kind kind, std::int32_t id) const { return objects_.find(kind, id); }

@@ -271,6 +271,7 @@ void Node::call(const LocalRequest& request, Kind kind) {
   const StandIn* stand_in = naming_->stand_in(kind, request.header.id);
   // Removed since the program looked: what a kernel says of an id that it no longer has.
   if (stand_in == nullptr) return reply(request, Error::kInvalid);
+  if (naming_->forget_lost_stand_in(*stand_in)) return reply(request, Error::kRemoved);
   local_calls_->begin(request, stand_in->owner, stand_in->object);
 }
 

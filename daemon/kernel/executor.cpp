@@ -346,8 +346,9 @@ void Executor::call_done(CallToken token, const Outcome& outcome) {
   advance(call.object);
 }
 
-// A call that another one wakes has its turn in the kernel after that one, but may report first when both are on threads.
-// So what it did is recorded again behind those that are still under way and never slept (ipc/sem.c, do_smart_update()).
+// A call that another one wakes has its turn in the kernel after that one, but may report first when both are on
+// threads. So what it did is recorded again behind those that are still under way and never slept (ipc/sem.c,
+// do_smart_update()).
 void Executor::order_pids(const LiveCall& call, ObjectState& state, bool had_slept) {
   const std::int32_t set = call.object.id;
   if (had_slept && !state.unsettled.empty()) {

@@ -159,9 +159,9 @@ class Executor {
   // Kept while something waits on the object or holds it up.
   struct ObjectState {
     std::deque<CallToken> queue;
-    std::set<CallToken> elsewhere;  // on other threads
-    std::set<CallToken> unsettled;  // of those, neither seen asleep nor finished
-    std::size_t cancelled = 0;      // of those, told to end
+    std::set<CallToken> elsewhere;                              // on other threads
+    std::set<CallToken> unsettled;                              // of those, neither seen asleep nor finished
+    std::size_t cancelled = 0;                                  // of those, told to end
     std::vector<std::pair<std::uint16_t, std::int32_t>> woken;  // semaphore, pid: see order_pids()
     std::size_t groups_ending = 0;
     bool held() const { return !unsettled.empty() || cancelled > 0 || groups_ending > 0; }

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
+#include <sys/resource.h>
 #include <sys/sem.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -151,6 +152,11 @@ std::optional<Look> look_at(BlockedThread& blocked, TimePoint give_up) {
 Result<std::unique_ptr<SleepSigns>> SleepSigns::measure(Options options) {
   auto signs = std::make_unique<SleepSigns>();
   signs->options_ = options;
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur / 4 < static_cast<rlim_t>(options.open_files_max)) {
+    signs->options_.open_files_max = static_cast<int>(files.rlim_cur / 4);
+  }
+  signs->spare_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
   const auto tid = static_cast<pid_t>(syscall(SYS_gettid));
   if (read_file(tid, "stat").empty()) {
     return trouble("/proc/self/task can't be read", "mount /proc for the daemon's PID namespace");
@@ -185,6 +191,10 @@ Result<std::unique_ptr<SleepSigns>> SleepSigns::measure(Options options) {
   return signs;
 }
 
+SleepSigns::~SleepSigns() {
+  if (spare_fd_ >= 0) close(spare_fd_);
+}
+
 SleepWatch::SleepWatch(SleepSigns& signs, pid_t tid) : signs_(signs), tid_(tid) {}
 
 SleepWatch::~SleepWatch() {
@@ -195,18 +205,30 @@ SleepWatch::~SleepWatch() {
   }
 }
 
+// Looks are made by one thread, the loop's, so the spare descriptor needs no lock.
+int SleepWatch::open_file(const char* name) {
+  const int fd = path_of(tid_, name);
+  if (fd >= 0 || errno != EMFILE || signs_.spare_fd_ < 0) return fd;
+  close(signs_.spare_fd_);
+  signs_.spare_fd_ = -1;
+  return path_of(tid_, name);
+}
+
 std::size_t SleepWatch::read(KeptFile& file, char* buffer, std::size_t buffer_bytes) {
   int fd = file.fd;
   if (fd < 0) {
-    fd = path_of(tid_, file.name);
+    fd = open_file(file.name);
     if (fd < 0) return 0;
-    if (signs_.open_files_ < signs_.options_.open_files_max) {
+    if (signs_.spare_fd_ >= 0 && signs_.open_files_ < signs_.options_.open_files_max) {
       ++signs_.open_files_;
       file.fd = fd;
     }
   }
   const ssize_t got = pread(fd, buffer, buffer_bytes - 1, 0);
-  if (file.fd < 0) close(fd);
+  if (file.fd < 0) {
+    close(fd);
+    if (signs_.spare_fd_ < 0) signs_.spare_fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  }
   const std::size_t bytes = got > 0 ? static_cast<std::size_t>(got) : 0;
   buffer[bytes] = 0;
   return bytes;
@@ -219,6 +241,7 @@ bool SleepWatch::state_is_sleeping() {
 
 bool SleepWatch::asleep(SleepIn call, int object) {
   if (signs_.exact_) {
+    if (!state_is_sleeping()) return false;
     char buffer[256];
     if (read(syscall_, buffer, sizeof buffer) == 0) return false;
     const std::optional<Look> look = parse(buffer);

@@ -6,10 +6,11 @@
 // /proc/PID/task/TID/syscall shows number and arguments of the call in which a thread is blocked, or "running"
 // (proc(5); collect_syscall() in lib/syscall.c). The number to expect is measured at start, because it is the host's
 // even under an emulator, and may be that of the ipc(2) multiplexer; so is the place of the object's id among the
-// arguments. Then the state must be S: in D the thread waits for memory on its way to the queue. msgsnd, msgrcv and
-// semtimedop enter the queue and become S under one lock (ipc/msg.c, ipc/sem.c).
-// Without that file (a kernel without CONFIG_HAVE_ARCH_TRACEHOOK) the state alone has to do; the caller makes sure that
-// the thread does nothing else that sleeps. A look costs about 4 us.
+// arguments. The state must be S before and after: in D the thread waits for memory on its way to the queue, and one
+// that has just been woken by a call of ours still shows the call, but not S. msgsnd, msgrcv and semtimedop enter the
+// queue and become S under one lock (ipc/msg.c, ipc/sem.c). Without that file (a kernel without
+// CONFIG_HAVE_ARCH_TRACEHOOK) the state alone has to do; the caller makes sure that the thread does nothing else that
+// sleeps. A look costs about 6 us.
 
 #include <sys/types.h>
 
@@ -30,12 +31,15 @@ class SleepSigns {
  public:
   struct Options {
     bool use_syscall_file = true;  // false forces the fallback, for tests
-    int open_files_max = 4096;     // looks keep their files open up to this many, then open them each time
+    // Looks keep their files open up to this many (and a quarter of what RLIMIT_NOFILE allows), then open them each
+    // time.
+    int open_files_max = 4096;
   };
   // Blocks a thread of its own in each of the three calls and looks at it: some 10 ms.
   // Trouble: /proc is not there.
   static Result<std::unique_ptr<SleepSigns>> measure(Options options);
   static Result<std::unique_ptr<SleepSigns>> measure() { return measure(Options{}); }
+  ~SleepSigns();
   bool exact() const { return exact_; }
 
  private:
@@ -48,6 +52,7 @@ class SleepSigns {
   bool exact_ = false;
   std::array<Sign, 3> signs_;
   std::atomic<int> open_files_ = 0;
+  int spare_fd_ = -1;  // given up for the time of a look when no descriptor is left: a look must not fail for ever
 };
 
 // One thread of this process; not thread-safe: looks are made under the lock of the call that the thread is in.
@@ -66,6 +71,7 @@ class SleepWatch {
     const char* name;
     int fd = -1;
   };
+  int open_file(const char* name);
   // Bytes read into buffer, which is then a C string; 0 = could not.
   std::size_t read(KeptFile& file, char* buffer, std::size_t buffer_bytes);
   bool state_is_sleeping();

@@ -205,6 +205,32 @@ TEST_P(TwoHosts, AWaitingReceiverGetsEidrmWhenTheQueueGoes) {
   EXPECT_EQ(ask(*removes, "msgrm " + fresh), "0 -");
 }
 
+TEST_P(TwoHosts, ARemovedStandInIsEidrmAndTheObjectIsReachedByTheNextGet) {
+  const auto here = puppet("sun");
+  const auto root = cluster_->start("sun", "root", {puppet_of("sun")}, false);  // on this host's kernel alone
+  const std::string name = key();
+  const std::string id = first_word(ask(*here, "msgget " + name + " 950"));
+  EXPECT_EQ(ask(*here, "msgsnd " + id + " 1 1 10 0"), "0 -");
+  EXPECT_EQ(ask(*root, "msgrm " + id), "0 -");
+  EXPECT_EQ(ask(*here, "msgsnd " + id + " 1 1 10 0"), "-1 EIDRM");
+  const std::string again = first_word(ask(*here, "msgget " + name + " 0"));
+  EXPECT_NE(again, id);
+  EXPECT_EQ(first_word(ask(*here, "msgrcv " + again + " 0 100 2048")), "10");
+  EXPECT_EQ(ask(*here, "msgrm " + again), "0 -");
+}
+
+TEST_P(TwoHosts, AProgramWithoutTheShimCantUseAStandIn) {
+  const auto here = puppet("sun");
+  const std::string name = key();
+  const std::string id = first_word(ask(*here, "msgget " + name + " 950"));
+  const auto alice = cluster_->start("sun", "alice", {puppet_of("sun")}, false);
+  EXPECT_EQ(ask(*alice, "msgget " + name + " 384"), "-1 EACCES");
+  EXPECT_EQ(ask(*alice, "msgsnd " + id + " 1 1 10 2048"), "-1 EACCES");
+  const auto root = cluster_->start("sun", "root", {puppet_of("sun")}, false);
+  EXPECT_EQ(ask(*root, "msgsnd " + id + " 1 1 10 2048"), "-1 EAGAIN");
+  EXPECT_EQ(ask(*here, "msgrm " + id), "0 -");
+}
+
 // The pid that a puppet has for us, to look at it in /proc.
 pid_t outer_pid_of(Program& program, const std::string& token) {
   program.write_line("pid");
