@@ -793,7 +793,27 @@ TEST(Session, ASecondHostWithTheNameIsRefusedWhileTheFirstIsAlive) {
       ElementsAre("ended restarted; unwritten: none; unacknowledged: none", "began with 23", "c3 hello 100 after 0"));
 }
 
+TEST(Session, AnotherIncarnationCanNotResume) {
+  Amy amy(false);
+  amy.accept(c1, asking(amy.peer_hello, 99));
+  amy.send(call(1));
+  amy.close(c1);
+  EXPECT_THAT(amy.accept(c2, asking(hello_of("bob", 23), 99, true)),
+              ElementsAre("c2 refuse unknown session", "c2 close"));
+  EXPECT_THAT(amy.accept(c3, asking(amy.peer_hello, 99, true)),
+              ElementsAre("c3 hello 99 resumes after 0", "c3 1 ack 0 call 1"));
+}
+
 // ---- configuration --------------------------------------------------------------------------------------------------
+
+TEST(Session, APeerThatEndsTheSessionToBeRestartedIsWorthWaitingFor) {
+  Amy amy;
+  amy.connect();
+  EXPECT_THAT(amy.refusal(c1, Refusal::Reason::kUnknownSession),
+              ElementsAre("refused", "c1 close", "ended superseded; unwritten: none; unacknowledged: none"));
+  EXPECT_THAT(amy.send(call(1)), IsEmpty());
+  EXPECT_EQ(amy->state(amy.now()), PeerSessions::State::kConnecting);
+}
 
 TEST(Session, EndTellsThePeerAndStaysDown) {
   Amy amy;
