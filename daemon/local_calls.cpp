@@ -30,6 +30,15 @@ bool LocalCalls::translate_permissions(CallBody& body) const {
   return !control->set->owner_login.empty() && !control->set->group_name.empty();
 }
 
+// Read from /proc once a socket: it costs as much as the rest of what is done here for a call.
+std::optional<ProcessId> LocalCalls::process_of(const LocalRequest& request) {
+  const auto known = process_of_client_.find(request.client);
+  if (known != process_of_client_.end() && known->second.pid == request.credentials.pid) return known->second;
+  const auto process = process_id(request.credentials.pid);
+  if (process) process_of_client_.insert_or_assign(request.client, *process);
+  return process;
+}
+
 void LocalCalls::begin(const LocalRequest& request, const std::string& owner, const ObjectRef& object) {
   auto body = call_of(request, object);
   if (!body || !translate_permissions(*body)) {
@@ -42,7 +51,7 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
     answer(request.client, request, Error::kAccess);
     return;
   }
-  const auto process = process_id(request.credentials.pid);
+  const auto process = process_of(request);
   if (!process) return;  // ended meanwhile: its socket tells
   if (uses_undo(*body)) {
     if (!processes_.watch(process->pid)) return;
@@ -70,6 +79,7 @@ void LocalCalls::on_cancel(ClientId client, std::uint64_t call) {
 }
 
 void LocalCalls::on_client_gone(ClientId client) {
+  process_of_client_.erase(client);
   for (auto it = by_client_.lower_bound({client, 0}); it != by_client_.end() && it->first.first == client;) {
     Outstanding& call = calls_.at(it->second);
     call.abandoned = true;

@@ -14,6 +14,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -65,6 +66,7 @@ class LocalCalls {
   };
   using ClientCall = std::pair<ClientId, std::uint64_t>;
 
+  std::optional<ProcessId> process_of(const LocalRequest& request);
   bool translate_permissions(CallBody& body) const;
   void answer(ClientId client, const LocalRequest& request, Error error);
   void finish(const Outstanding& call, const Reply& reply);
@@ -78,6 +80,8 @@ class LocalCalls {
   std::uint64_t next_call_ = 1;
   std::map<CallId, Outstanding> calls_;
   std::map<ClientCall, CallId> by_client_;
+  std::map<ClientId, ProcessId>
+      process_of_client_;  // the socket goes with its process, so the pid is not reused meanwhile
   std::map<ClientCall, Delivered> delivered_;
   std::map<pid_t, UndoHolder> undo_holders_;
 };
