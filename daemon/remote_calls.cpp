@@ -135,6 +135,8 @@ void RemoteCalls::on_process_ended(const std::string& host, const ProcessId& pro
 }
 
 void RemoteCalls::on_session_ended(const std::string& host) {
+  // Removals that still succeed are found by naming's sweep.
+  std::erase_if(removals_, [&](const auto& entry) { return entry.first.host == host; });
   executor_.end_host(host);
   send_results();
 }
