@@ -1,14 +1,15 @@
 #pragma once
 
 // The records between the shim (or dipcctl) and the daemon of the same host: fixed width, native byte order, one record
-// to one packet of a unix SOCK_SEQPACKET socket. Nothing but libc is needed to speak it, because the shim lives in other
-// people's programs. 64-bit fields stand at multiples of eight, so that an i386 program and its x86-64 daemon agree.
+// to one packet of a unix SOCK_SEQPACKET socket. Nothing but libc is needed to speak it, because the shim lives in
+// other people's programs. 64-bit fields stand at multiples of eight, so that an i386 program and its x86-64 daemon
+// agree.
 //
-// A record is a header and then `payload_bytes` of payload. A payload larger than kInlineBytesMax does not travel in the
-// packet but in a memfd (SCM_RIGHTS, flag kPayloadInMemfd), which the receiver reads with pread and never maps. A request
-// that arrives with fewer payload bytes than its header says had a buffer that the kernel could not read (under qemu
-// sendmsg shortens the packet at a bad buffer instead of failing): it is carried on as "unreadable", and the owner's
-// kernel decides which error comes first.
+// A record is a header and then `payload_bytes` of payload. A payload larger than kInlineBytesMax does not travel in
+// the packet but in a memfd (SCM_RIGHTS, flag kPayloadInMemfd), which the receiver reads with pread and never maps. A
+// request that arrives with fewer payload bytes than its header says had a buffer that the kernel could not read (under
+// qemu sendmsg shortens the packet at a bad buffer instead of failing): it is carried on as "unreadable", and the
+// owner's kernel decides which error comes first.
 //
 // Every request carries SCM_CREDENTIALS with the thread's current effective ids.
 //
@@ -27,22 +28,22 @@
 namespace dipc::local {
 
 inline constexpr uint32_t kVersion = 1;
-inline constexpr uint32_t kMagic = 0x43504944;              // "DIPC"
-inline constexpr uint32_t kInlineBytesMax = 64 * 1024;     // a SEQPACKET record ends near 200 KB
-inline constexpr uint32_t kAbiBytes = 32;                   // encoded Abi of the client
+inline constexpr uint32_t kMagic = 0x43504944;          // "DIPC"
+inline constexpr uint32_t kInlineBytesMax = 64 * 1024;  // a SEQPACKET record ends near 200 KB
+inline constexpr uint32_t kAbiBytes = 32;               // encoded Abi of the client
 
 enum class Op : uint32_t {
   kHello = 1,
-  kGet,          // kind, key, flags, size                 -> value = id, `where`
-  kLookup,       // kind, id                               -> `where`; value = stand-in's id; extra = nsems of a set
-                 // (the shim learns from it how long the array of a SETALL is)
-  kSend,         // id, size = msgsz, flags; payload: long mtype, then msgsz bytes, as in struct msgbuf of the client
-                 // (mtype alone where the text can't be read; not even that: EFAULT)
-  kReceive,      // id, size = msgsz, type = msgtyp, flags -> payload: long mtype, text; value = bytes of text
-  kOperate,      // id, size = nsops, timeout_ns (kHasTimeout); payload: nsops struct sembuf
-  kControl,      // kind, id, command = native IPC_*/GETVAL..., semaphore, value; payload: StatRecord (IPC_SET) or
-                 // uint16_t[] (SETALL)                    -> value; payload: StatRecord (IPC_STAT) or uint16_t[] (GETALL)
-  kCancel,       // call = the call to cancel
+  kGet,      // kind, key, flags, size                 -> value = id, `where`
+  kLookup,   // kind, id                               -> `where`; value = stand-in's id; extra = nsems of a set
+             // (the shim learns from it how long the array of a SETALL is)
+  kSend,     // id, size = msgsz, flags; payload: long mtype, then msgsz bytes, as in struct msgbuf of the client
+             // (mtype alone where the text can't be read; not even that: EFAULT)
+  kReceive,  // id, size = msgsz, type = msgtyp, flags -> payload: long mtype, text; value = bytes of text
+  kOperate,  // id, size = nsops, timeout_ns (kHasTimeout); payload: nsops struct sembuf
+  kControl,  // kind, id, command = native IPC_*/GETVAL..., semaphore, value; payload: StatRecord (IPC_SET) or
+             // uint16_t[] (SETALL)                    -> value; payload: StatRecord (IPC_STAT) or uint16_t[] (GETALL)
+  kCancel,   // call = the call to cancel
   kNoteRemoved,  // kind, id: this process removed an object of this host through the kernel -> value 0
   kCallerPids,   // kind, id, semaphore (-1 for queues): the pids recorded where the kernel names the daemon
                  // -> value = last sender's or semaphore's pid, extra = last receiver's; 0 = the kernel is right
@@ -82,28 +83,28 @@ struct HelloReply {
 struct Request {
   uint32_t magic = kMagic;
   Op op{};
-  uint64_t call = 0;        // chosen by the client, unique on its socket
-  uint64_t issued_ns = 0;   // CLOCK_MONOTONIC when the program called: daemons forward in this order
-  uint32_t kind = 0;        // dipc::Kind
+  uint64_t call = 0;       // chosen by the client, unique on its socket
+  uint64_t issued_ns = 0;  // CLOCK_MONOTONIC when the program called: daemons forward in this order
+  uint32_t kind = 0;       // dipc::Kind
   int32_t id = 0;
   int32_t key = 0;
-  int32_t flags = 0;        // native msgflg / semflg
-  int64_t size = 0;         // msgsz (as size_t), nsops (as size_t), nsems
-  int64_t type = 0;         // msgtyp
-  int64_t value = 0;        // SETVAL
-  int64_t timeout_s = 0;    // semtimedop, as the program gave it
+  int32_t flags = 0;      // native msgflg / semflg
+  int64_t size = 0;       // msgsz (as size_t), nsops (as size_t), nsems
+  int64_t type = 0;       // msgtyp
+  int64_t value = 0;      // SETVAL
+  int64_t timeout_s = 0;  // semtimedop, as the program gave it
   int64_t timeout_ns = 0;
   int32_t command = 0;
   int32_t semaphore = 0;
-  uint32_t marks = 0;       // enum Flag
+  uint32_t marks = 0;  // enum Flag
   uint32_t payload_bytes = 0;
 };
 
 struct Reply {
   uint32_t magic = kMagic;
-  int32_t error = 0;        // native errno, 0 = success
+  int32_t error = 0;  // native errno, 0 = success
   uint64_t call = 0;
-  int64_t value = 0;        // what the C function returns
+  int64_t value = 0;  // what the C function returns
   int64_t extra = 0;
   Where where{};
   uint32_t marks = 0;

@@ -69,9 +69,9 @@ struct Hello {
   std::string referee;
   std::string host;
   Incarnation incarnation{};
-  std::string boot;               // boot id of the host's kernel and its IPC namespace; changes when objects are gone
-  SessionNumber session{};        // dialler: the session to resume or to begin. Acceptor: the same number
-  bool resumes = false;           // dialler: asks to resume. Acceptor: it did; false = the session begins anew
+  std::string boot;                 // boot id of the host's kernel and its IPC namespace; changes when objects are gone
+  SessionNumber session{};          // dialler: the session to resume or to begin. Acceptor: the same number
+  bool resumes = false;             // dialler: asks to resume. Acceptor: it did; false = the session begins anew
   std::uint64_t last_received = 0;  // sequence number of the last frame delivered in this session, 0 = none
   Abi abi{};
   std::uint32_t page_bytes = 0;
@@ -81,7 +81,14 @@ struct Hello {
 // The other answer to a Hello; the connection is closed after it.
 struct Refusal {
   enum class Reason : std::uint8_t {
-    kProtocolVersion, kCluster, kReferee, kNotAllowed, kNameInUse, kAlreadyConnected, kUnknownSession, kSelf
+    kProtocolVersion,
+    kCluster,
+    kReferee,
+    kNotAllowed,
+    kNameInUse,
+    kAlreadyConnected,
+    kUnknownSession,
+    kSelf
   };
   Reason reason{};
   std::string text;  // for the other side's log
@@ -90,14 +97,14 @@ struct Refusal {
 
 // ---- calls: caller's host -> owner ---------------------------------------------------------------------------------
 
-// msgget, semget: run on the owner with the kernel's own judgement. `claim` is set when the referee said "you create it"
-// (the owner then registers with it); without a claim the object must exist or, for key 0, is always made.
+// msgget, semget: run on the owner with the kernel's own judgement. `claim` is set when the referee said "you create
+// it" (the owner then registers with it); without a claim the object must exist or, for key 0, is always made.
 struct GetCall {
   ObjectName name;
   bool create = false;
   bool exclusive = false;
-  std::uint32_t mode = 0;       // the low nine bits of the get flags
-  std::int64_t size = 0;        // nsems; bytes of a segment
+  std::uint32_t mode = 0;  // the low nine bits of the get flags
+  std::int64_t size = 0;   // nsems; bytes of a segment
   std::optional<ClaimId> claim;
   bool operator==(const GetCall&) const = default;
 };
@@ -117,12 +124,12 @@ struct MessageSend {
 
 struct MessageReceive {
   ObjectRef object;
-  std::int64_t type = 0;  // msgtyp
+  std::int64_t type = 0;        // msgtyp
   std::uint64_t max_bytes = 0;  // msgsz
   bool no_wait = false;
   bool no_error = false;
   bool except = false;
-  bool copy = false;      // MSG_COPY
+  bool copy = false;            // MSG_COPY
   std::uint8_t type_bytes = 8;  // width of the receiver's C long: a type that it can't hold is EOVERFLOW
   bool operator==(const MessageReceive&) const = default;
 };
@@ -146,10 +153,20 @@ struct SemaphoreOperate {
 };
 
 enum class ControlCommand : std::uint8_t {
-  kStat, kSet, kRemove, kGetValue, kSetValue, kGetAll, kSetAll, kGetPid, kGetWaitingForIncrease, kGetWaitingForZero
+  kStat,
+  kSet,
+  kRemove,
+  kGetValue,
+  kSetValue,
+  kGetAll,
+  kSetAll,
+  kGetPid,
+  kGetWaitingForIncrease,
+  kGetWaitingForZero
 };
 
-// What IPC_SET may change. Ids travel as names; the owner's broker fills in its own numbers before the kernel sees them.
+// What IPC_SET may change. Ids travel as names; the owner's broker fills in its own numbers before the kernel sees
+// them.
 struct Permissions {
   std::string owner_login;
   std::string group_name;
@@ -163,11 +180,11 @@ struct Permissions {
 struct Control {
   ObjectRef object;
   ControlCommand command{};
-  std::int32_t semaphore = 0;            // semnum
-  std::int64_t value = 0;                // SETVAL
-  std::vector<std::uint16_t> values;     // SETALL
-  std::optional<Permissions> set;        // IPC_SET
-  bool unreadable = false;               // SETALL from a buffer that can't be read
+  std::int32_t semaphore = 0;         // semnum
+  std::int64_t value = 0;             // SETVAL
+  std::vector<std::uint16_t> values;  // SETALL
+  std::optional<Permissions> set;     // IPC_SET
+  bool unreadable = false;            // SETALL from a buffer that can't be read
   bool operator==(const Control&) const = default;
 };
 
@@ -223,10 +240,22 @@ struct Reply {
   bool operator==(const Reply&) const = default;
 };
 
-struct Cancel   { CallId id{}; bool operator==(const Cancel&) const = default; };    // a signal came, or the caller died
-struct Taken    { CallId id{}; bool operator==(const Taken&) const = default; };     // the reply is with the program
-struct Returned { CallId id{}; bool operator==(const Returned&) const = default; };  // it never got there: put back
-struct ProcessEnded { ProcessId process; bool operator==(const ProcessEnded&) const = default; };  // its undo group ends
+struct Cancel {
+  CallId id{};
+  bool operator==(const Cancel&) const = default;
+};  // a signal came, or the caller died
+struct Taken {
+  CallId id{};
+  bool operator==(const Taken&) const = default;
+};  // the reply is with the program
+struct Returned {
+  CallId id{};
+  bool operator==(const Returned&) const = default;
+};  // it never got there: put back
+struct ProcessEnded {
+  ProcessId process;
+  bool operator==(const ProcessEnded&) const = default;
+};  // its undo group ends
 
 // ---- names: any host <-> referee -----------------------------------------------------------------------------------
 
@@ -244,9 +273,9 @@ struct Resolved {
   enum class Outcome : std::uint8_t { kPresent, kAbsent, kCreate };
   RequestId id{};
   Outcome outcome{};
-  std::string owner;              // kPresent
-  std::uint64_t generation = 0;   // kPresent
-  ClaimId claim{};                // kCreate: register before it times out
+  std::string owner;             // kPresent
+  std::uint64_t generation = 0;  // kPresent
+  ClaimId claim{};               // kCreate: register before it times out
   bool operator==(const Resolved&) const = default;
 };
 
@@ -264,7 +293,10 @@ struct Registered {
   bool operator==(const Registered&) const = default;
 };
 
-struct Abandon { ClaimId claim{}; bool operator==(const Abandon&) const = default; };  // the create failed
+struct Abandon {
+  ClaimId claim{};
+  bool operator==(const Abandon&) const = default;
+};  // the create failed
 
 // Owner -> referee: the object is gone. Referee -> all: drop the stand-in.
 struct Removed {
@@ -302,7 +334,10 @@ struct Announced {
 };
 
 // What one host owns, for `dipcctl objects`: asked of every peer, answered with text rows the tool prints.
-struct ListObjects { RequestId id{}; bool operator==(const ListObjects&) const = default; };
+struct ListObjects {
+  RequestId id{};
+  bool operator==(const ListObjects&) const = default;
+};
 struct ObjectRow {
   ObjectName name;
   std::int32_t id = 0;
