@@ -40,6 +40,19 @@ void set_path(char (&path)[sizeof(sockaddr_un::sun_path)], const char* begin, co
   memcpy(path + begin_bytes, end, end_bytes + 1);
 }
 
+void read_environment() {
+  const char* strict = secure_getenv("DIPC_STRICT");
+  g_strict = strict && strcmp(strict, "1") == 0;
+  if (const char* given = secure_getenv("DIPC_SOCKET"); given && *given) {
+    g_path_was_given = true;
+    set_path(g_paths[0], given, "");
+    return;
+  }
+  set_path(g_paths[0], kSystemSocket, "");
+  const char* runtime = secure_getenv("XDG_RUNTIME_DIR");
+  if (runtime && *runtime == '/') set_path(g_paths[1], runtime, kUserSocketEnd);
+}
+
 // A number out of the way of programs that count on low ones or close all they know of.
 int move_up(int descriptor) {
   struct {
@@ -199,17 +212,13 @@ int wait_for_awake(int descriptor, short events, int64_t timeout_ns, const sigse
   return wait_for(descriptor, events, timeout_ns, mask);
 }
 
-void read_environment() {
-  const char* strict = secure_getenv("DIPC_STRICT");
-  g_strict = strict && strcmp(strict, "1") == 0;
-  if (const char* given = secure_getenv("DIPC_SOCKET"); given && *given) {
-    g_path_was_given = true;
-    set_path(g_paths[0], given, "");
-    return;
-  }
-  set_path(g_paths[0], kSystemSocket, "");
-  const char* runtime = secure_getenv("XDG_RUNTIME_DIR");
-  if (runtime && *runtime == '/') set_path(g_paths[1], runtime, kUserSocketEnd);
+void prepare() {
+  static constinit std::atomic<bool> is_prepared{false};
+  if (is_prepared.load(std::memory_order_acquire)) return;
+  // There is one thread yet: the constructor has not run.
+  is_prepared.store(true, std::memory_order_release);
+  read_environment();
+  prepare_threads();
 }
 
 bool is_strict() { return g_strict; }

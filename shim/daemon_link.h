@@ -36,8 +36,9 @@ int wait_for(int descriptor, short events, int64_t timeout_ns, const sigset_t* m
 // well.
 int wait_for_awake(int descriptor, short events, int64_t timeout_ns, const sigset_t* mask);
 
-// Where the environment and the defaults say the socket is. By the constructor, before the program can change it.
-void read_environment();
+// Once per process: where the environment says that the socket is, fork handler, thread ends. The constructor calls it,
+// before the program can change its environment; a call from another library's constructor may come before ours.
+void prepare();
 bool is_strict();           // DIPC_STRICT=1
 bool has_reached_daemon();  // this process, or the one it was forked from, has spoken with a daemon
 int32_t daemon_pid();       // what this kernel shows where the last caller was a remote one; 0 = not known

@@ -9,13 +9,15 @@
 namespace dipc::shim {
 namespace {
 
-constinit NextFunction<void*(const char*, int)> next_dlopen{"dlopen"};
+// Without a value: on m68k a pointer comes back in two registers, and a function that had to see to that could not end in
+// a jump. What the real one returns is where the caller looks for it.
+constinit NextFunction<void(const char*, int)> next_dlopen{"dlopen"};
 
 [[gnu::constructor]] void set_up() { next_dlopen.get(); }
 
 }  // namespace
 }  // namespace dipc::shim
 
-extern "C" [[gnu::visibility("default")]] void* dlopen(const char* file, int mode) noexcept {
-  return dipc::shim::next_dlopen.get()(file, mode & ~RTLD_DEEPBIND);
-}
+extern "C" [[gnu::visibility("default")]] void dipc_dlopen(const char* file, int mode) __asm__("dlopen");
+
+void dipc_dlopen(const char* file, int mode) { dipc::shim::next_dlopen.get()(file, mode & ~RTLD_DEEPBIND); }

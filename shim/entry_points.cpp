@@ -37,8 +37,7 @@ constinit NextFunction<int(int, sembuf*, size_t, const timespec*)> next_semtimed
 constinit NextFunction<int(key_t, size_t, int)> next_shmget{"shmget"};
 
 [[gnu::constructor]] void set_up() {
-  read_environment();
-  prepare_threads();
+  prepare();
   next_syscall.get();
   next_ppoll.get();
   next_msgget.get();

@@ -156,6 +156,7 @@ Exchange::Result Exchange::fail(int with) {
 }
 
 Exchange::Result Exchange::run() {
+  prepare();
   Frame frame{};
   block_signals(&frame.programs_mask);
   frame.pid = current_pid();

@@ -1,5 +1,6 @@
 // syscall(2) by number: the System V calls in all the forms that machines have of them, the `ipc` multiplexer of 32-bit
-// machines included. Every other number reaches libc's function by a jump, with stack and registers as they came.
+// machines included. Every other number reaches libc's function by a jump, with stack and registers as they came. The
+// file is compiled with sibling calls at every level of optimisation.
 
 #include "shim/control.h"
 
@@ -171,7 +172,7 @@ long multiplexed(const Words& words) {
 }
 #endif
 
-[[gnu::noinline]] long system_v(const Words& words) {
+long system_v(const Words& words) {
   auto native = [&] { return words.native(); };
   switch (words.number) {
 #ifdef SYS_msgget
@@ -216,17 +217,42 @@ long multiplexed(const Words& words) {
   }
 }
 
+long system_v_by_words(long number, long a, long b, long c, long d, long e, long f) {
+  return system_v({number, a, b, c, d, e, f});
+}
+
 }  // namespace
 }  // namespace dipc::shim
 
-// Declared with all its words, so that the compiler can hand them on with a jump; callers that push fewer are none the
-// wiser, as with libc's own, which is written in assembler and takes all as well.
-extern "C" [[gnu::visibility("default")]] long dipc_syscall(long number, long a, long b, long c, long d, long e,
-                                                            long f) __asm__("syscall");
+// Declared with those words only that come in registers: the others stay on the stack, where the function that we jump
+// to finds them. Declared with all, the compiler would write the last ones back to where it read them, into what may be
+// a variable of a caller that passed fewer.
+#if defined(__x86_64__) && !defined(__ILP32__)
+#define DIPC_REGISTER_WORDS long number, long a, long b, long c, long d, long e
+#define DIPC_REGISTER_NAMES number, a, b, c, d, e
+#elif defined(__aarch64__) || defined(__riscv) || defined(__powerpc__)
+#define DIPC_REGISTER_WORDS long number, long a, long b, long c, long d, long e, long f
+#define DIPC_REGISTER_NAMES number, a, b, c, d, e, f
+#elif defined(__s390x__)
+#define DIPC_REGISTER_WORDS long number, long a, long b, long c, long d
+#define DIPC_REGISTER_NAMES number, a, b, c, d
+#elif defined(__arm__)
+#define DIPC_REGISTER_WORDS long number, long a, long b, long c
+#define DIPC_REGISTER_NAMES number, a, b, c
+#elif defined(__m68k__) || defined(__i386__)
+#define DIPC_REGISTER_WORDS long number
+#define DIPC_REGISTER_NAMES number
+#else
+#error "which arguments of a function come in registers here?"
+#endif
 
-long dipc_syscall(long number, long a, long b, long c, long d, long e, long f) {
+extern "C" [[gnu::visibility("default")]] long dipc_syscall(DIPC_REGISTER_WORDS) __asm__("syscall");
+
+long dipc_syscall(DIPC_REGISTER_WORDS) {
   using namespace dipc::shim;
-  if (is_system_v(number)) [[unlikely]]
-    return system_v({number, a, b, c, d, e, f});
-  return next_syscall.get()(number, a, b, c, d, e, f);
+  using Jump = long(DIPC_REGISTER_WORDS);
+  void* target =
+      is_system_v(number) ? reinterpret_cast<void*>(&system_v_by_words) : reinterpret_cast<void*>(next_syscall.get());
+  asm("" : "+r"(target));  // the compiler must not see how many words it really takes
+  return reinterpret_cast<Jump*>(target)(DIPC_REGISTER_NAMES);
 }

@@ -1,4 +1,5 @@
-/* A library that a program loads by name: it makes System V calls, and loads a neighbour that only its RUNPATH finds. */
+/* A library that a program loads by name: it makes System V calls, and loads a neighbour that only its RUNPATH finds.
+ */
 #include <dlfcn.h>
 #include <stddef.h>
 #include <sys/ipc.h>

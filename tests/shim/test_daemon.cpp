@@ -1,11 +1,12 @@
 // A daemon for the tests of the shim: speaks wire/local.h and makes every call itself, in this host's kernel, under the
 // caller's effective ids. So a program can be run bare and through the shim, and has to see the same.
 //
-//   test_daemon SOCKET [--owned] [--foreign] [--silent] [--op-timeout-ms N]
+//   shim_test_daemon SOCKET [--owned] [--touch] [--foreign] [--silent] [--trace] [--op-timeout-ms N]
 //
 // Objects that are asked for with IPC_DIPC are distributed (owned by "another host"; with --owned by this one), all
-// others are not. --foreign answers as the daemon of another IPC namespace, --silent never answers a hello. Prints
-// "ready" when it listens. Ends with its standard input.
+// others are not. --touch: the daemon makes the first calls on each of them itself, as for a remote caller. --foreign
+// answers as the daemon of another IPC namespace, --silent never answers a hello. Prints "ready" when it listens, with
+// --trace the name of each request. Ends with its standard input.
 
 #include <errno.h>
 #include <poll.h>
@@ -26,8 +27,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -46,6 +49,8 @@ struct Options {
   bool owned = false;
   bool foreign = false;
   bool silent = false;
+  bool touch = false;
+  bool trace = false;
   uint32_t op_timeout_ms = 2000;
 };
 Options g_options;
@@ -122,10 +127,17 @@ class Client {
   Reply control(Call& call, std::vector<char>* payload);
   void receive(Call& call);
 
+  void work();
+
   int socket_;
-  std::thread worker_;
+  std::thread worker_;  // makes the calls, so that this one can hear of a cancellation
   std::atomic<pid_t> worker_thread_{0};
-  std::atomic<bool> done_{true};
+  std::mutex hand_over_;
+  std::condition_variable changed_;
+  std::optional<Call> next_;  // guarded by hand_over_, as is the following
+  bool ended_ = false;
+  std::atomic<bool> done_{true};     // the call has been made
+  std::atomic<bool> replied_{true};  // and its reply sent
   // The message in the last reply; put back if it was never read.
   int last_queue_ = -1;
   std::vector<char> last_message_;
@@ -140,6 +152,7 @@ Reply result(long value) {
 
 void Client::serve() {
   bool said_hello = false;
+  worker_ = std::thread([this] { work(); });
   for (;;) {
     std::vector<char> record(kRecordBytesMax);
     int memfd = -1;
@@ -181,9 +194,19 @@ void Client::serve() {
     call.complete = call.payload.size() == call.request.payload_bytes;
     call.who = who;
     done_ = false;
-    worker_ = std::thread([this, moved = std::move(call)]() mutable { perform(std::move(moved)); });
+    replied_ = false;
+    {
+      std::lock_guard guard(hand_over_);
+      next_ = std::move(call);
+    }
+    changed_.notify_one();
   }
-  if (worker_.joinable()) worker_.join();
+  {
+    std::lock_guard guard(hand_over_);
+    ended_ = true;
+  }
+  changed_.notify_one();
+  worker_.join();
   close(socket_);
   delete this;
 }
@@ -228,19 +251,48 @@ void Client::hello(const std::vector<char>& record) {
 // Waits for the call that is being made; `cancel` interrupts it. A signal may come before the thread is in its system
 // call, so it is repeated.
 void Client::end_call(bool cancel) {
-  if (!worker_.joinable()) return;
   while (cancel && !done_) {
     pid_t thread = worker_thread_;
     if (thread != 0) syscall(SYS_tgkill, static_cast<long>(getpid()), static_cast<long>(thread), SIGUSR1);
     usleep(1000);
   }
-  if (cancel) return;  // joined with the next request, which shows that the reply was read
-  worker_.join();
-  worker_thread_ = 0;
+  replied_.wait(false);
+}
+
+void Client::work() {
+  worker_thread_ = static_cast<pid_t>(syscall(SYS_gettid));
+  std::unique_lock lock(hand_over_);
+  for (;;) {
+    changed_.wait(lock, [this] { return next_ || ended_; });
+    if (!next_) return;
+    Call call = std::move(*next_);
+    next_.reset();
+    lock.unlock();
+    perform(std::move(call));
+    replied_ = true;
+    replied_.notify_all();
+    lock.lock();
+  }
+}
+
+const char* name_of(Op op) {
+  switch (op) {
+    case Op::kSend:
+      return "send";
+    case Op::kReceive:
+      return "receive";
+    case Op::kOperate:
+      return "operate";
+    default:
+      return "other";
+  }
 }
 
 void Client::perform(Call call) {
-  worker_thread_ = static_cast<pid_t>(syscall(SYS_gettid));
+  if (g_options.trace) {
+    printf("%s\n", name_of(call.request.op));
+    fflush(stdout);
+  }
   become(call.who.uid, call.who.gid);
   std::vector<char> payload;
   Reply reply;
@@ -323,6 +375,21 @@ void Client::answer(const Request& request, Reply reply, const void* payload, si
   if (memfd >= 0) close(memfd);
 }
 
+// Calls in which the kernel sees the daemon.
+void touch(Kind kind, int id) {
+  if (kind == Kind::kMessageQueue) {
+    struct {
+      long type;
+      char text[8];
+    } message{1, "touch"};
+    msgsnd(id, &message, 5, 0);
+    msgrcv(id, &message, 5, 0, 0);
+  } else {
+    sembuf up{1, 1, 0};
+    semop(id, &up, 1);
+  }
+}
+
 Reply Client::get(const Call& call) {
   const Request& request = call.request;
   Reply reply;
@@ -337,6 +404,7 @@ Reply Client::get(const Call& call) {
   if (reply.error != 0) return reply;
   reply.where = g_options.owned ? Where::kOwned : Where::kRemote;
   unbecome();
+  if (g_options.touch) touch(kind, static_cast<int>(reply.value));
   std::lock_guard guard(g_lock);
   Object& object = g_objects[{request.kind, static_cast<int>(reply.value)}];
   semid_ds status{};
@@ -500,6 +568,8 @@ int main(int argc, char** argv) {
     if (option == "--owned") g_options.owned = true;
     if (option == "--foreign") g_options.foreign = true;
     if (option == "--silent") g_options.silent = true;
+    if (option == "--touch") g_options.touch = true;
+    if (option == "--trace") g_options.trace = true;
     if (option == "--op-timeout-ms" && i + 1 < argc) g_options.op_timeout_ms = static_cast<uint32_t>(atoi(argv[i + 1]));
   }
   unsetenv("LD_PRELOAD");

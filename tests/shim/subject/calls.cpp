@@ -1,5 +1,6 @@
 // Every call, its errors, and which of several errors comes first.
 
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -82,7 +83,8 @@ void send_errors() {
     for (auto& size : sizes) {
       for (auto& pointer : pointers) {
         int mistakes = (&id > &ids[1]) + (&size > &sizes[0]) + (&pointer > &pointers[0]);
-        if (mistakes > 1 && is_held_against_another_machine()) continue;
+        bool is_large = size.bytes > 4096 && size.bytes <= SIZE_MAX / 2;  // where the daemon's qemu dies or says EFAULT
+        if ((mistakes > 1 || is_large) && is_held_against_another_machine()) continue;
         if (pointer.pointer == type_only) memcpy(type_only, &one, sizeof one);
         long result = msgsnd(id.id, pointer.pointer, size.bytes, IPC_NOWAIT);
         printf("msgsnd id %s size %s pointer %s: %ld %s\n", id.name, size.name, pointer.name, result,
@@ -306,6 +308,32 @@ void gets() {
   SHOW(msgsnd(queue, &message, 5, 0));
 }
 
+// A system call with the stack so low that the words behind the arguments can be read and not written: what a caller
+// keeps there is its own.
+long syscall_below_a_read_only_page() {
+#if defined(__x86_64__) && !defined(__ILP32__)
+  size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  size_t bytes = 64 * page;
+  void* memory = mmap(nullptr, bytes + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  MUST(memory);
+  char* top = static_cast<char*>(memory) + bytes;
+  MUST(mprotect(top, page, PROT_READ));
+  long result;
+  asm volatile(
+      "mov %%rsp, %%rbx\n\t"
+      "mov %[top], %%rsp\n\t"
+      "call syscall@PLT\n\t"
+      "mov %%rbx, %%rsp"
+      : "=a"(result)
+      : [top] "r"(top), "D"(static_cast<long>(SYS_getppid))
+      : "rbx", "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "memory", "cc");
+  munmap(memory, bytes + page);
+  return result == getppid();
+#else
+  return 1;
+#endif
+}
+
 // The same calls by number, in all the forms that this machine has.
 void by_number() {
   Message message{3, "number"};
@@ -373,6 +401,7 @@ void by_number() {
   SHOW(syscall(SYS_ipc, 99, 0, 0, 0, 0, 0));
 #endif
   SHOW(syscall(SYS_getpid) == getpid());
+  show("above a read-only page", [] { return syscall_below_a_read_only_page(); });
   SHOW(syscall(SYS_write, -1, "x", 1L));
   char byte = 'b';
   int pipes[2];

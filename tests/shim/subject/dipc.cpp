@@ -93,7 +93,7 @@ void wait_in_receive() {
   Queue queue;
   printf("waiting\n");
   fflush(stdout);
-  Message message;
+  Message message{1, {}};
   SHOW(msgrcv(queue, &message, 100, 0, 0));
   fflush(stdout);
   // The test goes on when it has read this, and starts another daemon or none.

@@ -20,6 +20,10 @@ long Queue::count() const {
 }
 
 void Queue::fill() const {
+  msqid_ds status;
+  MUST(msgctl(id_, IPC_STAT, &status));
+  status.msg_qbytes = 2048;
+  MUST(msgctl(id_, IPC_SET, &status));
   Message message{1, {}};
   while (msgsnd(id_, &message, sizeof message.text, IPC_NOWAIT) == 0) {
   }
