@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 #include <string>
 
@@ -74,6 +75,12 @@ class Certificates {
     return {dir / "ca.pem", dir / "host.pem", dir / "host.key"};
   }
 
+  // A host of "lab" with a good certificate, made once: keys take time under an emulator.
+  TlsFiles standard(const std::string& name) {
+    const auto known = standard_.find(name);
+    return known != standard_.end() ? known->second : standard_.emplace(name, host(name)).first->second;
+  }
+
   std::unique_ptr<TlsContext> context(const TlsFiles& files) {
     auto loaded = TlsContext::load(files);
     EXPECT_TRUE(loaded.has_value()) << loaded.error().what;
@@ -84,6 +91,7 @@ class Certificates {
 
  private:
   TemporaryFolder folder_;
+  std::map<std::string, TlsFiles> standard_;
   int count_ = 0;
 };
 
