@@ -276,7 +276,7 @@ TEST_F(ConnectionTest, RecordsArriveInOrderInBothDirections) {
     here_.connection->send(frame(1000 + i));
   }
   run_until([this] { return here_.records.size() == 500 && there_.records.size() == 500; });
-  for (std::uint64_t i = 0; i < 500; ++i) {
+  for (std::size_t i = 0; i < 500; ++i) {
     EXPECT_EQ(sequence(here_.records[i]), i + 1);
     EXPECT_EQ(sequence(there_.records[i]), i + 1001);
   }
@@ -540,7 +540,7 @@ TEST_F(ConnectionTest, ConnectionThatIsCutAnywhereIsReportedByBothSidesOnce) {
     there_.connection->set_callbacks(eager);
     run_until([this] { return here_.closed && there_.closed; });
     EXPECT_LT(here_.records.size(), 100u);
-    for (std::uint64_t i = 0; i < here_.records.size(); ++i) EXPECT_EQ(sequence(here_.records[i]), i + 1);
+    for (std::size_t i = 0; i < here_.records.size(); ++i) EXPECT_EQ(sequence(here_.records[i]), i + 1);
     there_.connection.reset();
     here_.connection.reset();
     wire.close();

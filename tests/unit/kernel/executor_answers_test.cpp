@@ -49,7 +49,8 @@ TEST_F(ExecutorAnswersTest, SendErrorsComeInTheKernelsOrder) {
             if (buffer == Buffer::kGood && bytes > 8193) continue;          // nobody has such a buffer
             if (buffer == Buffer::kTextUnreadable && bytes == 0) continue;  // there is no text
             const int id = which == 0 ? queue.id() : which == 1 ? removed : which == 2 ? -1 : 0x7fffffff;
-            MessageSend call_body = sending(queue, type, std::string(buffer == Buffer::kGood ? bytes : 0, 'x'), true);
+            const std::size_t given = buffer == Buffer::kGood ? static_cast<std::size_t>(bytes) : 0;
+            MessageSend call_body = sending(queue, type, std::string(given, 'x'), true);
             call_body.object.id = id;
             call_body.declared_bytes = bytes;
             call_body.unreadable = buffer != Buffer::kGood;

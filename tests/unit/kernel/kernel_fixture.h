@@ -140,7 +140,7 @@ inline std::string text_of(const Bytes& bytes) {
   return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
-inline MessageSend sending(const Queue& queue, long type, const std::string& text, bool no_wait = false) {
+inline MessageSend sending(const Queue& queue, std::int64_t type, const std::string& text, bool no_wait = false) {
   MessageSend call;
   call.object = queue.ref();
   call.type = type;
