@@ -3,6 +3,7 @@
 #include "daemon/io/log.h"
 #include "daemon/kernel/processes.h"
 #include "daemon/local_records.h"
+#include "wire/framing.h"
 
 namespace dipc {
 
@@ -41,7 +42,9 @@ std::optional<ProcessId> LocalCalls::process_of(const LocalRequest& request) {
 
 void LocalCalls::begin(const LocalRequest& request, const std::string& owner, const ObjectRef& object) {
   auto body = call_of(request, object);
-  if (!body || !translate_permissions(*body)) {
+  const auto* message = body ? std::get_if<MessageSend>(&*body) : nullptr;
+  const bool fits = message == nullptr || message->text.size() <= kTextBytesMax;  // else above any msgmax we serve
+  if (!body || !fits || !translate_permissions(*body)) {
     answer(request.client, request, Error::kInvalid);
     return;
   }

@@ -2,6 +2,7 @@
 
 #include "daemon/core/object_name.h"
 #include "daemon/io/log.h"
+#include "wire/framing.h"
 
 namespace dipc {
 
@@ -94,6 +95,12 @@ void RemoteCalls::on_call(const std::string& host, const Call& call) {
   }
   if (const auto* control = std::get_if<Control>(&body); control && control->command == ControlCommand::kRemove) {
     removals_.emplace(CallKey{host, call.id}, control->object);
+  }
+  // A longer text has no room in a record: E2BIG, and it stays in the queue.
+  if (auto* receive = std::get_if<MessageReceive>(&body)) {
+    if (receive->max_bytes > kTextBytesMax && static_cast<std::int64_t>(receive->max_bytes) > 0) {
+      receive->max_bytes = kTextBytesMax;
+    }
   }
   const CallKey key{host, call.id};
   executor_.submit(key, *identity, call.caller, body);

@@ -101,7 +101,8 @@ Reply control_queue(const Control& call) {
     case ControlCommand::kSet: {
       // The kernel takes uid, gid, mode and msg_qbytes of the record and nothing else, so it need not be read first,
       // which would ask for a permission that IPC_SET doesn't.
-      if (!call.set) return plain(msgctl(id, IPC_SET, static_cast<msqid_ds*>(unreadable_memory())));
+      // EFAULT before all else, and not by a bad pointer: a 32-bit libc reads the struct itself to convert its times.
+      if (!call.set) return error_reply(Error::kFault);
       msqid_ds queue{};
       give_permissions(queue.msg_perm, *call.set);
       queue.msg_qbytes = static_cast<decltype(queue.msg_qbytes)>(
@@ -152,8 +153,9 @@ Reply control_set(const Control& call, std::size_t semaphores) {
     }
     case ControlCommand::kSet: {
       semid_ds set{};
-      if (call.set) give_permissions(set.sem_perm, *call.set);
-      argument.status = call.set ? &set : static_cast<semid_ds*>(unreadable_memory());
+      if (!call.set) return error_reply(Error::kFault);  // as above
+      give_permissions(set.sem_perm, *call.set);
+      argument.status = &set;
       return plain(semctl(id, 0, IPC_SET, argument));
     }
   }

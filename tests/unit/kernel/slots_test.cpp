@@ -156,6 +156,10 @@ std::string whole_text(long type, std::size_t bytes) {
 std::size_t whole_bytes(long type) { return 1 + static_cast<std::size_t>(type) * 37 % 4000; }
 
 TEST_F(SlotsTest, KillingTheDaemonLosesAndTearsNoMessage) {
+#ifdef DIPC_UNDER_QEMU
+  GTEST_SKIP()
+      << "qemu receives into a buffer of its own and copies: a kill in between loses the message (do_msgrcv())";
+#endif
   std::mt19937 random(11);
   constexpr int kKills = 100;
   const Queue queue;
