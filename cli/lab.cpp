@@ -234,7 +234,8 @@ Result<void> down(const LabDirectory& directory, bool keep_logs) {
   if (const auto lab = read_lab_file(directory.lab_file())) {
     for (const LabHost& host : lab->hosts) {
       const DaemonRecord record = directory.daemon_record(host.name);
-      daemon_died = daemon_died || (record.was_started && record.pid == 0 && record.exit_status != 0);
+      const bool on_purpose = fs::exists(directory.killed_record(host.name));
+      daemon_died = daemon_died || (record.was_started && record.pid == 0 && record.exit_status != 0 && !on_purpose);
     }
   }
   if (keep_logs || daemon_died) keep_and_tell(directory);
@@ -298,6 +299,7 @@ Result<void> kill(const LabDirectory& directory, const std::string& host, Part p
   }
   const DaemonRecord record = directory.daemon_record(host);
   if (record.pid == 0) return trouble("the daemon of " + host + " does not run", "start it: dipc lab start " + host);
+  if (signal == SIGKILL || signal == SIGTERM) std::ofstream(directory.killed_record(host)).flush();
   // By its number inside, from a process inside.
   const std::string path = "/proc/" + std::to_string(running->holder.pid) + "/ns/pid";
   const Descriptor inside(open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -310,6 +312,13 @@ Result<void> kill(const LabDirectory& directory, const std::string& host, Part p
   }
   if (WEXITSTATUS(wait_status) != 0)
     return trouble("the daemon of " + host + ": " + error_text(WEXITSTATUS(wait_status)));
+  if (signal == SIGKILL) {  // it can only end: whoever looks next sees it dead
+    const auto end = std::chrono::steady_clock::now() + kEndLimit;
+    while (directory.daemon_record(host).pid == record.pid) {
+      if (std::chrono::steady_clock::now() >= end) return trouble("the daemon of " + host + " does not end");
+      poll(nullptr, 0, 1);
+    }
+  }
   return {};
 }
 
@@ -327,6 +336,7 @@ Result<void> start(const LabDirectory& directory, const std::string& name) {
     if (directory.daemon_record(name).pid != 0) return trouble("the daemon of " + name + " runs already");
     std::error_code ignored;
     fs::remove(directory.host(name) + "/daemon", ignored);  // else it would be read as this start's failure
+    fs::remove(directory.killed_record(name), ignored);
     send_signal(*holder, kSignalStartDaemon);
     return await_daemon(directory, *host);
   }

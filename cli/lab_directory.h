@@ -3,7 +3,7 @@
 // What a running lab leaves on disk, all of it below one folder that only root can enter:
 //
 //   /run/dipc-lab/CLUSTER/   lab.toml (as `up` read it)  switch (its process)  ca/  hosts/HOST/
-//   hosts/HOST/              holder (its process)  daemon (see DaemonRecord)  log  boot_id
+//   hosts/HOST/              holder (its process)  daemon (see DaemonRecord)  killed (if by `lab kill`)  log  boot_id
 //                            etc/ (dipc.toml hosts.allow logins.map tls/ passwd group hosts)  run/  state/  root/
 //
 // Inside the host the same things are seen as a machine has them:
@@ -46,6 +46,7 @@ class LabDirectory {
   std::string host(const std::string& name) const { return path_ + "/hosts/" + name; }
   std::string holder_record(const std::string& name) const { return host(name) + "/holder"; }
   std::string log(const std::string& name) const { return host(name) + "/log"; }
+  std::string killed_record(const std::string& name) const { return host(name) + "/killed"; }
   std::string socket(const std::string& name) const { return host(name) + "/run/dipcd.sock"; }
 
   bool exists() const;

@@ -94,6 +94,13 @@ std::string reachable_folders(const std::string& path) {
   return result;
 }
 
+// A login that may not enter a folder above this one can still reach what lies below it by a relative path: a build in
+// root's home folder, say.
+std::string reachable_name(const std::string& program, const std::string& folder) {
+  if (!program.starts_with(folder + "/") || faccessat(AT_FDCWD, program.c_str(), F_OK, AT_EACCESS) == 0) return program;
+  return errno == EACCES ? "." + program.substr(folder.size()) : program;
+}
+
 void set_environment(const LabHost& host, const Login& login) {
   const auto set = [](const char* name, const std::string& value) { setenv(name, value.c_str(), 1); };
   set("HOME", login.home);
@@ -142,7 +149,10 @@ void set_environment(const LabHost& host, const Login& login) {
   pollfd entry{lifeline, 0, 0};
   if (poll(&entry, 1, 0) > 0 && (entry.revents & POLLHUP) != 0) _exit(kExitOurFailure);
   set_environment(host, login);
-  LaunchOptions launch_options{.preload = options.preload && host.has_daemon, .strict = options.strict, .socket = ""};
+  LaunchOptions launch_options;
+  launch_options.preload = options.preload && host.has_daemon;
+  launch_options.strict = options.strict;
+  launch_options.program = reachable_name(command[0], folder);
   const int status = launch(command, launch_options);
   std::fflush(nullptr);
   _exit(status);

@@ -1,7 +1,5 @@
 #include "cli/lab_file.h"
 
-#include <toml++/toml.h>
-
 #include <arpa/inet.h>
 
 #include <algorithm>
@@ -14,6 +12,7 @@
 #include <sstream>
 
 #include "cli/machines.h"
+#include "daemon/core/toml_text.h"
 
 namespace dipc {
 namespace {
@@ -281,13 +280,12 @@ const LabHost* LabFile::host(const std::string& name) const {
 }
 
 Result<LabFile> parse_lab_file(const std::string& text, const std::string& name) {
+  const auto document = parse_toml(text, name);
+  if (!document) return tl::unexpected<Trouble>(document.error().front());
   try {
-    return Parser(name).parse(toml::parse(text, name));
+    return Parser(name).parse(*document);
   } catch (const Mistake& mistake) {
     return tl::unexpected<Trouble>(mistake.trouble);
-  } catch (const toml::parse_error& error) {
-    return trouble(name + ":" + std::to_string(error.source().begin.line) + ": " + std::string(error.description()),
-                   "the file is TOML, as https://toml.io describes it");
   }
 }
 

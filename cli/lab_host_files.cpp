@@ -142,6 +142,7 @@ Result<void> write_boot_files(const LabDirectory& directory, const LabHost& host
   fs::remove_all(base + "/run", ignored);
   if (auto made = make_folder(base + "/run"); !made) return made;
   fs::remove(base + "/daemon", ignored);
+  fs::remove(directory.killed_record(host.name), ignored);
   std::ifstream random("/proc/sys/kernel/random/uuid");
   std::string boot_id;
   std::getline(random, boot_id);

@@ -119,7 +119,7 @@ class Plan {
   }
 
   std::variant<Launch, LaunchFailure> make() {
-    const std::string name = launch_.arguments[0];
+    const std::string name = options_.program.empty() ? launch_.arguments[0] : options_.program;
     const auto found = look_up(name);
     if (const int* error = std::get_if<int>(&found)) return failure(name, *error);
     launch_.file = std::get<std::string>(found);

@@ -22,6 +22,7 @@ struct LaunchOptions {
   bool preload = true;  // false: as it is, on the kernel alone (guests are still run under qemu)
   bool strict = false;  // DIPC_STRICT=1
   std::string socket;   // of the daemon; empty: default_socket()
+  std::string program;  // what to look up; empty: command[0], which is argv[0] in any case
 };
 
 struct Launch {

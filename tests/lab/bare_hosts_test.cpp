@@ -45,17 +45,6 @@ std::string two_bare_hosts() {
   return text.replace(text.find("unused: the tests name their labs"), 33, "test");
 }
 
-// Looks again and again for at most ten seconds.
-template <typename Condition>
-bool eventually(Condition condition) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return true;
-}
-
 class BareHosts : public testing::Test {
  protected:
   // One lab for all tests that leave it as it is.
@@ -367,6 +356,32 @@ TEST_F(LabLife, CutLosesEverythingInItsDirectionUntilHealed) {
   EXPECT_EQ(connect("5000"), "sent\n");
   EXPECT_EQ(listener.wait(), 0);
   EXPECT_TRUE(listener.await_output("through"));
+}
+
+// A clone in root's home folder, which no other login may enter.
+TEST_F(LabLife, ProgramsBelowTheCallersFolderAreReachedWhateverLiesAboveIt) {
+  const Lab lab(two_bare_hosts());
+  ASSERT_EQ(lab.up().status, 0);
+  std::string closed = (fs::temp_directory_path() / "dipc-closed-XXXXXX").string();
+  ASSERT_NE(mkdtemp(closed.data()), nullptr);  // 0700
+  fs::create_directories(closed + "/clone/build");
+  fs::copy_file(DIPC_LAB_PROBE, closed + "/clone/build/probe");
+  fs::copy_file(fs::exists(DIPC_GUEST_LAB_PROBE) ? DIPC_GUEST_LAB_PROBE : DIPC_LAB_PROBE,
+                closed + "/clone/build/guest");
+  const fs::path before = fs::current_path();
+  fs::current_path(closed + "/clone");
+  for (const std::string& folder : std::vector<std::string>{"build", "./build", closed + "/clone/build"}) {
+    for (const char* program : {"/probe", "/guest"}) {
+      const auto done = lab.exec("vax", {folder + program, "machine"});
+      EXPECT_EQ(done.status, 0) << folder << program << ": " << done.output;
+    }
+  }
+  fs::current_path("/");
+  const auto outside = lab.exec("vax", {closed + "/clone/build/probe", "machine"});
+  EXPECT_EQ(outside.status, 126);
+  EXPECT_THAT(outside.output, HasSubstr("not enter a folder on the way to it"));
+  fs::current_path(before);
+  fs::remove_all(closed);
 }
 
 TEST_F(LabLife, VerbsWithoutALabSayHowToStartOne) {

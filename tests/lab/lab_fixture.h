@@ -6,11 +6,23 @@
 
 #include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "cli/process.h"
 
 namespace dipc::lab_test {
+
+// Looks again and again for at most ten seconds.
+template <typename Condition>
+bool eventually(Condition condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
+}
 
 // A command that runs beside the test; killed with its owner.
 class Background {

@@ -3,8 +3,10 @@
 //   lab_probe connect ADDRESS PORT TEXT [MS]   prints "sent", or why not within MS milliseconds (default 5000)
 //   lab_probe msgget KEY [create]    prints the id, or the error
 //   lab_probe machine                prints the byte order: "big" or "little"
+//   lab_probe shim                   prints whether the shim was preloaded: "shim: yes" or "shim: no"
 //   lab_probe linger                 starts a child in its session that ignores SIGTERM, prints "lingering", sleeps
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -100,6 +102,14 @@ int main(int argc, char** argv) {
   }
   if (verb == "machine") {
     std::printf("%s\n", std::endian::native == std::endian::big ? "big" : "little");
+    return 0;
+  }
+  if (verb == "shim") {
+    // Whose msgget is it? The next one after this program's in the order of the libraries.
+    Dl_info found{};
+    const bool known = dladdr(dlsym(RTLD_NEXT, "msgget"), &found) != 0;
+    const bool ours = known && std::string(found.dli_fname).find("libdipc.so") != std::string::npos;
+    std::printf("shim: %s\n", ours ? "yes" : "no");
     return 0;
   }
   if (verb == "linger") return linger_on();
