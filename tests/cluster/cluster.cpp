@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -137,8 +139,43 @@ void Program::signal(int number) { ::kill(pid_, number); }
 // ---- the cluster
 // -----------------------------------------------------------------------------------------------------
 
-std::string native_program(const std::string& path) { return std::string(DIPC_NATIVE_BUILD) + "/" + path; }
-std::string m68k_program(const std::string& path) { return std::string(DIPC_M68K_BUILD) + "/" + path; }
+namespace {
+
+// Test programs run as ordinary logins, who may not be able to enter the folder of the clone: they run from a copy in a
+// folder that everybody can, which goes with the test.
+class PublicCopies {
+ public:
+  ~PublicCopies() {
+    std::error_code ignored;
+    if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
+  }
+  std::string of(const std::string& program, const std::string& name) {
+    if (folder_.empty()) {
+      char folder[] = "/tmp/dipc-programs-XXXXXX";
+      if (::mkdtemp(folder) == nullptr) throw std::runtime_error("mkdtemp");
+      ::chmod(folder, 0755);
+      folder_ = folder;
+    }
+    const std::string copy = folder_ + "/" + name;
+    std::filesystem::copy_file(program, copy, std::filesystem::copy_options::skip_existing);
+    return copy;
+  }
+
+ private:
+  std::string folder_;
+};
+
+std::string program_in(const std::string& build, const std::string& machine, const std::string& path) {
+  static PublicCopies copies;
+  const std::string program = build + "/" + path;
+  if (!path.starts_with("tests/")) return program;
+  return copies.of(program, machine + "-" + std::filesystem::path(path).filename().string());
+}
+
+}  // namespace
+
+std::string native_program(const std::string& path) { return program_in(DIPC_NATIVE_BUILD, "native", path); }
+std::string m68k_program(const std::string& path) { return program_in(DIPC_M68K_BUILD, "m68k", path); }
 bool have_m68k() { return ::access(m68k_program("daemon/dipcd").c_str(), X_OK) == 0; }
 bool am_root() { return ::geteuid() == 0; }
 
