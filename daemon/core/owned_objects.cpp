@@ -40,6 +40,7 @@ void OwnedObjects::begin(TimePoint now, GetId get, const GetCall& call, std::uin
   state.call = call;
   state.generation = generation;
   state.deadline = now + op_timeout_;
+  by_deadline_.emplace(state.deadline, get);
   DIPC_CHECK(gets_.emplace(get, std::move(state)).second);  // unique
   consider(get);
 }
@@ -187,7 +188,9 @@ void OwnedObjects::answer(GetId id, Error error, const OwnedObject* object) {
   Answer reply{.get = id, .error = error, .reply = {}};
   if (error == Error::kNone) reply.reply = GetReply{object->ref, object->size};
   actions_.emplace_back(std::move(reply));
-  gets_.erase(id);
+  const auto it = gets_.find(id);
+  by_deadline_.erase(std::pair(it->second.deadline, id));
+  gets_.erase(it);
 }
 
 void OwnedObjects::unmake(const OwnedObject& object, bool tell_referee) {
@@ -223,18 +226,22 @@ void OwnedObjects::on_announced(TimePoint now, const Announced& announced) {
 
 void OwnedObjects::on_dropped(TimePoint now, const Dropped& dropped) {
   on_time(now);
-  fence(NamedObject{dropped.name, dropped.generation}, "the referee was made to forget the name");
+  if (fence(NamedObject{dropped.name, dropped.generation}, "the referee was made to forget the name")) {
+    // An Announce of ours that crossed with Dropped would have entered it again.
+    actions_.emplace_back(SendRemoved{Removed{dropped.name, dropped.generation}});
+  }
 }
 
-void OwnedObjects::fence(const NamedObject& object, const std::string& reason) {
+bool OwnedObjects::fence(const NamedObject& object, const std::string& reason) {
   const auto it = by_name_.find(object.name);
-  if (it == by_name_.end()) return;
+  if (it == by_name_.end()) return false;
   OwnedObject& owned = objects_.at(it->second);
-  if (owned.ref.generation != object.generation || owned.state != OwnedObject::State::kLive) return;
+  if (owned.ref.generation != object.generation || owned.state != OwnedObject::State::kLive) return false;
   owned.state = OwnedObject::State::kFenced;
   actions_.emplace_back(
       Log{object.name, reason + ": this host's object is fenced (EIDRM), its contents are kept in the kernel"});
   actions_.emplace_back(Save{});
+  return true;
 }
 
 void OwnedObjects::on_gone(TimePoint now, const ObjectRef& ref) {
@@ -244,10 +251,11 @@ void OwnedObjects::on_gone(TimePoint now, const ObjectRef& ref) {
 }
 
 void OwnedObjects::on_time(TimePoint now) {
-  // Waiting or registering for too long. Few gets are under way at once, so a walk will do.
+  // Waiting or registering for too long; a kernel call that is under way ends by itself.
   std::vector<GetId> over;
-  for (const auto& [id, get] : gets_) {
-    if (get.deadline <= now && (get.stage == Stage::kWaiting || get.stage == Stage::kRegistering)) over.push_back(id);
+  for (const auto& [when, id] : by_deadline_) {
+    if (when > now) break;
+    over.push_back(id);
   }
   for (const GetId id : over) {
     const auto it = gets_.find(id);
@@ -274,11 +282,11 @@ void OwnedObjects::on_time(TimePoint now) {
 }
 
 TimePoint OwnedObjects::deadline() const {
-  TimePoint first = kNever;
-  for (const auto& [id, get] : gets_) {
-    if (get.stage == Stage::kWaiting || get.stage == Stage::kRegistering) first = std::min(first, get.deadline);
+  for (const auto& [when, id] : by_deadline_) {
+    const Stage stage = gets_.at(id).stage;
+    if (stage == Stage::kWaiting || stage == Stage::kRegistering) return when;
   }
-  return first;
+  return kNever;
 }
 
 std::vector<OwnedObjects::Action> OwnedObjects::take_actions() { return std::exchange(actions_, {}); }

@@ -144,7 +144,7 @@ class OwnedObjects {
   void created(GetId id, Error error, std::int32_t kernel_id);
   void unmake(const OwnedObject& object, bool tell_referee);
   void wake(const ObjectName& name);
-  void fence(const NamedObject& object, const std::string& reason);
+  bool fence(const NamedObject& object, const std::string& reason);  // false: we have no such object
   void answer(GetId id, Error error, const OwnedObject* object = nullptr);
   OwnedObject* at(const ObjectRef& ref);
   void forget(const ObjectRef& ref, bool tell_referee);
@@ -153,7 +153,8 @@ class OwnedObjects {
   std::map<KernelId, OwnedObject> objects_;
   std::map<ObjectName, KernelId> by_name_;
   std::map<GetId, Get> gets_;
-  std::map<ObjectName, GetId> making_;  // kCreating or kRegistering, names only
+  std::set<std::pair<TimePoint, GetId>> by_deadline_;  // gets_, all of them
+  std::map<ObjectName, GetId> making_;                 // kCreating or kRegistering, names only
   std::map<ObjectName, std::deque<GetId>> waiting_;
   std::map<RequestId, GetId> registering_;
   std::set<ObjectName> stand_ins_;
