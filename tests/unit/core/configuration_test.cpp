@@ -68,6 +68,10 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"TableHead", "cluster = 'lab'\n\n  [&eers]\nvax = '1'\n", "3: ", "[table]"},
         Mistake{"ThreeBrackets", "cluster = \"\"\"\nx\"\"\"\n[[[keys]]]\n", "3: ", "[table]"},
         Mistake{"LastLineTableHead", "[&", "1: ", "[table]"},
+        // These are undefined behaviour in toml++ 3.3 itself; a sanitizer would tell.
+        Mistake{"LetterBeyondAscii", "cl\u00fcster = 'lab'\n", "1: ", "[table]"},
+        Mistake{"ValueBeyondAscii", "cluster = \u00e9\n", "1: ", "[table]"},
+        Mistake{"SignBeyondAscii", "cluster = 'lab'\n\u0416\n", "2: ", "[table]"},
         Mistake{"NoCluster", "referee = 'sun'\n", "1: cluster is not set", "cluster = \"lab\""},
         Mistake{"NoReferee", "cluster = 'lab'\n", "1: referee is not set", "referee = \"vax\""},
         Mistake{"BadCluster", "cluster = 'a b'\nreferee = 'sun'\n", "1: cluster 'a b' is not a name", "letters"},
