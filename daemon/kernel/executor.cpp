@@ -177,7 +177,6 @@ Executor::Counters Executor::counters() const {
 }
 
 // ---- order
-// -----------------------------------------------------------------------------------------------------------
 
 void Executor::run(Request request) {
   if (std::holds_alternative<MessageSend>(request.body)) return run_send(std::move(request));
@@ -188,6 +187,7 @@ void Executor::run(Request request) {
 
 bool Executor::look(ObjectState& state) {
   std::erase_if(state.unsettled, [&](CallToken token) { return live_.at(token).running->asleep(); });
+  if (state.unsettled.empty()) state.woken.clear();  // whoever sleeps has woken nobody
   return !state.held();
 }
 
@@ -247,16 +247,15 @@ Executor::LiveCall Executor::remove_live(CallToken token) {
   process->second.erase(token);
   if (process->second.empty()) by_process_.erase(process);
   const auto host = live_by_host_.find(request.key.host);
-  if (--host->second == 0) live_by_host_.erase(host);
+  // At half of the limit, not just below it: a call that leaves the queue comes back to wait in a thread.
+  if (--host->second <= options_.blocked_calls_per_peer / 2) told_of_limit_.erase(request.key.host);
+  if (host->second == 0) live_by_host_.erase(host);
   return call;
 }
 
 bool Executor::admit(const Request& request) {
   const auto found = live_by_host_.find(request.key.host);
-  if (found == live_by_host_.end() || found->second < options_.blocked_calls_per_peer) {
-    told_of_limit_.erase(request.key.host);
-    return true;
-  }
+  if (found == live_by_host_.end() || found->second < options_.blocked_calls_per_peer) return true;
   ++counters_.refused_by_limit;
   if (told_of_limit_.insert(request.key.host).second) {
     options_.log(request.key.host + " has " + std::to_string(found->second) +
@@ -376,6 +375,7 @@ void Executor::cancel_live(CallToken token) {
     call.cancelled = true;
     ++state.cancelled;
     state.unsettled.erase(token);  // its end is waited for, not its sleep
+    if (state.unsettled.empty()) state.woken.clear();
     call.running->cancel();
     note_polled(object);
   }

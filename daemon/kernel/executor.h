@@ -255,7 +255,7 @@ class Executor {
   PidRecords pids_;
   std::vector<Finished> replies_;
   Counters counters_;
-  std::set<std::string> told_of_limit_;  // hosts whose limit has been logged
+  std::set<std::string> told_of_limit_;  // hosts whose limit has been logged since they had few calls
   unsigned fruitless_polls_ = 0;
   std::uint64_t last_token_ = 0;
   std::uint64_t last_group_ = 0;
