@@ -10,6 +10,7 @@
 //             known: it is at least up to the last byte that isn't 0
 //   received  `text_bytes` is the length
 //
+// Under qemu-user a SIGKILL may lose a message all the same: qemu receives into memory of its own and copies it here.
 // Slots come in sizes of powers of two, a file each, grown in chunks whose memory is reserved before use: a page that
 // the file system can't give would be an EFAULT, and a receive that ends in EFAULT has consumed the message.
 // A slot found with a message at start becomes a dead letter. Not thread-safe, except that the kernel may write into

@@ -1,3 +1,5 @@
+#include <sys/resource.h>
+
 #include <random>
 
 #include "tests/unit/kernel/kernel_fixture.h"
@@ -41,6 +43,23 @@ TEST_F(ExecutorOrderTest, LooksWithoutKeptOpenFilesKeepTheOrderToo) {
   few_files.sleep_signs.open_files_max = 0;
   open(std::move(few_files));
   EXPECT_EQ(removed_of(500), 500);
+}
+
+TEST_F(ExecutorOrderTest, WithoutAFreeDescriptorTheOrderIsKeptToo) {
+  Executor::Options no_kept_files = options();
+  no_kept_files.sleep_signs.open_files_max = 0;  // each look wants a descriptor
+  open(std::move(no_kept_files));
+  ASSERT_EQ(removed_of(1), 1);  // the slots' file is open from now on
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit few{static_cast<rlim_t>(executor_->wakeup_fd()) + 40, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+  std::vector<int> taken;
+  for (int fd = 0; (fd = dup(executor_->wakeup_fd())) >= 0;) taken.push_back(fd);
+  EXPECT_EQ(errno, EMFILE);
+  EXPECT_EQ(removed_of(200), 200);
+  for (const int fd : taken) close(fd);
+  EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 TEST_F(ExecutorOrderTest, RemovalBehindASemopAndBehindASendNeverOvertakesThem) {

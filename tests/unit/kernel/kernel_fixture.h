@@ -3,15 +3,17 @@
 // Things that tests of daemon/kernel need and that clean up after themselves: directories, objects of this kernel, and
 // an executor with a loop around it. Every wait ends with a failure after kPatience.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <signal.h>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
@@ -30,6 +32,15 @@ inline constexpr auto kPatience = std::chrono::seconds(60);
 // An IPC namespace of its own for the whole test program: other programs' objects and limits are out of the way, and
 // what a crashed test leaves goes with it. Done before main(), while there is one thread.
 inline const bool kOwnNamespace = unshare(CLONE_NEWIPC) == 0;
+
+// Whether an emulator makes the system calls: a thread that reads what call it is in finds another number than its own.
+inline bool under_emulator() {
+  const int fd = open("/proc/thread-self/syscall", O_RDONLY | O_CLOEXEC);
+  char text[64] = {};
+  const long got = fd < 0 ? -1 : syscall(SYS_read, fd, text, sizeof text - 1);
+  if (fd >= 0) close(fd);
+  return got > 0 && std::strtol(text, nullptr, 10) != SYS_read;
+}
 
 class Deadline {
  public:
