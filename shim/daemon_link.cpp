@@ -169,14 +169,16 @@ Reach connect_once(Connection& connection, const Patience& patience, int64_t dea
 }  // namespace
 
 Reach reach_daemon(Connection& connection, const Patience& patience) {
+  if (connection.socket.is_ours()) return Reach::kConnected;
   int64_t began_ns = monotonic_ns();
   int64_t retry_ns = kRetryNsMin;
   for (;;) {
-    if (connection.socket.is_ours()) return Reach::kConnected;
     connection.socket.forget();
     int64_t deadline_ns = began_ns + op_timeout_ns();
     bool absent;
     Reach result = connect_once(connection, patience, deadline_ns, &absent);
+    // A handler that ran may have made calls of its own, and left us a connection.
+    if (connection.socket.is_ours()) return Reach::kConnected;
     if (result == Reach::kInterrupted && !patience.interruptible) continue;
     bool comes_back = result == Reach::kSilent || (absent && patience.waits_for_absent);
     if (!comes_back || patience.tries_once) return result;
@@ -184,6 +186,7 @@ Reach reach_daemon(Connection& connection, const Patience& patience) {
     if (left_ns <= 0) return result;
     int waited = wait_for(-1, 0, retry_ns < left_ns ? retry_ns : left_ns, patience.mask);
     if (waited == -EINTR && patience.interruptible) return Reach::kInterrupted;
+    if (connection.socket.is_ours()) return Reach::kConnected;
     retry_ns = retry_ns * 2 < kRetryNsMax ? retry_ns * 2 : kRetryNsMax;
   }
 }
@@ -233,12 +236,14 @@ long send_record(int socket, const void* record, size_t record_bytes, const Body
   } control;
   memset(&control, 0, sizeof control);
   char* first = const_cast<char*>(static_cast<const char*>(body.first));
-  iovec parts[3] = {{const_cast<void*>(record), record_bytes},
-                    {first, body.first_bytes},
-                    {first + body.first_bytes, body.second_bytes}};
+  iovec parts[3];
+  size_t count = 0;
+  parts[count++] = {const_cast<void*>(record), record_bytes};
+  if (body.first_bytes > 0) parts[count++] = {first, body.first_bytes};
+  if (body.second_bytes > 0) parts[count++] = {first + body.first_bytes, body.second_bytes};
   msghdr message{};
   message.msg_iov = parts;
-  message.msg_iovlen = body.second_bytes > 0 ? 3 : body.first_bytes > 0 ? 2 : 1;
+  message.msg_iovlen = count;
   message.msg_control = &control;
   message.msg_controllen = memfd < 0 ? CMSG_SPACE(sizeof(ucred)) : sizeof control.bytes;
 

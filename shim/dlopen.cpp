@@ -9,8 +9,8 @@
 namespace dipc::shim {
 namespace {
 
-// Without a value: on m68k a pointer comes back in two registers, and a function that had to see to that could not end in
-// a jump. What the real one returns is where the caller looks for it.
+// Without a value: on m68k a pointer comes back in two registers, and a function that had to see to that could not end
+// in a jump. What the real one returns is where the caller looks for it.
 constinit NextFunction<void(const char*, int)> next_dlopen{"dlopen"};
 
 [[gnu::constructor]] void set_up() { next_dlopen.get(); }

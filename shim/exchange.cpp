@@ -183,8 +183,7 @@ Exchange::Result Exchange::exchange(Frame& frame) {
       case Reach::kInterrupted:
         return fail(EINTR);
     }
-    end_outstanding(connection);  // of a handler that ran while we waited for the daemon
-    if (!connection.socket.is_ours()) continue;
+    if (connection.outstanding != 0) continue;  // a handler ran while we waited for the daemon, and left a call
     frame.call = ++connection.last_call;
     frame.was_cancelled = false;
     request.call = frame.call;
@@ -222,7 +221,7 @@ Exchange::Result Exchange::send(Frame& frame) {
     return true;
   };
   if (part.first_bytes + part.second_bytes > local::kInlineBytesMax && !put_in_memfd()) return fail(ENOMEM);
-  int64_t deadline_ns = monotonic_ns() + op_timeout_ns();
+  int64_t deadline_ns = 0;  // none yet: nothing has gone wrong
   Result result = fail(EPIPE);
   for (;;) {
     long sent = send_record(connection.socket.number(), &request, sizeof request, part, memfd);
@@ -245,7 +244,9 @@ Exchange::Result Exchange::send(Frame& frame) {
     } else if (is_gone(sent)) {
       break;
     } else if (sent == -EAGAIN || sent == -ENOBUFS || sent == -ENOMEM || sent == -ETOOMANYREFS) {
-      if (monotonic_ns() >= deadline_ns) {
+      int64_t now_ns = monotonic_ns();
+      if (deadline_ns == 0) deadline_ns = now_ns + op_timeout_ns();
+      if (now_ns >= deadline_ns) {
         result = fail(ETIMEDOUT);
         break;
       }

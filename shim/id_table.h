@@ -56,7 +56,9 @@ class IdTable {
 };
 static_assert(std::atomic<uint32_t>::is_always_lock_free);
 
-extern IdTable queue_ids;
-extern IdTable set_ids;
+// NOLINTBEGIN(bugprone-dynamic-static-initializers): constinit says that they are not
+extern constinit IdTable queue_ids;
+extern constinit IdTable set_ids;
+// NOLINTEND(bugprone-dynamic-static-initializers)
 
 }  // namespace dipc::shim

@@ -40,10 +40,12 @@ class NextFunction {
   const char* name_;
 };
 
-extern NextFunction<long(long, long, long, long, long, long, long)> next_syscall;
-extern NextFunction<int(pollfd*, nfds_t, const timespec*, const sigset_t*)> next_ppoll;
-extern NextFunction<int(int, int, msqid_ds*)> next_msgctl;
-extern NextFunction<int(int, int, int, ...)> next_semctl;
+// NOLINTBEGIN(bugprone-dynamic-static-initializers): constinit says that they are not
+extern constinit NextFunction<long(long, long, long, long, long, long, long)> next_syscall;
+extern constinit NextFunction<int(pollfd*, nfds_t, const timespec*, const sigset_t*)> next_ppoll;
+extern constinit NextFunction<int(int, int, msqid_ds*)> next_msgctl;
+extern constinit NextFunction<int(int, int, int, ...)> next_semctl;
+// NOLINTEND(bugprone-dynamic-static-initializers)
 
 inline long word(long value) { return value; }
 inline long word(int value) { return value; }

@@ -2,6 +2,8 @@
 // machines included. Every other number reaches libc's function by a jump, with stack and registers as they came. The
 // file is compiled with sibling calls at every level of optimisation.
 
+#include <bit>
+
 #include "shim/control.h"
 
 namespace dipc::shim {
@@ -14,7 +16,7 @@ struct Words {
 
 template <typename T>
 T* pointer(long word) {
-  return reinterpret_cast<T*>(word);
+  return std::bit_cast<T*>(word);
 }
 
 bool is_system_v(long number) {

@@ -228,6 +228,25 @@ TEST_P(WithShim, ThreadsLeaveNoDescriptorsBehindWithoutAKeyEither) {
   EXPECT_EQ(ending.output, "keys taken\nsemctl(set, 0, GETVAL): 200\n");
 }
 
+TEST_P(WithShim, WrappersOfOtherLibrariesAreNotCalled) {
+  TestDaemon daemon(machine(), socket());
+  std::string wrapper = machine().programs + "/libshim_test_wrapper.so";
+  Program bare(machine(), "shim_subject", {"queue_calls"}, {}, wrapper);
+  Program::Ending expected = bare.finish();  // the program itself calls getpid
+  EXPECT_TRUE(expected.output.starts_with("wrappers reached 2 times\n")) << expected.output;
+  Program program(machine(), "shim_subject", {"queue_calls"}, environment(), wrapper + ":" + machine().shim);
+  EXPECT_EQ(program.finish().output, expected.output);
+}
+
+TEST_P(WithShim, CallsOfEarlierConstructorsAreServed) {
+  TestDaemon daemon(machine(), socket(), {"--trace"});
+  std::string preload = machine().shim + ":" + machine().programs + "/libshim_test_early.so";
+  Program program(machine(), "shim_subject", {"segments"}, environment(), preload);
+  EXPECT_EQ(program.read_line(), "0 0");
+  EXPECT_TRUE(daemon.wait_for_request("send"));
+  EXPECT_EQ(program.finish().status, 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(native, WithShim, testing::Values("native"), [](const auto&) { return "native"; });
 INSTANTIATE_TEST_SUITE_P(m68k, WithShim, testing::Values("m68k"), [](const auto&) { return "m68k"; });
 
