@@ -25,7 +25,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/core/result.h"
+#include "wire/result.h"
 
 namespace dipc {
 

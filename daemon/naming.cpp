@@ -4,13 +4,13 @@
 #include <filesystem>
 #include <set>
 
-#include "daemon/core/check.h"
 #include "daemon/core/object_name.h"
 #include "daemon/io/atomic_file.h"
 #include "daemon/io/log.h"
 #include "daemon/io/random.h"
 #include "daemon/kernel/objects.h"
 #include "daemon/kernel/stand_ins.h"
+#include "wire/check.h"
 
 namespace dipc {
 

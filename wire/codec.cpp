@@ -10,7 +10,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 #include "wire/peer.capnp.h"
 
 namespace dipc {

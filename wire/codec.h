@@ -6,9 +6,9 @@
 #include <cstddef>
 #include <span>
 
-#include "daemon/core/result.h"
 #include "wire/framing.h"
 #include "wire/messages.h"
+#include "wire/result.h"
 
 namespace dipc {
 

@@ -8,8 +8,8 @@
 #include <optional>
 #include <span>
 
-#include "daemon/core/result.h"
 #include "wire/messages.h"
+#include "wire/result.h"
 
 namespace dipc {
 

@@ -2,9 +2,9 @@
 
 #include <array>
 
-#include "daemon/core/check.h"
 #include "daemon/core/object_name.h"
 #include "daemon/core/text_lines.h"
+#include "wire/check.h"
 
 namespace dipc {
 namespace {

@@ -7,8 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include "daemon/core/result.h"
 #include "wire/messages.h"
+#include "wire/result.h"
 
 namespace dipc {
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "daemon/core/result.h"
+#include "wire/result.h"
 
 namespace dipc {
 

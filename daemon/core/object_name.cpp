@@ -3,7 +3,7 @@
 #include <charconv>
 #include <cstdio>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 
 namespace dipc {
 

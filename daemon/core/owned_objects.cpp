@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 
 namespace dipc {
 namespace {

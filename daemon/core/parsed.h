@@ -7,7 +7,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
-#include "daemon/core/result.h"
+#include "wire/result.h"
 
 namespace dipc {
 

@@ -4,7 +4,7 @@
 #include <iterator>
 #include <utility>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 
 namespace dipc {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 
 namespace dipc {
 namespace {

@@ -8,10 +8,10 @@
 #include <set>
 #include <utility>
 
-#include "daemon/core/check.h"
 #include "daemon/core/configuration.h"
 #include "daemon/core/object_name.h"
 #include "daemon/core/text_lines.h"
+#include "wire/check.h"
 
 namespace dipc {
 namespace {

@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "daemon/core/owned_objects.h"
-#include "daemon/core/result.h"
 #include "wire/messages.h"
+#include "wire/result.h"
 
 namespace dipc {
 

@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "daemon/core/parsed.h"
-#include "daemon/core/result.h"
 #include "wire/messages.h"
+#include "wire/result.h"
 
 namespace dipc {
 

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/core/result.h"
+#include "wire/result.h"
 
 namespace dipc {
 

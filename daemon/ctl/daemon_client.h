@@ -6,7 +6,7 @@
 #include <string>
 
 #include "daemon/core/admin_command.h"
-#include "daemon/core/result.h"
+#include "wire/result.h"
 
 namespace dipc {
 

@@ -14,7 +14,7 @@
 
 #include <sys/types.h>
 
-#include "daemon/core/result.h"
+#include "wire/result.h"
 
 namespace dipc {
 

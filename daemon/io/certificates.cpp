@@ -15,11 +15,11 @@
 #include <system_error>
 #include <utility>
 
-#include "daemon/core/check.h"
 #include "daemon/core/configuration.h"
 #include "daemon/core/text_lines.h"
 #include "daemon/io/atomic_file.h"
 #include "daemon/io/openssl_handles.h"
+#include "wire/check.h"
 
 namespace dipc {
 namespace {

@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/core/result.h"
+#include "wire/result.h"
 
 namespace dipc {
 

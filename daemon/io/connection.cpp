@@ -7,7 +7,7 @@
 #include <cstring>
 #include <utility>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 #include "wire/codec.h"
 
 namespace dipc {

@@ -17,10 +17,10 @@
 
 #include "daemon/core/ip_address.h"  // Endpoint: an address and a port
 #include "daemon/core/ip_address.h"
-#include "daemon/core/result.h"
 #include "daemon/io/tls.h"
 #include "wire/framing.h"
 #include "wire/messages.h"
+#include "wire/result.h"
 
 namespace dipc {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "daemon/core/result.h"
+#include "wire/result.h"
 
 namespace dipc {
 

@@ -9,8 +9,8 @@
 #include <cstdio>
 #include <system_error>
 
-#include "daemon/core/check.h"
 #include "daemon/io/atomic_file.h"
+#include "wire/check.h"
 
 namespace dipc::openssl {
 namespace {

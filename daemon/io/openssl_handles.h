@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "daemon/core/result.h"
 #include "daemon/io/certificates.h"
+#include "wire/result.h"
 
 namespace dipc::openssl {
 

@@ -2,7 +2,7 @@
 
 #include <openssl/rand.h>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 
 namespace dipc {
 

@@ -12,7 +12,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 #include "wire/local_abi.h"
 
 namespace dipc {

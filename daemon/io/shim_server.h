@@ -24,11 +24,11 @@
 #include <vector>
 
 #include "arch/abi.h"
-#include "daemon/core/result.h"
 #include "daemon/io/loop.h"
 #include "daemon/io/process_watch.h"
 #include "wire/local.h"
 #include "wire/messages.h"
+#include "wire/result.h"
 
 namespace dipc {
 

@@ -9,9 +9,9 @@
 #include <cstring>
 #include <utility>
 
-#include "daemon/core/check.h"
 #include "daemon/core/text_lines.h"
 #include "daemon/io/openssl_handles.h"
+#include "wire/check.h"
 
 namespace dipc {
 namespace {

@@ -12,9 +12,9 @@
 #include <string>
 #include <string_view>
 
-#include "daemon/core/result.h"
 #include "daemon/io/certificates.h"
 #include "wire/messages.h"
+#include "wire/result.h"
 
 struct ssl_ctx_st;  // SSL_CTX
 struct ssl_st;      // SSL

@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <limits>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 
 namespace dipc {
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 
 namespace dipc {
 

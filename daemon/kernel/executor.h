@@ -33,7 +33,6 @@
 
 #include <tl/expected.hpp>
 
-#include "daemon/core/result.h"
 #include "daemon/kernel/blocking_call.h"
 #include "daemon/kernel/dead_letters.h"
 #include "daemon/kernel/identity.h"
@@ -44,6 +43,7 @@
 #include "daemon/kernel/users.h"
 #include "daemon/kernel/waiter_pool.h"
 #include "wire/messages.h"
+#include "wire/result.h"
 
 namespace dipc {
 

@@ -10,8 +10,8 @@
 #include <ctime>
 #include <limits>
 
-#include "daemon/core/check.h"
 #include "daemon/kernel/executor.h"
+#include "wire/check.h"
 
 namespace dipc {
 namespace {

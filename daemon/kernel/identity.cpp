@@ -10,7 +10,7 @@
 #include <sstream>
 #include <string>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 
 namespace dipc {
 namespace {

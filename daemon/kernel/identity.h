@@ -9,7 +9,7 @@
 
 #include <vector>
 
-#include "daemon/core/result.h"
+#include "wire/result.h"
 
 namespace dipc {
 

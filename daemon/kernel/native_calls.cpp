@@ -10,7 +10,7 @@
 #include <cstring>
 #include <limits>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 
 namespace dipc {
 namespace {

@@ -7,8 +7,8 @@
 #include <optional>
 #include <string>
 
-#include "daemon/core/result.h"
 #include "wire/messages.h"
+#include "wire/result.h"
 
 namespace dipc {
 

@@ -20,7 +20,7 @@
 #include <memory>
 #include <string>
 
-#include "daemon/core/result.h"
+#include "wire/result.h"
 
 namespace dipc {
 

@@ -25,8 +25,8 @@
 #include <string>
 #include <vector>
 
-#include "daemon/core/result.h"
 #include "wire/messages.h"
+#include "wire/result.h"
 
 namespace dipc {
 

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 
 namespace dipc {
 

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 
 namespace dipc::sim {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "daemon/core/check.h"
 #include "tests/sim/referee_world.h"
+#include "wire/check.h"
 
 namespace dipc::sim {
 namespace {

@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <utility>
 
-#include "daemon/core/check.h"
+#include "wire/check.h"
 
 namespace dipc::sim {
 namespace {
