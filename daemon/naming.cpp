@@ -309,6 +309,10 @@ void Naming::serve_get(const GetCall& call, const Identity& as, std::function<vo
   advance_objects();
 }
 
+void Naming::refuse_get(const GetCall& call) {
+  if (call.claim) peers_.send(options_.referee, Abandon{*call.claim});
+}
+
 void Naming::on_removed_here(const ObjectRef& ref) {
   objects_.on_gone(loop_now(), ref);
   advance_objects();

@@ -63,14 +63,17 @@ bool RemoteCalls::translate_permissions(const std::string& host, CallBody& body)
 void RemoteCalls::on_call(const std::string& host, const Call& call) {
   ++received_;
   const auto identity = identity_of(host, call.caller);
+  const auto* get = std::get_if<GetCall>(&call.body);
   if (!identity) {
+    if (get != nullptr) naming_.refuse_get(*get);
     answer(host, call.id, Error::kAccess);
     return;
   }
-  if (const auto* get = std::get_if<GetCall>(&call.body)) {
+  if (get != nullptr) {
     if (!policy_.keys.serves(get->name.kind, get->name.key)) {
       log_warning("refused",
                   call.caller.login + "@" + host + ": " + policy_.keys.explain(get->name.kind, get->name.key, true));
+      naming_.refuse_get(*get);
       answer(host, call.id, Error::kAccess);
       return;
     }
