@@ -235,6 +235,8 @@ Cluster::Ran Cluster::lab(std::vector<std::string> words) const {
   return ran;
 }
 
+std::string Cluster::folder() const { return "/run/dipc-lab/" + name_; }
+
 // ---- /proc
 // -----------------------------------------------------------------------------------------------------------
 

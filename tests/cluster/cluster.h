@@ -63,6 +63,8 @@ class Cluster {
   // `dipc lab WORDS`, e.g. {"kill", "vax", "daemon"}.
   Ran lab(std::vector<std::string> words) const;
   std::string log_of(const std::string& host) const { return lab({"logs", host}).output; }
+  const std::string& name() const { return name_; }  // of the cluster
+  std::string folder() const;                        // where the lab keeps ca/ and hosts/HOST/ (cli/lab_directory.h)
 
  private:
   std::string name_;

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/syscall.h>
 
+#include <filesystem>
 #include <map>
 #include <memory>
 
@@ -309,6 +310,44 @@ TEST_P(TwoHosts, ANegativeTypeOnM68kAndALargeTypeKeepTheirMeaning) {
   EXPECT_EQ(ask(*here, "msgsnd " + id + " 5 1 10 0"), "0 -");
   EXPECT_NE(ask(*here, "msgrcv " + id + " -2147483647 100 2048").find("type 5 "), std::string::npos);
   EXPECT_NE(ask(*here, "msgrcv " + id + " 0 100 2048").find("type 2147483647 "), std::string::npos);
+  EXPECT_EQ(ask(*here, "msgrm " + id), "0 -");
+}
+
+TEST_P(TwoHosts, ATypeThatDoesNotFitTheOwnersLongIsEinvalAndNothingIsSent) {
+  if (GetParam().sun == "m68k") GTEST_SKIP() << "a 32-bit program has no such type";
+  const auto here = puppet("sun");
+  const std::string id = first_word(ask(*here, "msgget " + key() + " 950"));
+  const std::string sent = ask(*here, "msgsnd " + id + " 4294967301 1 10 0");  // 2^32 + 5
+  const std::string got = ask(*here, "msgrcv " + id + " 0 100 2048");
+  if (GetParam().vax == "m68k") {
+    EXPECT_EQ(sent, "-1 EINVAL");
+    EXPECT_EQ(got, "-1 ENOMSG") << "not as type 5 either";
+  } else {
+    EXPECT_EQ(sent, "0 -");
+    EXPECT_NE(got.find("type 4294967301 "), std::string::npos) << got;
+  }
+  EXPECT_EQ(ask(*here, "msgrm " + id), "0 -");
+}
+
+TEST_P(TwoHosts, AMessageWhoseTypeTheReceiverCantHoldIsEoverflowOnceAndADeadLetter) {
+  if (GetParam().vax == "m68k" || GetParam().sun != "m68k") GTEST_SKIP() << "needs a 64-bit owner, a 32-bit receiver";
+  const auto here = puppet("sun");
+  const auto there = puppet("vax");
+  const std::string name = key();
+  const std::string id = first_word(ask(*here, "msgget " + name + " 950"));
+  const std::string theirs = first_word(ask(*there, "msgget " + name + " 0"));
+  const auto dead_letters = [&] {
+    std::error_code none;
+    const auto files = std::filesystem::directory_iterator(cluster_->folder() + "/hosts/vax/state/dead-letters", none);
+    return std::distance(begin(files), end(files));
+  };
+  const auto before = dead_letters();
+  EXPECT_EQ(ask(*there, "msgsnd " + theirs + " 4294967301 1 10 0"), "0 -");  // 2^32 + 5
+  EXPECT_EQ(ask(*there, "msgsnd " + theirs + " 5 1 20 0"), "0 -");
+  EXPECT_EQ(ask(*here, "msgrcv " + id + " 0 100 2048"), "-1 EOVERFLOW");
+  EXPECT_NE(ask(*here, "msgrcv " + id + " 0 100 2048").find("20 - type 5 "), std::string::npos) << "the next one";
+  EXPECT_EQ(ask(*here, "msgrcv " + id + " 0 100 2048"), "-1 ENOMSG");
+  EXPECT_EQ(dead_letters(), before + 1);
   EXPECT_EQ(ask(*here, "msgrm " + id), "0 -");
 }
 
