@@ -209,7 +209,7 @@ void PeerSessions::on_refusal(TimePoint now, ConnectionId connection, const Refu
     return;
   }
   if (dial_step_ != DialStep::kGreeting || greeting_ != connection) {
-    if (arrivals_.erase(connection) != 0) actions_.emplace_back(Close{connection, "a refusal before a hello"});
+    if (arrivals_.erase(connection) != 0) actions_.emplace_back(Close{connection, "a refusal before a hello", false});
     return;
   }
   actions_.emplace_back(Refused{refusal});
@@ -299,7 +299,7 @@ void PeerSessions::end_session(TimePoint now, EndReason reason, std::string text
 }
 
 void PeerSessions::lose_link(TimePoint now, std::string reason) {
-  actions_.emplace_back(Close{link_->id, std::move(reason)});
+  actions_.emplace_back(Close{link_->id, std::move(reason), false});
   link_.reset();
   schedule_dial(now);
 }
@@ -315,10 +315,10 @@ void PeerSessions::fail_waiting() {
 void PeerSessions::on_frame(TimePoint now, ConnectionId connection, Frame frame) {
   if (!link_ || link_->id != connection) {
     if (dial_step_ == DialStep::kGreeting && greeting_ == connection) {
-      actions_.emplace_back(Close{connection, "a frame before a hello"});
+      actions_.emplace_back(Close{connection, "a frame before a hello", false});
       schedule_dial(now);
     } else if (arrivals_.erase(connection) != 0) {
-      actions_.emplace_back(Close{connection, "a frame before a hello"});
+      actions_.emplace_back(Close{connection, "a frame before a hello", false});
     }
     return;
   }
@@ -386,7 +386,7 @@ void PeerSessions::on_time(TimePoint now, std::uint64_t random) {
   if (!session_ && grace_until_ && *grace_until_ <= now) fail_waiting();
   for (auto arrival = arrivals_.begin(); arrival != arrivals_.end();) {
     if (arrival->second.since + options_.peer_timeout / 2 <= now) {
-      actions_.emplace_back(Close{arrival->first, "no hello came"});
+      actions_.emplace_back(Close{arrival->first, "no hello came", false});
       arrival = arrivals_.erase(arrival);
     } else {
       ++arrival;

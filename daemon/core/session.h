@@ -69,6 +69,7 @@ class PeerSessions {
   struct Close {
     ConnectionId connection{};
     std::string reason;
+    bool expected = true;  // false: the peer broke the protocol, or fell silent: for the log
   };
   struct Deliver {
     PeerMessage message;

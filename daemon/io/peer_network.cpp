@@ -11,6 +11,11 @@ constexpr std::size_t kStrangersMax = 256;  // connections that have not said wh
 
 std::string topic(const std::string& host) { return "peer " + host; }
 
+// Of two hosts that dial each other at the same moment one is refused: nothing is wrong then.
+LogLevel level_of(const Refusal& refusal) {
+  return refusal.reason == Refusal::Reason::kAlreadyConnected ? LogLevel::kDebug : LogLevel::kWarning;
+}
+
 }  // namespace
 
 struct PeerNetwork::Peer {
@@ -240,9 +245,10 @@ void PeerNetwork::act(Peer& peer, PeerSessions::Action& action) {
   } else if (const auto* hello = std::get_if<PeerSessions::SendHello>(&action)) {
     if (Connection* connection = connection_of(peer, hello->connection)) connection->send(hello->hello);
   } else if (const auto* refusal = std::get_if<PeerSessions::SendRefusal>(&action)) {
-    log_info(topic(host), "refused a connection: " + refusal->refusal.text);
+    log_event(level_of(refusal->refusal), topic(host), "refused a connection: " + refusal->refusal.text);
     if (Connection* connection = connection_of(peer, refusal->connection)) connection->send(refusal->refusal);
   } else if (const auto* close = std::get_if<PeerSessions::Close>(&action)) {
+    if (!close->expected) log_warning(topic(host), "connection closed: " + close->reason);
     const auto found = peer.connections.find(close->connection);
     if (found != peer.connections.end()) {
       found->second->close();
@@ -257,7 +263,7 @@ void PeerNetwork::act(Peer& peer, PeerSessions::Action& action) {
   } else if (const auto* unreachable = std::get_if<PeerSessions::Unreachable>(&action)) {
     handler_.on_unreachable(host, unreachable->unwritten);
   } else if (const auto* refused = std::get_if<PeerSessions::Refused>(&action)) {
-    log_warning(topic(host), "refuses us: " + refused->refusal.text);
+    log_event(level_of(refused->refusal), topic(host), "refuses us: " + refused->refusal.text);
   }
 }
 
