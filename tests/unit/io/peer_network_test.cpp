@@ -1,0 +1,309 @@
+#include "daemon/io/peer_network.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <random>
+#include <thread>
+
+#include "tests/unit/io/tls_fixture.h"
+#include "wire/codec.h"
+
+namespace dipc {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+using testing_tls::Certificates;
+using namespace std::chrono_literals;
+
+// Generous: an emulator on a busy machine must not look like a hang.
+constexpr auto kHang = 120s;
+
+// An address of this machine that no other test process takes: the whole of 127.0.0.0/8 is this machine's.
+Endpoint endpoint(int host) {
+  const auto pid = static_cast<unsigned>(::getpid());
+  const std::string address = "127." + std::to_string(1 + (pid >> 14U) % 250) + "." +
+                              std::to_string((pid >> 6U) & 255U) + "." +
+                              std::to_string((pid & 63U) * 4 + static_cast<unsigned>(host));
+  return {*IpAddress::parse(address), 7310};
+}
+
+Hello hello_of(const std::string& host) {
+  Hello hello;
+  hello.protocol_min = hello.protocol_max = 1;
+  hello.cluster = "lab";
+  hello.referee = "vax";
+  hello.host = host;
+  hello.incarnation = Incarnation{std::hash<std::string>{}(host)};
+  hello.boot = "boot of " + host;
+  hello.abi = measured_abi();
+  hello.page_bytes = 4096;
+  return hello;
+}
+
+// One host's end of the network, and what came to it.
+struct Host final : PeerNetwork::Handler {
+  void on_peer_message(const std::string&, PeerMessage message) override { messages.push_back(std::move(message)); }
+  void on_session_began(const std::string& host, const Hello&) override { ++began[host]; }
+  void on_session_ended(const std::string& host, const std::vector<PeerMessage>&) override { ++ended[host]; }
+  void on_unreachable(const std::string&, const std::vector<PeerMessage>&) override {}
+
+  std::vector<PeerMessage> messages;
+  std::map<std::string, int> began, ended;  // by the other host
+  std::unique_ptr<TlsContext> tls;
+  std::unique_ptr<PeerNetwork> network;
+};
+
+class PeerNetworkTest : public testing::Test {
+ protected:
+  PeerNetworkTest() {
+    ::signal(SIGPIPE, SIG_IGN);  // as dipcd does
+    EXPECT_EQ(uv_loop_init(&loop_), 0);
+  }
+  ~PeerNetworkTest() override {
+    for (auto& [name, host] : hosts_) host.network.reset();
+    run_until([this] { return uv_loop_alive(&loop_) == 0; });
+    EXPECT_EQ(uv_loop_close(&loop_), 0) << "a handle was left open";
+  }
+
+  // Turns the loop until `done`, which may also hang on other threads.
+  template <typename Done>
+  void run_until(Done done) {
+    const auto until = std::chrono::steady_clock::now() + kHang;
+    uv_timer_t look;
+    uv_timer_init(&loop_, &look);
+    uv_timer_start(
+        &look, [](uv_timer_t*) {}, 5, 5);
+    uv_unref(reinterpret_cast<uv_handle_t*>(&look));
+    while (!done() && std::chrono::steady_clock::now() < until) uv_run(&loop_, UV_RUN_ONCE);
+    EXPECT_TRUE(done());
+    bool gone = false;
+    look.data = &gone;
+    uv_close(reinterpret_cast<uv_handle_t*>(&look),
+             [](uv_handle_t* handle) { *static_cast<bool*>(handle->data) = true; });
+    while (!gone) uv_run(&loop_, UV_RUN_NOWAIT);
+  }
+
+  // Listens at endpoint(number) and dials `dials`.
+  Host& start(const std::string& name, int number, const std::map<std::string, Endpoint>& dials, const Hello& hello) {
+    Host& host = hosts_[name];
+    host.tls = certificates_.context(certificates_.standard(name));
+    Configuration configuration;
+    configuration.host = name;
+    configuration.listen = {endpoint(number)};
+    configuration.peers = dials;
+    std::string lines = "vax 127.0.0.0/8\nsun 127.0.0.0/8\nmoon 127.0.0.0/8\n";
+    for (int i = 0; i < 10; ++i) lines += "moon" + std::to_string(i) + " 127.0.0.0/8\n";
+    auto allow = HostsAllow::parse(lines, "hosts.allow");
+    host.network = std::make_unique<PeerNetwork>(&loop_, configuration, *allow, *host.tls, hello, host);
+    const auto started = host.network->start();
+    EXPECT_TRUE(started) << started.error().what;
+    return host;
+  }
+
+  // vax and sun, connected.
+  void connect() {
+    Host& vax = start("vax", 0, {}, hello_of("vax"));
+    Host& sun = start("sun", 1, {{"vax", endpoint(0)}}, hello_of("sun"));
+    run_until([&] { return vax.began["sun"] == 1 && sun.began["vax"] == 1; });
+  }
+
+  // Nothing that a third one did has touched the session of the two.
+  void expect_unharmed() {
+    Host& vax = hosts_["vax"];
+    Host& sun = hosts_["sun"];
+    const std::size_t before = vax.messages.size();
+    ASSERT_TRUE(sun.network->send("vax", Taken{CallId{77}}));
+    run_until([&] { return vax.messages.size() > before; });
+    EXPECT_TRUE(std::holds_alternative<Taken>(vax.messages.back()));
+    EXPECT_EQ(vax.began["sun"], 1);
+    EXPECT_EQ(vax.ended["sun"], 0);
+    EXPECT_EQ(sun.ended["vax"], 0);
+  }
+
+  uv_loop_t loop_{};
+  static inline Certificates certificates_;
+  std::map<std::string, Host> hosts_;
+};
+
+TEST_F(PeerNetworkTest, ANewerProtocolVersionIsRefusedWithBothRangesInBothLogs) {
+  testing::internal::CaptureStderr();
+  connect();
+  Hello newer = hello_of("moon");
+  newer.protocol_min = newer.protocol_max = 2;
+  Host& moon = start("moon", 2, {{"vax", endpoint(0)}}, newer);
+  std::string log;
+  run_until([&] {
+    log += testing::internal::GetCapturedStderr();
+    testing::internal::CaptureStderr();
+    return log.find("peer moon: refused") != std::string::npos && log.find("refuses us") != std::string::npos;
+  });
+  const std::string both = "vax speaks protocol versions 1 to 1, moon speaks 2 to 2: install matching versions of DIPC";
+  EXPECT_THAT(log, HasSubstr("peer moon: refused a connection: " + both));
+  EXPECT_THAT(log, HasSubstr("peer vax: refuses us: " + both));
+  EXPECT_EQ(moon.began["vax"], 0);
+  EXPECT_FALSE(moon.network->send("vax", Taken{}));
+  expect_unharmed();
+  testing::internal::GetCapturedStderr();
+}
+
+// A member of the cluster, with a good certificate, that sends what it likes after its Hello: blocking, by hand.
+class Rogue {
+ public:
+  Rogue(const Endpoint& to, const TlsContext& tls) : tls_(tls, TlsStream::Role::kDialler) {
+    fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const timeval limit{60, 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(to.port);
+    ::inet_pton(AF_INET, to.address.to_string().c_str(), &address.sin_addr);
+    EXPECT_EQ(::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    flush();
+    while (tls_.state() == TlsStream::State::kHandshake && receive()) flush();
+  }
+  ~Rogue() { ::close(fd_); }
+  Rogue(const Rogue&) = delete;
+  Rogue& operator=(const Rogue&) = delete;
+
+  void send(const Bytes& plaintext) {
+    if (tls_.write(plaintext)) flush();
+  }
+  // Reads until the other side closes.
+  bool is_closed() {
+    Bytes room(65536);
+    do {
+      while (true) {
+        const auto count = tls_.read(room);
+        if (!count || *count == 0) break;
+      }
+      if (tls_.state() != TlsStream::State::kReady) return true;
+    } while (receive());
+    return !timed_out_;
+  }
+
+ private:
+  bool receive() {
+    Bytes room(65536);
+    const ssize_t count = ::recv(fd_, room.data(), room.size(), 0);
+    timed_out_ = count < 0 && errno == EAGAIN;
+    return count > 0 && tls_.receive({room.data(), static_cast<std::size_t>(count)});
+  }
+  void flush() {
+    const Bytes out = tls_.take_output();
+    if (!out.empty()) (void)!::send(fd_, out.data(), out.size(), MSG_NOSIGNAL);
+  }
+
+  TlsStream tls_;
+  int fd_ = -1;
+  bool timed_out_ = false;
+};
+
+Bytes hello_record(const std::string& host, std::uint64_t session) {
+  Hello hello = hello_of(host);
+  hello.session = SessionNumber{session};
+  return encode(hello);
+}
+
+Bytes with_prefix(std::uint32_t length, Bytes record) {
+  Bytes bytes(kLengthPrefixBytes);
+  store_length_prefix(std::span(bytes).first<kLengthPrefixBytes>(), length);
+  bytes.insert(bytes.end(), record.begin(), record.end());
+  return bytes;
+}
+
+TEST_F(PeerNetworkTest, BadFramesAfterTheHelloCloseTheirConnectionAndAreLogged) {
+  connect();
+  const Frame gap{.sequence = 5, .acknowledged = 0, .message = Taken{CallId{1}}};
+  const Frame acknowledges_too_much{.sequence = 0, .acknowledged = 99, .message = {}};
+  const Frame empty_with_a_number{.sequence = 1, .acknowledged = 0, .message = {}};
+  const struct {
+    const char* name;
+    Bytes bytes;
+    const char* log;
+  } cases[] = {
+      {"oversized", with_prefix(kRecordBytesMax + 1, {}), "a record of 33554433 bytes"},
+      {"no length", with_prefix(0, {}), "a record of length 0"},
+      {"random", with_prefix(64, Bytes(64, std::byte{0x5a})), "bad record"},
+      {"all ones", with_prefix(64, Bytes(64, std::byte{0xff})), "bad record"},
+      {"cut short", with_prefix(8, Bytes(8, std::byte{1})), "bad record"},
+      {"a frame is missing", encode(gap), "connection closed: a frame is missing"},
+      {"acknowledges what was never sent", encode(acknowledges_too_much),
+       "connection closed: a frame that contradicts itself"},
+      {"a number without a message", encode(empty_with_a_number), "connection closed: a frame that contradicts itself"},
+      {"a second hello", hello_record("moon8", 1000), "connection closed: a second hello"},
+  };
+  int number = 0;
+  for (const auto& one : cases) {
+    SCOPED_TRACE(one.name);
+    // Each from a host of its own: the lines that a log has for one host are limited.
+    const std::string rogue_host = "moon" + std::to_string(number++);
+    const auto tls = certificates_.context(certificates_.standard(rogue_host));
+    testing::internal::CaptureStderr();
+    std::atomic<bool> over{false};
+    bool closed = false;
+    std::thread peer([&] {
+      Rogue rogue(endpoint(0), *tls);
+      rogue.send(hello_record(rogue_host, 1));
+      rogue.send(one.bytes);
+      closed = rogue.is_closed();
+      over = true;
+    });
+    run_until([&] { return over.load(); });
+    peer.join();
+    const std::string log = testing::internal::GetCapturedStderr();
+    EXPECT_TRUE(closed) << log;
+    EXPECT_THAT(log, AllOf(HasSubstr("peer " + rogue_host + ": "), HasSubstr(one.log)));
+    EXPECT_THAT(log, Not(HasSubstr("peer sun: session ended")));
+  }
+  expect_unharmed();
+}
+
+// Good records with a few bytes changed, cut or added, a connection each.
+TEST_F(PeerNetworkTest, DamagedFramesNeverHarmOtherSessions) {
+  const auto tls = certificates_.context(certificates_.standard("moon"));
+  connect();
+  testing::internal::CaptureStderr();
+  const Call call{CallId{1}, {"alice", {1, 2}}, MessageSend{{}, 1, Bytes(40, std::byte{'x'}), 40}};
+  const Reply reply{.id = CallId{1}, .error = Error::kNone, .value = 3, .body = std::vector<std::uint16_t>{1, 2, 3}};
+  Announce announce;
+  announce.used.push_back({{Kind::kMessageQueue, 7}, 8});
+  const std::vector<PeerMessage> messages = {call, reply, announce, Resolve{.id = {}, .name = {}}, ListObjects{}};
+  constexpr int kConnections = 60;
+  std::atomic<bool> over{false};
+  std::thread peer([&] {
+    std::mt19937_64 random(20261122);
+    for (int i = 0; i < kConnections; ++i) {
+      Bytes stream;
+      for (std::uint64_t sequence = 1; sequence <= messages.size(); ++sequence) {
+        Bytes record = encode(Frame{sequence, 0, messages[sequence - 1]});
+        const std::uint64_t flips = random() % 4;
+        for (std::uint64_t flip = 0; flip < flips; ++flip) {
+          const std::size_t at = random() % record.size();
+          record[at] = static_cast<std::byte>(random());
+        }
+        if (random() % 8 == 0) record.resize(random() % record.size() + 1);
+        if (random() % 8 == 0) record.push_back(static_cast<std::byte>(random()));
+        stream.insert(stream.end(), record.begin(), record.end());
+      }
+      Rogue rogue(endpoint(0), *tls);
+      rogue.send(hello_record("moon", static_cast<std::uint64_t>(i) + 1));
+      rogue.send(stream);
+    }
+    over = true;
+  });
+  run_until([&] { return over.load(); });
+  peer.join();
+  testing::internal::GetCapturedStderr();
+  expect_unharmed();
+}
+
+}  // namespace
+}  // namespace dipc
