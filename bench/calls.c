@@ -1,12 +1,10 @@
 /* Times System V calls of an ordinary program: run it bare, under the shim on the owner, and on another host.
  *
- *   calls local_msg|local_sem|remote_msgsnd|remote_semop ROUNDS [CPU]
+ *   calls local_msg|local_sem|remote_msgsnd|remote_semop ROUNDS
  *
  * Writes the median time of one round in nanoseconds. local_*: batches of 1000 calls that need no other process (a
  * msgsnd with its msgrcv, a semop up with a semop down). remote_*: each call by itself.
  */
-#define _GNU_SOURCE
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,14 +41,8 @@ int main(int argc, char** argv) {
   int rounds = argc > 2 ? atoi(argv[2]) : 0, is_local, is_msg, i, k, queue, set;
   double* times;
   if (rounds <= 0) {
-    fprintf(stderr, "usage: calls local_msg|local_sem|remote_msgsnd|remote_semop ROUNDS [CPU]\n");
+    fprintf(stderr, "usage: calls local_msg|local_sem|remote_msgsnd|remote_semop ROUNDS\n");
     return 2;
-  }
-  if (argc > 3) {
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET((size_t)atoi(argv[3]), &one);
-    sched_setaffinity(0, sizeof one, &one);
   }
   is_local = strncmp(argv[1], "local", 5) == 0;
   is_msg = strstr(argv[1], "msg") != NULL;

@@ -2,13 +2,14 @@
 // on over TLS, a server makes the kernel call, and back. Blocking sockets, TCP_NODELAY, the daemon's TLS settings, no
 // allocation for a message. Also the TLS hop alone.
 //
-//   chain msgsnd|semop|tls ROUNDS [CPU]      median round trip in nanoseconds; with CPU all processes share that one
+//   chain serve FOLDER                         the server: writes its port and throw-away certificates there, runs until
+//                                              it is ended
+//   chain msgsnd|semop|tls FOLDER HOST ROUNDS  median round trip in nanoseconds to the server on HOST
 
-#include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netdb.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
-#include <sched.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
@@ -49,31 +50,20 @@ struct Request {
 static_assert(sizeof(Request) == kRequestBytes);
 
 // A throw-away authority and one certificate for both ends.
-class Certificates {
- public:
-  Certificates() {
-    char path[] = "/tmp/dipc-bench-XXXXXX";
-    if (::mkdtemp(path) == nullptr) die("mkdtemp");
-    dir_ = path;
-    if (!dipc::create_ca(dir_ / "ca", "bench") || !dipc::create_host_key_and_request(dir_ / "tls", "bench")) die("ca");
-    const auto request = dipc::read_file(dir_ / "tls" / "host.csr");
-    const auto signed_pem = dipc::sign_request(dir_ / "ca", request->value(), "bench");
-    if (!signed_pem || !dipc::install_certificate(dir_ / "tls", *signed_pem)) die("sign");
-    std::filesystem::copy_file(dir_ / "ca" / "ca.pem", dir_ / "tls" / "ca.pem");
-  }
-  ~Certificates() { std::filesystem::remove_all(dir_); }
-  Certificates(const Certificates&) = delete;
-  Certificates& operator=(const Certificates&) = delete;
-  std::unique_ptr<dipc::TlsContext> load() const {
-    const auto tls = dir_ / "tls";
-    auto context = dipc::TlsContext::load({tls / "ca.pem", tls / "host.pem", tls / "host.key"});
-    if (!context) die("tls");
-    return std::move(*context);
-  }
+void make_certificates(const std::filesystem::path& folder) {
+  if (!dipc::create_ca(folder / "ca", "bench") || !dipc::create_host_key_and_request(folder / "tls", "bench")) die("ca");
+  const auto request = dipc::read_file(folder / "tls" / "host.csr");
+  const auto signed_pem = dipc::sign_request(folder / "ca", request->value(), "bench");
+  if (!signed_pem || !dipc::install_certificate(folder / "tls", *signed_pem)) die("sign");
+  std::filesystem::copy_file(folder / "ca" / "ca.pem", folder / "tls" / "ca.pem");
+}
 
- private:
-  std::filesystem::path dir_;
-};
+std::unique_ptr<dipc::TlsContext> load_certificates(const std::filesystem::path& folder) {
+  const auto tls = folder / "tls";
+  auto context = dipc::TlsContext::load({tls / "ca.pem", tls / "host.pem", tls / "host.key"});
+  if (!context) die("tls");
+  return std::move(*context);
+}
 
 SSL* tls_on(const dipc::TlsContext& context, int socket, bool accepts) {
   const int on = 1;
@@ -93,8 +83,8 @@ void read_all(SSL* ssl, void* into, int bytes) {
   }
 }
 
-void serve(const dipc::TlsContext& context, int listener, int queue, int set) {
-  SSL* ssl = tls_on(context, ::accept(listener, nullptr, nullptr), true);
+void answer(const dipc::TlsContext& context, int socket, int queue, int set) {
+  SSL* ssl = tls_on(context, socket, true);
   char reply[kReplyBytes] = {};
   struct {
     long type;
@@ -145,76 +135,98 @@ double median_ns(int rounds, RoundTrip&& round_trip) {
   return times[static_cast<std::size_t>(rounds) / 2];
 }
 
-}  // namespace
+volatile std::sig_atomic_t g_is_over = 0;
 
-int main(int argc, char** argv) {
-  const std::string what = argc > 2 ? argv[1] : "";
-  const int rounds = argc > 2 ? std::atoi(argv[2]) : 0;
-  if (rounds <= 0 || (what != "msgsnd" && what != "semop" && what != "tls")) {
-    std::fprintf(stderr, "usage: chain msgsnd|semop|tls ROUNDS [CPU]\n");
-    return 2;
-  }
-  if (argc > 3) {
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(static_cast<std::size_t>(std::atoi(argv[3])), &one);
-    ::sched_setaffinity(0, sizeof(one), &one);
-  }
-  std::signal(SIGPIPE, SIG_IGN);
-  const Certificates certificates;
-  const auto context = certificates.load();
+void serve(const std::filesystem::path& folder) {
+  make_certificates(folder);
+  const auto context = load_certificates(folder);
   const int queue = ::msgget(IPC_PRIVATE, 0600);
   const int set = ::semget(IPC_PRIVATE, 1, 0600);
-
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const int listener = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in6 address{};
+  address.sin6_family = AF_INET6;  // and so for IPv4 too
   socklen_t address_bytes = sizeof(address);
-  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0 || ::listen(listener, 1) != 0) {
     die("listen");
   }
   ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &address_bytes);
-  const pid_t server = ::fork();
-  if (server == 0) serve(*context, listener, queue, set);
-
-  const auto dial = [&] {
-    const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
-    if (::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) die("connect");
-    return tls_on(*context, socket, false);
-  };
-  Request request;
-  request.operation = what == "msgsnd" ? 1 : what == "semop" ? 2 : 0;
-  char reply[kReplyBytes];
-  double median = 0;
-  pid_t proxy = 0;
-  if (what == "tls") {
-    SSL* ssl = dial();
-    median = median_ns(rounds, [&] {
-      SSL_write(ssl, &request, sizeof(request));
-      read_all(ssl, reply, sizeof(reply));
-    });
-  } else {
-    int pair[2];
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) != 0) die("socketpair");
-    proxy = ::fork();
-    if (proxy == 0) {
-      ::close(pair[0]);
-      pass_on(dial(), pair[1]);
+  struct sigaction action {};
+  action.sa_handler = [](int) { g_is_over = 1; };  // no SA_RESTART: accept ends
+  ::sigaction(SIGTERM, &action, nullptr);
+  ::sigaction(SIGINT, &action, nullptr);
+  if (!dipc::write_file_atomically(folder / "port", std::to_string(ntohs(address.sin6_port)))) die("port");
+  while (g_is_over == 0) {
+    const int socket = ::accept(listener, nullptr, nullptr);
+    if (socket < 0) continue;
+    if (::fork() == 0) answer(*context, socket, queue, set);
+    ::close(socket);
+    while (::wait(nullptr) < 0 && errno == EINTR && g_is_over == 0) {
     }
-    ::close(pair[1]);
-    median = median_ns(rounds, [&] {
-      if (::send(pair[0], &request, sizeof(request), 0) < 0 || ::recv(pair[0], reply, sizeof(reply), 0) <= 0) {
-        die("chain");
-      }
-    });
-    ::close(pair[0]);
-    ::waitpid(proxy, nullptr, 0);
   }
-  std::printf("%.0f\n", median);
-  ::kill(server, SIGTERM);
-  ::waitpid(server, nullptr, 0);
   ::msgctl(queue, IPC_RMID, nullptr);
   ::semctl(set, 0, IPC_RMID);
+}
+
+SSL* dial(const dipc::TlsContext& context, const std::filesystem::path& folder, const char* host) {
+  const auto port = dipc::read_file(folder / "port");
+  if (!port || !*port) die("the server's port");
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_family = AF_INET;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host, (*port)->c_str(), &hints, &found) != 0) die(host);
+  const int socket = ::socket(found->ai_family, SOCK_STREAM, 0);
+  if (::connect(socket, found->ai_addr, found->ai_addrlen) != 0) die("connect");
+  ::freeaddrinfo(found);
+  return tls_on(context, socket, false);
+}
+
+double time_of_tls(SSL* ssl, int rounds) {
+  Request request;
+  char reply[kReplyBytes];
+  return median_ns(rounds, [&] {
+    SSL_write(ssl, &request, sizeof(request));
+    read_all(ssl, reply, sizeof(reply));
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string what = argc > 2 ? argv[1] : "";
+  const int rounds = argc > 4 ? std::atoi(argv[4]) : 0;
+  std::signal(SIGPIPE, SIG_IGN);
+  if (what == "serve") {
+    serve(argv[2]);
+    return 0;
+  }
+  if (rounds <= 0 || (what != "msgsnd" && what != "semop" && what != "tls")) {
+    std::fprintf(stderr, "usage: chain serve FOLDER\n       chain msgsnd|semop|tls FOLDER HOST ROUNDS\n");
+    return 2;
+  }
+  const auto context = load_certificates(argv[2]);
+  if (what == "tls") {
+    std::printf("%.0f\n", time_of_tls(dial(*context, argv[2], argv[3]), rounds));
+    return 0;
+  }
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) != 0) die("socketpair");
+  const pid_t proxy = ::fork();
+  if (proxy == 0) {
+    ::close(pair[0]);
+    pass_on(dial(*context, argv[2], argv[3]), pair[1]);
+  }
+  ::close(pair[1]);
+  Request request;
+  request.operation = what == "msgsnd" ? 1 : 2;
+  char reply[kReplyBytes];
+  std::printf("%.0f\n", median_ns(rounds, [&] {
+                if (::send(pair[0], &request, sizeof(request), 0) < 0 ||
+                    ::recv(pair[0], reply, sizeof(reply), 0) <= 0) {
+                  die("chain");
+                }
+              }));
+  ::close(pair[0]);
+  ::waitpid(proxy, nullptr, 0);
   return 0;
 }
