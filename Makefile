@@ -68,7 +68,7 @@ format: setup-lint
 # Kernels with vm.mmap_rnd_bits above 28 place things where gcc 12's TSan does not expect them, and its programs stop
 # at start; setarch -R turns that off for the tests, where it may.
 FIXED_LAYOUT := $(shell setarch -R true 2>/dev/null && echo setarch -R)
-SANITIZED_TESTS := -L '^(unit|sim|shim)$$'
+SANITIZED_TESTS := -L '^(unit|sim|shim|kernel)$$'
 sanitize: asan tsan
 
 asan: setup-lint
