@@ -18,9 +18,9 @@
 #include <vector>
 
 #include "daemon/core/ip_address.h"
-#include "daemon/core/parsed.h"
 #include "daemon/core/time.h"
 #include "wire/messages.h"
+#include "wire/parsed.h"
 
 namespace dipc {
 

@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "daemon/core/ip_address.h"
-#include "daemon/core/parsed.h"
+#include "wire/parsed.h"
 
 namespace dipc {
 

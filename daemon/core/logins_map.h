@@ -20,7 +20,7 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/core/parsed.h"
+#include "wire/parsed.h"
 
 namespace dipc {
 

@@ -15,8 +15,8 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/core/parsed.h"
 #include "wire/messages.h"
+#include "wire/parsed.h"
 #include "wire/result.h"
 
 namespace dipc {

@@ -43,8 +43,8 @@ struct TomlAssertion {};
 #include <toml++/toml.h>
 #pragma pop_macro("NDEBUG")
 
-#include "daemon/core/parsed.h"
 #include "daemon/core/text_lines.h"
+#include "wire/parsed.h"
 
 namespace dipc {
 

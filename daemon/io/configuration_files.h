@@ -8,7 +8,7 @@
 #include "daemon/core/hosts_allow.h"
 #include "daemon/core/key_policy.h"
 #include "daemon/core/logins_map.h"
-#include "daemon/core/parsed.h"
+#include "wire/parsed.h"
 
 namespace dipc {
 
