@@ -1,0 +1,110 @@
+#include "layouts/declarations.h"
+
+#include <algorithm>
+#include <array>
+
+namespace dipc {
+namespace {
+
+struct NamedScalar {
+  std::string_view name;
+  Scalar scalar;
+};
+constexpr std::array<NamedScalar, 19> kNamedScalars = {{
+    {"bool", {ScalarKind::kByte, false}},
+    {"_Bool", {ScalarKind::kByte, false}},
+    {"int8_t", {ScalarKind::kByte, true}},
+    {"uint8_t", {ScalarKind::kByte, false}},
+    {"int16_t", {ScalarKind::kShort, true}},
+    {"uint16_t", {ScalarKind::kShort, false}},
+    {"int32_t", {ScalarKind::kInt, true}},
+    {"uint32_t", {ScalarKind::kInt, false}},
+    {"int64_t", {ScalarKind::kInt64, true}},
+    {"uint64_t", {ScalarKind::kInt64, false}},
+    {"size_t", {ScalarKind::kSize, false}},
+    {"ssize_t", {ScalarKind::kSize, true}},
+    {"ptrdiff_t", {ScalarKind::kSize, true}},
+    {"time_t", {ScalarKind::kTime, true}},
+    {"float", {ScalarKind::kFloat, true}},
+    {"double", {ScalarKind::kDouble, true}},
+    {"pid", {ScalarKind::kInt, true, Meaning::kPid}},
+    {"uid", {ScalarKind::kInt, false, Meaning::kUid}},
+    {"gid", {ScalarKind::kInt, false, Meaning::kGid}},
+}};
+
+// C's integers: any order of these words, `int` and `signed` mostly left out.
+std::optional<Scalar> c_integer(const std::vector<std::string_view>& words) {
+  const auto count = [&words](std::string_view word) { return std::count(words.begin(), words.end(), word); };
+  const auto longs = count("long");
+  const auto shorts = count("short");
+  const auto chars = count("char");
+  const auto ints = count("int");
+  const auto signs = count("signed") + count("unsigned");
+  const auto known = longs + shorts + chars + ints + signs;
+  if (words.empty() || known != static_cast<std::ptrdiff_t>(words.size())) return std::nullopt;
+  if (longs > 2 || shorts > 1 || chars > 1 || ints > 1 || signs > 1) return std::nullopt;
+  if ((longs > 0) + (shorts > 0) + (chars > 0) > 1 || (chars > 0 && ints > 0)) return std::nullopt;
+  const bool is_signed = count("unsigned") == 0;
+  if (chars > 0) return Scalar{ScalarKind::kByte, is_signed};
+  if (shorts > 0) return Scalar{ScalarKind::kShort, is_signed};
+  if (longs == 1) return Scalar{ScalarKind::kLong, is_signed};
+  if (longs == 2) return Scalar{ScalarKind::kLongLong, is_signed};
+  return Scalar{ScalarKind::kInt, is_signed};
+}
+
+}  // namespace
+
+std::optional<Scalar> scalar_named(const std::vector<std::string_view>& words) {
+  if (words.size() == 1) {
+    for (const NamedScalar& one : kNamedScalars) {
+      if (one.name == words.front()) return one.scalar;
+    }
+  }
+  return c_integer(words);
+}
+
+std::uint64_t Field::elements() const {
+  std::uint64_t product = 1;
+  for (const std::uint32_t dimension : dimensions) product *= dimension;
+  return product;
+}
+
+bool StructDeclaration::begins_with_mtype() const {
+  const Field& first = fields.front();
+  return !first.type.is_struct && first.type.scalar.kind == ScalarKind::kLong && first.type.scalar.is_signed &&
+         first.dimensions.empty() && first.extent == Field::Extent::kFixed;
+}
+
+std::optional<std::size_t> Binding::structure_for(std::int64_t mtype) const {
+  for (const MtypeCase& one : cases) {
+    if (one.first <= mtype && mtype <= one.last) return one.structure;
+  }
+  return otherwise;
+}
+
+std::optional<std::size_t> TypeSet::find(std::string_view name) const {
+  constexpr std::string_view kTag = "struct ";
+  if (name.starts_with(kTag)) name.remove_prefix(kTag.size());
+  for (std::size_t i = 0; i < structs.size(); ++i) {
+    if (structs[i].name == name) return i;
+  }
+  return std::nullopt;
+}
+
+const Binding* TypeSet::binding_for(Kind kind, std::int32_t key) const {
+  const auto wanted = static_cast<std::uint32_t>(key);
+  const Binding* general = nullptr;
+  for (const Binding& one : bindings) {
+    if (one.kind != kind) continue;
+    if (wanted == 0) {
+      if (one.keys == Binding::Keys::kPrivate) return &one;
+    } else if (one.keys == Binding::Keys::kRange && one.first_key <= wanted && wanted <= one.last_key) {
+      return &one;
+    } else if (one.keys == Binding::Keys::kAll) {
+      general = &one;
+    }
+  }
+  return general;
+}
+
+}  // namespace dipc

@@ -1,0 +1,118 @@
+#pragma once
+
+// What *.types files declare: C structs that programs put into messages and segments, and which key carries which.
+// Plain values without any machine in them; shape.h places them for one, conversion.h carries payloads between two.
+// docs/LAYOUTS.md has the grammar.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "wire/messages.h"
+
+namespace dipc {
+
+// What is behind the name of a type, as far as places and conversion are concerned: int32_t is int, bool is a byte.
+enum class ScalarKind : std::uint8_t { kByte, kShort, kInt, kLong, kLongLong, kInt64, kSize, kTime, kFloat, kDouble };
+
+// What a number stands for. Others than kNumber mean something on one host only, and are rewritten on the way.
+enum class Meaning : std::uint8_t { kNumber, kPid, kUid, kGid };
+
+struct Scalar {
+  ScalarKind kind = ScalarKind::kInt;
+  bool is_signed = true;
+  Meaning meaning = Meaning::kNumber;
+  friend bool operator==(const Scalar&, const Scalar&) = default;
+};
+
+// The scalar that C's or our name means: "unsigned long int" (words in any order), "size_t", "uint8_t". Nothing: no
+// such scalar.
+std::optional<Scalar> scalar_named(const std::vector<std::string_view>& words);
+
+struct TypeUse {
+  std::string text;           // as in a declaration: "unsigned long", "struct point", "pid long"
+  bool is_struct = false;     // then `structure`, else `scalar`
+  Scalar scalar;              // an enum is one too
+  std::size_t structure = 0;  // index into TypeSet::structs, before the struct that has the field
+};
+
+struct Field {
+  enum class Extent : std::uint8_t {
+    kFixed,    // as many elements as `dimensions` say
+    kOpen,     // the last field: whatever the payload still has
+    kCounted,  // the last field: as many as an earlier field says
+  };
+  std::string name;
+  TypeUse type;
+  std::vector<std::uint32_t> dimensions;  // outermost first, without the one that is open or counted
+  Extent extent = Extent::kFixed;
+  std::vector<std::size_t> counter;  // kCounted: field of this struct, field of that field, ...
+  std::string counter_text;          // kCounted: "header.count"
+  bool packed = false;
+  std::uint32_t aligned = 1;  // at least this; a power of two
+
+  std::uint64_t elements() const;  // the product of dimensions; 1 without any
+};
+
+struct StructDeclaration {
+  std::string name;           // without "struct"; of one declared inside another: "outer.field", and `tagged` is false
+  std::string place;          // "chat.types:3:8"
+  std::vector<Field> fields;  // never empty
+  bool tagged = true;
+  bool packed = false;
+  std::uint32_t aligned = 1;
+
+  bool is_open() const { return fields.back().extent != Field::Extent::kFixed; }
+  // Does it begin as messages do, with `long mtype`? By what it is, not by its name.
+  bool begins_with_mtype() const;
+};
+
+struct EnumDeclaration {
+  struct Member {
+    std::string name;
+    std::int64_t value = 0;
+  };
+  std::string name;  // may be empty: its members are constants all the same
+  TypeUse type;      // what holds it: "int" unless said otherwise
+  std::vector<Member> members;
+};
+
+// bind msg 0x1000-0x1fff to { 1: request; 2-9: reply; default: note; }
+struct Binding {
+  struct MtypeCase {
+    std::int64_t first = 0;
+    std::int64_t last = 0;  // included
+    std::size_t structure = 0;
+  };
+  enum class Keys : std::uint8_t { kRange, kAll, kPrivate };
+  Kind kind = Kind::kMessageQueue;  // a queue or a segment
+  Keys keys = Keys::kRange;
+  std::uint32_t first_key = 0;           // kRange; the negative key_t values are those above 0x7fffffff
+  std::uint32_t last_key = 0;            // included
+  std::vector<MtypeCase> cases;          // queues; they don't overlap
+  std::optional<std::size_t> otherwise;  // every other mtype, or the segment; index into TypeSet::structs
+  std::string place;
+
+  // The struct that a message of this type carries; nothing: none was declared.
+  std::optional<std::size_t> structure_for(std::int64_t mtype) const;
+};
+
+struct TypeSet {
+  std::vector<StructDeclaration> structs;  // each after those it contains
+  std::vector<EnumDeclaration> enums;
+  std::vector<Binding> bindings;
+
+  // "request" or "struct request".
+  std::optional<std::size_t> find(std::string_view name) const;
+  // The binding of this object: a range that has the key, else `all`; IPC_PRIVATE (key 0) has `private` alone. Null:
+  // none.
+  const Binding* binding_for(Kind kind, std::int32_t key) const;
+};
+
+// Declarations as text that parse_types() reads back as the same: the struct with what it needs of `types` before it.
+std::string to_declaration(const TypeSet& types, std::size_t structure);
+
+}  // namespace dipc

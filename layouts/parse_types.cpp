@@ -1,0 +1,405 @@
+// Types and structs of *.types files.
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+
+#include "layouts/parser_state.h"
+
+namespace dipc {
+namespace {
+
+constexpr std::uint32_t kAlignedMax = 4096;
+constexpr std::string_view kFieldForm = "write a field as C does: unsigned long name[8];";
+
+// Types that people write and that can't be one of ours, with what to write instead.
+struct RefusedType {
+  std::string_view name, what, remedy;
+};
+constexpr RefusedType kRefusedTypes[] = {
+    {"pid_t", "a process id means something on one host only",
+     "write pid: rewritten between hosts; or int: left as it is"},
+    {"uid_t", "a user id means something on one host only",
+     "write uid: goes through the login's name; or unsigned int: left as it is"},
+    {"gid_t", "a group id means something on one host only",
+     "write gid: goes through the group's name; or unsigned int: left as it is"},
+    {"intptr_t", "an address means nothing in another process", "declare the data itself"},
+    {"uintptr_t", "an address means nothing in another process", "declare the data itself"},
+    {"void", "void is no type of a field", kFieldForm},
+    {"union", "a union can't be converted: nothing says which of its members is in use",
+     "declare one struct for each kind of message and choose by mtype"},
+    {"__int128", "no other machine need have a 128-bit integer", "declare two of 64 bits, in this machine's order"},
+};
+
+bool is_integer_word(const Token& token) {
+  constexpr std::string_view kWords[] = {"signed", "unsigned", "short", "long", "int", "char"};
+  return token.kind == Token::Kind::kName &&
+         std::find(std::begin(kWords), std::end(kWords), token.text) != std::end(kWords);
+}
+
+std::string_view meaning_word(Meaning meaning) {
+  return meaning == Meaning::kPid ? "pid" : meaning == Meaning::kUid ? "uid" : "gid";
+}
+
+// "unsigned long", "double", "size_t", a typedef's name.
+bool parse_scalar_or_alias(ParserState& state, TypeUse& use) {
+  const Token first = state.peek();
+  std::vector<std::string_view> words;
+  while (is_integer_word(state.peek())) words.push_back(state.take().text);
+  if (!words.empty() && state.peek().is("double")) {
+    return state.fail(first, "a long double has another format on every machine", "use double in the program");
+  }
+  if (words.empty()) {
+    for (const RefusedType& refused : kRefusedTypes) {
+      if (first.is(refused.name))
+        return state.fail(first, shown(first) + ": " + std::string(refused.what), refused.remedy);
+    }
+    if (first.kind != Token::Kind::kName) return state.fail_at_word("a type", kFieldForm);
+    state.take();
+    if (const auto alias = state.aliases.find(first.text); alias != state.aliases.end()) {
+      use = alias->second.use;
+      return true;
+    }
+    words.push_back(first.text);
+  }
+  const auto scalar = scalar_named(words);
+  if (!scalar) {
+    if (state.tags.contains(first.text)) {
+      return state.fail(first, shown(first) + " is a struct", "write struct " + std::string(first.text));
+    }
+    return state.fail(
+        first, shown(first) + " is no type that is known here",
+        "use C's own, int8_t to uint64_t, size_t, time_t, bool, pid, uid, gid, or declare it above with typedef");
+  }
+  use.scalar = *scalar;
+  for (const std::string_view word : words) use.text += (use.text.empty() ? "" : " ") + std::string(word);
+  return true;
+}
+
+// `pid`, `pid long`: a type that is known, or else the field's name.
+bool parse_meaning(ParserState& state, TypeUse& use) {
+  const Token first = state.take();
+  const Scalar plain = *scalar_named({first.text});
+  const Token& next = state.peek();
+  const bool is_type = scalar_named({next.text}) || state.aliases.find(next.text) != state.aliases.end();
+  const bool has_type = is_integer_word(next) || (is_type && state.peek(1).kind == Token::Kind::kName);
+  if (!has_type) {
+    use.scalar = plain;
+    use.text = first.text;
+    return true;
+  }
+  const Token type = state.peek();
+  if (!parse_scalar_or_alias(state, use)) return false;
+  const ScalarKind kind = use.scalar.kind;
+  if (use.is_struct || kind == ScalarKind::kFloat || kind == ScalarKind::kDouble || kind == ScalarKind::kByte) {
+    return state.fail(type, shown(first) + " can't be held by " + use.text, "use an integer of at least 16 bits");
+  }
+  use.scalar.meaning = plain.meaning;
+  use.text = std::string(meaning_word(plain.meaning)) + " " + use.text;
+  return true;
+}
+
+class StructParser {
+ public:
+  explicit StructParser(ParserState& state) : state_(state) {}
+
+  // From '{' to the attributes behind '}'. The struct is declared even if something is wrong with a field.
+  bool body(StructDeclaration structure, TypeUse& use) {
+    const Token begin = state_.take();
+    const int inside = state_.depth();
+    bool good = true;
+    nesting_ = 1;
+    while (!state_.peek().is("}") && !state_.at_end() && state_.has_room_for_troubles()) {
+      if (!field_line(structure)) {
+        good = false;
+        state_.skip_to_end_of(inside);
+      }
+    }
+    if (!state_.expect("}", "the last field")) return false;
+    if (!parse_attributes(state_, structure.packed, structure.aligned)) return false;
+    if (good && structure.fields.empty()) {
+      good = state_.fail(begin, "a struct without fields carries nothing", kFieldForm);
+    }
+    if (structure.fields.empty())
+      structure.fields.push_back({"nothing", {"int", false, {}, 0}, {}, {}, {}, {}, false, 1});
+    return declare(std::move(structure), begin, use) && good;
+  }
+
+ private:
+  bool declare(StructDeclaration structure, const Token& begin, TypeUse& use) {
+    use.is_struct = true;
+    use.structure = state_.types.structs.size();
+    use.text = structure.tagged ? "struct " + structure.name : "struct {...}";
+    state_.sizes.add(structure);
+    state_.places.push_back(places_);
+    state_.depths.push_back(nesting_);
+    const bool too_large = state_.sizes[use.structure].size > kStructBytesMax;
+    const bool lonely = structure.is_open() && structure.fields.size() == 1;
+    if (structure.tagged) state_.tags.emplace(structure.name, use.structure);
+    state_.types.structs.push_back(std::move(structure));
+    name_inner_structs(state_.types, use.structure);
+    if (too_large) return state_.fail(begin, "this struct has more than 1 GiB", "declare shorter arrays");
+    if (lonely)
+      return state_.fail(begin, "C wants a field before an open array", "declare what is before it, or its length");
+    return true;
+  }
+
+  // type a, b[8];
+  bool field_line(StructDeclaration& structure) {
+    TypeUse use;
+    const Token type = state_.peek();
+    if (!parse_type(state_, use)) return false;
+    if (use.is_struct && state_.types.structs[use.structure].is_open()) {
+      return state_.fail(type, use.text + " ends in an open array and can't be part of another struct",
+                         "declare the open array here, as the last field");
+    }
+    do {
+      if (!declarator(structure, use, type)) return false;
+    } while (state_.take_if(","));
+    return state_.expect(";", "the field");
+  }
+
+  bool declarator(StructDeclaration& structure, const TypeUse& use, const Token& type) {
+    Field field;
+    field.type = use;
+    const Token name = state_.peek();
+    if (name.is("*") || name.is("(")) return pointer(name);
+    if (name.kind == Token::Kind::kSymbol && name.is(";") && use.is_struct) {
+      return state_.fail(name, "a struct inside a struct needs a name here", "write struct { ... } name;");
+    }
+    if (name.is(":")) return bit_field(name, "this field");
+    if (name.kind != Token::Kind::kName) return state_.fail_at_word("the name of a field", kFieldForm);
+    field.name = name.text;
+    state_.take();
+    if (state_.peek().is(":")) return bit_field(state_.peek(), field.name);
+    if (!structure.fields.empty() && structure.is_open()) {
+      return state_.fail(name, "'" + field.name + "' comes after an open array, which has no end",
+                         "make the open array the last field, or give it a length");
+    }
+    for (const Field& other : structure.fields) {
+      if (other.name == field.name) {
+        return state_.fail(name, "the struct has two fields called '" + field.name + "'", "rename one of them");
+      }
+    }
+    if (!dimensions(structure, field)) return false;
+    if (!parse_attributes(state_, field.packed, field.aligned)) return false;
+    if (!fits(field, name, type)) return false;
+    structure.fields.push_back(std::move(field));
+    return true;
+  }
+
+  bool pointer(const Token& star) {
+    std::size_t ahead = 0;
+    while (state_.peek(ahead).kind == Token::Kind::kSymbol &&
+           (state_.peek(ahead).is("*") || state_.peek(ahead).is("(")))
+      ++ahead;
+    const Token& name = state_.peek(ahead);
+    const std::string who =
+        name.kind == Token::Kind::kName ? "'" + std::string(name.text) + "' is a pointer, which" : "a pointer";
+    return state_.fail(star, who + " means nothing in another process",
+                       "send what it points to: an array with a length, or an open one at the end");
+  }
+
+  bool bit_field(const Token& colon, const std::string& name) {
+    return state_.fail(colon, name + " is a bit-field, which every compiler places as it likes",
+                       "declare the integer that holds the bits, and use masks in the program");
+  }
+
+  bool dimensions(const StructDeclaration& structure, Field& field) {
+    bool first = true;
+    while (state_.peek().is("[")) {
+      const Token bracket = state_.take();
+      const Token inside = state_.peek();
+      if (inside.is("]")) {
+        if (!first)
+          return state_.fail(inside, "only the first length of an array can be left open", "write a length here");
+        field.extent = Field::Extent::kOpen;
+      } else if (inside.kind == Token::Kind::kName && !names_constant(structure, inside)) {
+        if (!first)
+          return state_.fail(inside, "only the first length of an array can be a field", "write a length here");
+        if (!counter(structure, field)) return false;
+      } else if (!length(field, bracket)) {
+        return false;
+      }
+      if (!state_.expect("]", "the length")) return false;
+      first = false;
+    }
+    return true;
+  }
+
+  bool names_constant(const StructDeclaration& structure, const Token& name) const {
+    const bool is_field = std::any_of(structure.fields.begin(), structure.fields.end(),
+                                      [&name](const Field& field) { return field.name == name.text; });
+    return state_.constants.contains(name.text) && !is_field;
+  }
+
+  bool length(Field& field, const Token& bracket) {
+    std::int64_t value = 0;
+    if (!parse_constant(state_, value)) return false;
+    if (value < 1 || value > static_cast<std::int64_t>(kStructBytesMax)) {
+      return state_.fail(bracket, "an array can't have " + std::to_string(value) + " elements",
+                         "write a length from 1 to 1073741824, or [] for an array that ends with the message");
+    }
+    field.dimensions.push_back(static_cast<std::uint32_t>(value));
+    if (field.dimensions.size() > 8) return state_.fail(bracket, "an array of more than 8 dimensions", "use fewer");
+    return true;
+  }
+
+  // header.count
+  bool counter(const StructDeclaration& structure, Field& field) {
+    const std::vector<Field>* fields = &structure.fields;
+    for (;;) {
+      const Token name = state_.peek();
+      if (name.kind != Token::Kind::kName)
+        return state_.fail_at_word("the name of a field", "write items[header.count]");
+      const auto found =
+          std::find_if(fields->begin(), fields->end(), [&name](const Field& one) { return one.name == name.text; });
+      if (found == fields->end()) {
+        return state_.fail(name, shown(name) + " is neither a constant nor an earlier field",
+                           "declare it above: enum { LENGTH = 64 };, or the field that counts the array before it");
+      }
+      state_.take();
+      field.counter.push_back(static_cast<std::size_t>(found - fields->begin()));
+      field.counter_text += (field.counter_text.empty() ? "" : ".") + found->name;
+      const bool is_one = found->dimensions.empty() && found->extent == Field::Extent::kFixed;
+      if (found->type.is_struct && is_one && state_.take_if(".")) {
+        fields = &state_.types.structs[found->type.structure].fields;
+        continue;
+      }
+      const ScalarKind kind = found->type.scalar.kind;
+      if (found->type.is_struct || !is_one || found->type.scalar.meaning != Meaning::kNumber ||
+          kind == ScalarKind::kFloat || kind == ScalarKind::kDouble) {
+        return state_.fail(name, shown(name) + " can't count an array", "count it by a field that is one integer");
+      }
+      field.extent = Field::Extent::kCounted;
+      return true;
+    }
+  }
+
+  // Keeps sizes far from the limits of the numbers that hold them.
+  bool fits(const Field& field, const Token& name, const Token& type) {
+    const bool is_struct = field.type.is_struct;
+    const std::uint64_t element =
+        is_struct ? state_.sizes[field.type.structure].size : state_.sizes.form().shape(field.type.scalar).size_bytes;
+    std::uint64_t bytes = element;
+    for (const std::uint32_t dimension : field.dimensions) {
+      bytes *= dimension;
+      if (bytes > kStructBytesMax) {
+        return state_.fail(name, "'" + field.name + "' has more than 1 GiB", "declare a shorter array");
+      }
+    }
+    places_ += is_struct ? state_.places[field.type.structure] : 1;
+    if (places_ > kStructPlacesMax) {
+      return state_.fail(name, "this struct has more than 65536 numbers, its nested structs written out",
+                         "use an array for what repeats");
+    }
+    if (is_struct) nesting_ = std::max(nesting_, state_.depths[field.type.structure] + 1);
+    if (nesting_ > kStructDepthMax) return state_.fail(type, "structs are nested more than 32 deep", "nest fewer");
+    return true;
+  }
+
+  ParserState& state_;
+  std::uint64_t places_ = 0;
+  unsigned nesting_ = 1;
+};
+
+bool parse_attribute_word(ParserState& state, bool& packed, std::uint32_t& aligned) {
+  const Token word = state.take();
+  if (word.is("packed") || word.is("__packed__")) {
+    packed = true;
+    return true;
+  }
+  if (!word.is("aligned") && !word.is("__aligned__")) {
+    return state.fail(word, shown(word) + " is no attribute that is known here", "write packed or aligned(8)");
+  }
+  const Token bracket = state.peek();
+  std::int64_t value = 0;
+  if (!state.expect("(", "aligned") || !parse_constant(state, value)) return false;
+  if (value < 1 || value > kAlignedMax || !std::has_single_bit(static_cast<std::uint64_t>(value))) {
+    return state.fail(bracket, "an alignment of " + std::to_string(value) + " bytes is not one",
+                      "write a power of two from 1 to 4096");
+  }
+  aligned = std::max(aligned, static_cast<std::uint32_t>(value));
+  return state.expect(")", "the alignment");
+}
+
+}  // namespace
+
+bool parse_attributes(ParserState& state, bool& packed, std::uint32_t& aligned) {
+  for (;;) {
+    if (state.peek().is("packed") || state.peek().is("aligned")) {
+      if (!parse_attribute_word(state, packed, aligned)) return false;
+    } else if (state.take_if("__attribute__")) {
+      if (!state.expect("(", "__attribute__") || !state.expect("(", "__attribute__(")) return false;
+      do {
+        if (!parse_attribute_word(state, packed, aligned)) return false;
+      } while (state.take_if(","));
+      if (!state.expect(")", "the attributes") || !state.expect(")", "the attributes")) return false;
+    } else {
+      return true;
+    }
+  }
+}
+
+bool parse_type(ParserState& state, TypeUse& use) {
+  while (state.peek().is("const") || state.peek().is("volatile")) state.take();
+  const Token& first = state.peek();
+  bool good = false;
+  if (first.is("struct")) {
+    good = parse_struct(state, use);
+  } else if (first.is("enum")) {
+    good = parse_enum(state, use);
+  } else if (first.is("pid") || first.is("uid") || first.is("gid")) {
+    good = parse_meaning(state, use);
+  } else {
+    good = parse_scalar_or_alias(state, use);
+  }
+  while (good && (state.peek().is("const") || state.peek().is("volatile"))) state.take();
+  return good;
+}
+
+bool parse_struct(ParserState& state, TypeUse& use) {
+  const Token keyword = state.take();
+  StructDeclaration structure;
+  if (!parse_attributes(state, structure.packed, structure.aligned)) return false;
+  const Token name = state.peek();
+  structure.place = state.place(name.kind == Token::Kind::kName ? name : keyword);
+  structure.tagged = name.kind == Token::Kind::kName;
+  if (structure.tagged) {
+    structure.name = name.text;
+    state.take();
+  }
+  const auto known = state.tags.find(name.text);
+  const bool is_known = structure.tagged && known != state.tags.end();
+  if (state.peek().is("{")) {
+    if (state.depth() >= static_cast<int>(kStructDepthMax)) {
+      return state.fail(keyword, "structs are nested more than 32 deep", "nest fewer");
+    }
+    if (!is_known) return StructParser(state).body(std::move(structure), use);
+    return state.fail(
+        name, "struct " + structure.name + " is declared twice, first at " + state.types.structs[known->second].place,
+        "give one of them another name");
+  }
+  if (!structure.tagged) return state.fail_at_word("the name of a struct, or '{'", "write struct name { ... };");
+  if (!is_known) {
+    return state.fail(name, "struct " + structure.name + " is not declared before this",
+                      "declare it above, or in an earlier file");
+  }
+  use.is_struct = true;
+  use.structure = known->second;
+  use.text = "struct " + structure.name;
+  return true;
+}
+
+void name_inner_structs(TypeSet& types, std::size_t structure) {
+  if (types.structs[structure].name.empty()) return;  // when it has its name
+  for (const Field& field : types.structs[structure].fields) {
+    if (!field.type.is_struct) continue;
+    StructDeclaration& inner = types.structs[field.type.structure];
+    if (inner.tagged || !inner.name.empty()) continue;
+    inner.name = types.structs[structure].name + "." + field.name;
+    name_inner_structs(types, field.type.structure);
+  }
+}
+
+}  // namespace dipc
