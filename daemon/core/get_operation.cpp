@@ -56,7 +56,8 @@ void GetOperation::pause(TimePoint now) {
 
 void GetOperation::finish(Error error, std::string owner, GetReply reply) {
   state_ = State::kDone;
-  actions_.emplace_back(Finish{error, std::move(owner), reply});
+  const bool made = error == Error::kNone && (request_.name.key == 0 || made_ == reply.object.generation);
+  actions_.emplace_back(Finish{error, std::move(owner), reply, made});
 }
 
 void GetOperation::on_resolved(TimePoint now, const Resolved& resolved) {

@@ -55,11 +55,12 @@ class GetOperation {
   struct SendAbandon {
     Abandon abandon;
   };
-  // The end. `owner` and `reply` are set for kNone: make or reuse the stand-in, unless the owner is this host.
+  // The end. `owner`, `reply` and `made` are set for kNone: make or reuse the stand-in, unless the owner is this host.
   struct Finish {
     Error error = Error::kNone;
     std::string owner;
     GetReply reply;
+    bool made = false;  // by this get: if there is no room for its stand-in, nobody will miss it
   };
   using Action = std::variant<SendResolve, SendGet, SendAbandon, Finish>;
 

@@ -16,7 +16,8 @@
 // Out: take_actions() after every on_*(), to be carried out in order: a Persist must be on disk before what follows it
 // is
 //     sent (one write may serve for all of a batch, if nothing of the batch is sent before it). If the write fails,
-//     drop the batch and end: a name must not be promised that a restart would not know.
+//     the batch and all that follows it wait until it succeeds: a name must not be promised that a restart would not
+//     know.
 // Owns: the table; claims and waiting requests, both bounded per host.
 //
 // Lost table (`table_lost`): for `grace` nothing is answered "absent" or "you create it"; owners announce what they

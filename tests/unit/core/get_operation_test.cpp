@@ -47,7 +47,7 @@ class GetOperationTest : public testing::Test {
   }
   std::string line(const GetOperation::Finish& finish) {
     if (finish.error != Error::kNone) return "error " + std::to_string(static_cast<int>(finish.error));
-    return "done " + finish.owner + ":" + std::to_string(finish.reply.object.id);
+    return "done " + finish.owner + ":" + std::to_string(finish.reply.object.id) + (finish.made ? " made" : "");
   }
   static std::string error(Error error) { return "error " + std::to_string(static_cast<int>(error)); }
 
@@ -98,7 +98,7 @@ TEST_F(GetOperationTest, CreatesHereWithTheClaim) {
   claim(9);
   EXPECT_THAT(out(), ElementsAre("get here create exclusive claim 9"));
   reply(Error::kNone, 42);
-  EXPECT_THAT(out(), ElementsAre("done here:42"));
+  EXPECT_THAT(out(), ElementsAre("done here:42 made"));
 }
 
 TEST_F(GetOperationTest, CreatesAtHomeIfPolicySaysSo) {
@@ -211,6 +211,8 @@ TEST_F(GetOperationTest, ExclusiveCreateThatWaitsForItsStandInIsNotKeptOutByItsO
   get_->on_time(now_);
   present("vax");
   EXPECT_THAT(out(), ElementsAre("resolve create exclusive", "get vax create"));
+  reply(Error::kNone, 42);
+  EXPECT_THAT(out(), ElementsAre("done vax:42 made")) << "it is the same object";
 }
 
 TEST_F(GetOperationTest, SilentRefereeIsETIMEDOUT) {
@@ -269,7 +271,7 @@ TEST_F(GetOperationTest, PrivateObjectGoesHomeWithoutTheReferee) {
   begin({.name = kPrivate, .home = "vax"});
   EXPECT_THAT(out(), ElementsAre("get vax"));
   reply(Error::kNone, 5);
-  EXPECT_THAT(out(), ElementsAre("done vax:5"));
+  EXPECT_THAT(out(), ElementsAre("done vax:5 made"));
   begin({.name = kPrivate, .home = "vax"});
   get_->on_owner_unreachable(now_, Error::kConnectionReset);
   EXPECT_THAT(out(), ElementsAre("get vax", error(Error::kConnectionReset)));
