@@ -135,6 +135,9 @@ StatusReport Administration::status() const {
                               std::to_string(report.certificates[0].days_left) +
                               " days; have a new one signed and run dipcctl reload");
   }
+  if (RefereeService* referee = parts_.naming.referee(); referee != nullptr && referee->trouble()) {
+    report.warnings.push_back("no names are given until the registry can be written: " + referee->trouble()->what);
+  }
   if (!report.referee_reachable) {
     report.warnings.push_back("the referee " + configuration.referee + " can't be reached: no new names until it is");
   }
@@ -262,7 +265,8 @@ void Administration::forget(const LocalRequest& request, const std::vector<std::
   const auto kind = kind_from_name(words[1]);
   const auto key = parse_key(words[2]);
   if (!kind || !key) return fail(request, EINVAL, usage, example);
-  if (!parts_.naming.forget({*kind, *key})) {
+  RefereeService* referee = parts_.naming.referee();
+  if (referee == nullptr || !referee->forget({*kind, *key})) {
     fail(request, ENOENT, "this host has no entry for that name",
          "run it on the referee's host, " + parts_.policy.configuration.referee + "; dipcctl objects lists the names");
     return;

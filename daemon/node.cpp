@@ -241,13 +241,13 @@ void Node::get(const LocalRequest& request) {
   const auto process = process_id(who.pid);
   const Caller caller{users_.login_of(who.uid), process.value_or(ProcessId{who.pid, 0})};
   const std::pair<ClientId, std::uint64_t> key{request.client, request.header.call};
-  const Naming::OperationId operation =
-      naming_->get(call, local_identity(who.uid, who.gid, who.pid), caller, decision.home,
-                   [this, request, key](const Naming::Got& got) {
-                     gets_.erase(key);
-                     reply(request, got.error, got.id, got.owned ? local::Where::kOwned : local::Where::kRemote);
-                   });
-  if (naming_->under_way(operation)) gets_.emplace(key, operation);
+  const Gets::OperationId operation = naming_->gets().begin(
+      call, local_identity(who.uid, who.gid, who.pid), caller, decision.home,
+      [this, request, key](const Gets::Got& got) {
+        gets_.erase(key);
+        reply(request, got.error, got.id, got.owned ? local::Where::kOwned : local::Where::kRemote);
+      });
+  if (naming_->gets().under_way(operation)) gets_.emplace(key, operation);
 }
 
 void Node::look_up(const LocalRequest& request) {
@@ -297,9 +297,9 @@ void Node::caller_pids(const LocalRequest& request) {
 void Node::on_cancel(ClientId client, std::uint64_t call) {
   const auto get = gets_.find({client, call});
   if (get == gets_.end()) return local_calls_->on_cancel(client, call);
-  const Naming::OperationId operation = get->second;
+  const Gets::OperationId operation = get->second;
   gets_.erase(get);
-  naming_->cancel_get(operation);
+  naming_->gets().cancel(operation);
   local::Reply header;
   header.call = call;
   header.error = EINTR;
@@ -313,9 +313,9 @@ void Node::on_reply_unread(ClientId client, std::uint64_t call) { local_calls_->
 
 void Node::on_client_gone(ClientId client) {
   for (auto it = gets_.lower_bound({client, 0}); it != gets_.end() && it->first.first == client;) {
-    const Naming::OperationId operation = it->second;
+    const Gets::OperationId operation = it->second;
     it = gets_.erase(it);
-    naming_->cancel_get(operation);
+    naming_->gets().cancel(operation);
   }
   local_calls_->on_client_gone(client);
   administration_->on_client_gone(client);

@@ -77,7 +77,7 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
   std::unique_ptr<PeerNetwork> network_;
   std::unique_ptr<Administration> administration_;
   std::unique_ptr<ShimServer> programs_;
-  std::map<std::pair<ClientId, std::uint64_t>, Naming::OperationId> gets_;
+  std::map<std::pair<ClientId, std::uint64_t>, Gets::OperationId> gets_;
 };
 
 }  // namespace dipc

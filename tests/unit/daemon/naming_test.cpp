@@ -1,0 +1,205 @@
+#include "daemon/naming.h"
+
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "daemon/kernel/stand_ins.h"
+#include "tests/unit/daemon/naming_fixture.h"
+
+namespace dipc::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr ObjectName kQueue{Kind::kMessageQueue, 0x10};
+constexpr ObjectName kPrivate{Kind::kMessageQueue, 0};
+
+// The kernel's limit of queues, put back at the end. This program has an IPC namespace of its own.
+class NoMoreQueues {
+ public:
+  NoMoreQueues() {
+    std::ifstream(kFile) >> before_;
+    std::ofstream(kFile) << 0 << std::flush;
+  }
+  ~NoMoreQueues() { std::ofstream(kFile) << before_ << std::flush; }
+  NoMoreQueues(const NoMoreQueues&) = delete;
+  NoMoreQueues& operator=(const NoMoreQueues&) = delete;
+
+ private:
+  static constexpr const char* kFile = "/proc/sys/kernel/msgmni";
+  long before_ = 0;
+};
+
+// The daemon of sun; the referee is vax, objects live on moon and earth.
+class NamingTest : public LoopTest {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "needs root, as a daemon for several logins does";
+    auto opened = Naming::open(&loop_,
+                               {.host = "sun",
+                                .referee = "vax",
+                                .boot = "boot",
+                                .incarnation = Incarnation{1},
+                                .state_dir = directory_.path().string(),
+                                .op_timeout = 30s,
+                                .claim_timeout = 30s,
+                                .own = thread_identity()},
+                               peers_);
+    ASSERT_TRUE(opened) << opened.error().what;
+    naming_ = std::move(*opened);
+    naming_->start();
+  }
+  ~NamingTest() override {
+    if (!naming_) return;
+    for (const StandIn& one : naming_->stand_ins()) remove_stand_in(one.name, one.id);
+    for (const OwnedObject& one : naming_->owned_objects()) msgctl(one.ref.id, IPC_RMID, nullptr);
+    naming_.reset();
+  }
+
+  Gets::OperationId get(const ObjectName& name, const std::string& home = "") {
+    got_.reset();
+    return naming_->gets().begin({.name = name, .create = true, .mode = 0600}, kRoot, {"root", {1, 1}}, home,
+                                 [this](const Gets::Got& got) { got_ = got; });
+  }
+  void present(const std::string& owner) {
+    const auto asked = peers_.next<Resolve>("vax");
+    ASSERT_TRUE(asked);
+    naming_->on_peer_message("vax", Resolved{asked->id, Resolved::Outcome::kPresent, owner, 7, ClaimId{}});
+  }
+  void create_it() {
+    const auto asked = peers_.next<Resolve>("vax");
+    ASSERT_TRUE(asked);
+    naming_->on_peer_message("vax", Resolved{asked->id, Resolved::Outcome::kCreate, "", 0, ClaimId{9}});
+  }
+  void reply(const std::string& owner, Error error, const ObjectRef& object) {
+    const auto call = peers_.next<Call>(owner);
+    ASSERT_TRUE(call);
+    ASSERT_TRUE(std::holds_alternative<GetCall>(call->body));
+    Reply answer{.id = call->id, .error = error, .value = -1};
+    if (error == Error::kNone) answer.body = GetReply{object, 0};
+    naming_->on_peer_message(owner, answer);
+  }
+  // The next call to `owner` removes `object`; answers it.
+  void expect_removal(const std::string& owner, const ObjectRef& object) {
+    const auto call = peers_.next<Call>(owner);
+    ASSERT_TRUE(call);
+    const auto* control = std::get_if<Control>(&call->body);
+    ASSERT_NE(control, nullptr);
+    EXPECT_EQ(control->command, ControlCommand::kRemove);
+    EXPECT_EQ(control->object, object);
+    EXPECT_EQ(call->caller.login, "root");
+    naming_->on_peer_message(owner, Reply{.id = call->id});
+  }
+
+  std::unique_ptr<Naming> naming_;
+  std::optional<Gets::Got> got_;
+};
+
+TEST_F(NamingTest, ANewStandInIsSaidToTheReferee) {
+  const ObjectRef object{Kind::kMessageQueue, 5, 7};
+  get(kQueue);
+  present("moon");
+  reply("moon", Error::kNone, object);
+  ASSERT_TRUE(got_);
+  EXPECT_EQ(got_->error, Error::kNone);
+  ASSERT_NE(naming_->stand_in(Kind::kMessageQueue, got_->id), nullptr);
+  const auto said = peers_.next<Announce>("vax");
+  ASSERT_TRUE(said);
+  EXPECT_EQ(said->used, std::vector<NamedObject>({{kQueue, 7}}));
+  EXPECT_FALSE(said->last) << "it does not list what this host owns";
+}
+
+TEST_F(NamingTest, AGetWaitsForTheStandInOfAThirdHostToBeDropped) {
+  get(kQueue);
+  present("moon");
+  reply("moon", Error::kNone, {Kind::kMessageQueue, 5, 7});
+  ASSERT_TRUE(got_);
+  const std::int32_t old = got_->id;
+  get(kQueue);
+  reply("moon", Error::kStale, {});
+  present("earth");
+  reply("earth", Error::kNone, {Kind::kMessageQueue, 6, 8});
+  EXPECT_FALSE(got_) << "the stand-in of moon's object is still here";
+  EXPECT_NE(naming_->stand_in(Kind::kMessageQueue, old), nullptr);
+  naming_->on_peer_message("vax", Dropped{kQueue, 7});
+  EXPECT_EQ(naming_->stand_in(Kind::kMessageQueue, old), nullptr);
+  const auto resolves = [](const auto& one) { return std::holds_alternative<Resolve>(one.second); };
+  run_until([&] { return std::any_of(peers_.sent.begin(), peers_.sent.end(), resolves); });
+  present("earth");
+  reply("earth", Error::kNone, {Kind::kMessageQueue, 6, 8});
+  ASSERT_TRUE(got_);
+  EXPECT_EQ(naming_->stand_in(Kind::kMessageQueue, got_->id)->owner, "earth");
+}
+
+TEST_F(NamingTest, AnObjectOfOursThatTheRefereeForgetsIsFenced) {
+  std::optional<GetReply> made;
+  naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot,
+                     [&](Error error, const GetReply& object) {
+                       EXPECT_EQ(error, Error::kNone);
+                       made = object;
+                     });
+  const auto registration = peers_.next<Register>("vax");
+  ASSERT_TRUE(registration);
+  naming_->on_peer_message("vax", Registered{registration->id, true});
+  ASSERT_TRUE(made);
+  EXPECT_EQ(naming_->owned(made->object)->state, OwnedObject::State::kLive);
+  naming_->on_peer_message("vax", Dropped{kQueue, made->object.generation});
+  EXPECT_EQ(naming_->owned(made->object)->state, OwnedObject::State::kFenced);
+}
+
+TEST_F(NamingTest, APrivateObjectMadeForAProgramThatHasGoneIsRemovedAtItsHome) {
+  const auto operation = get(kPrivate, "moon");
+  naming_->gets().cancel(operation);
+  EXPECT_FALSE(got_);
+  const ObjectRef object{Kind::kMessageQueue, 5, 7};
+  reply("moon", Error::kNone, object);
+  expect_removal("moon", object);
+  EXPECT_TRUE(naming_->stand_ins().empty());
+}
+
+TEST_F(NamingTest, ANamedObjectStaysThoughTheProgramThatMadeItHasGone) {
+  const auto operation = get(kQueue, "moon");
+  create_it();
+  naming_->gets().cancel(operation);
+  reply("moon", Error::kNone, {Kind::kMessageQueue, 5, 7});
+  EXPECT_FALSE(peers_.next<Call>("moon"));
+}
+
+TEST_F(NamingTest, WithoutRoomForItsStandInAnObjectJustMadeIsRemovedAgain) {
+  const NoMoreQueues full;
+  for (const ObjectName& name : {kQueue, kPrivate}) {
+    get(name, "moon");
+    if (name.key != 0) create_it();
+    const ObjectRef object{Kind::kMessageQueue, 5, 7};
+    reply("moon", Error::kNone, object);
+    EXPECT_FALSE(got_) << "not before the object is gone";
+    expect_removal("moon", object);
+    ASSERT_TRUE(got_);
+    EXPECT_EQ(got_->error, Error::kNoSpace);
+  }
+}
+
+TEST_F(NamingTest, WithoutRoomForItsStandInAnOlderObjectStays) {
+  const NoMoreQueues full;
+  get(kQueue, "moon");
+  present("moon");
+  reply("moon", Error::kNone, {Kind::kMessageQueue, 5, 7});
+  ASSERT_TRUE(got_);
+  EXPECT_EQ(got_->error, Error::kNoSpace);
+  EXPECT_FALSE(peers_.next<Call>("moon"));
+}
+
+TEST_F(NamingTest, AnOwnerThatIsLostBeforeTheRemovalDoesNotKeepTheProgramWaiting) {
+  const NoMoreQueues full;
+  get(kQueue, "moon");
+  create_it();
+  reply("moon", Error::kNone, {Kind::kMessageQueue, 5, 7});
+  EXPECT_FALSE(got_);
+  naming_->on_session_ended("moon", {});
+  ASSERT_TRUE(got_);
+  EXPECT_EQ(got_->error, Error::kNoSpace);
+}
+
+}  // namespace
+}  // namespace dipc::test
