@@ -14,6 +14,8 @@
 #include <optional>
 #include <sstream>
 
+#include "daemon/kernel/identity.h"
+
 namespace dipc {
 namespace {
 
@@ -156,6 +158,7 @@ Result<std::string> DeadLetters::add(const DeadLetter& letter) {
   std::snprintf(name, sizeof name, "%012" PRIu64 "%s", next_number_, kSuffix);
   const std::filesystem::path path = directory_ / name;
   const std::filesystem::path unfinished = path.string() + kUnfinished;
+  restore_own_groups();
   const int fd = ::open(unfinished.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   const bool written = fd >= 0 && write_all(fd, encode_dead_letter(letter)) && fsync(fd) == 0;
   const int saved = errno;

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <optional>
 #include <sstream>
 #include <string>
 
@@ -32,6 +33,23 @@ int set_effective_uid(uid_t uid) { return static_cast<int>(syscall(kSetResUid, k
 int set_effective_gid(gid_t gid) { return static_cast<int>(syscall(kSetResGid, kUnchanged, gid, kUnchanged)); }
 int set_groups(const std::vector<gid_t>& groups) {
   return static_cast<int>(syscall(kSetGroups, groups.size(), groups.data()));
+}
+
+// What this thread has now, where ScopedIdentity has set it; and what it had before.
+struct Groups {
+  gid_t gid = 0;
+  std::vector<gid_t> groups;
+};
+thread_local std::optional<Groups> set_here;
+thread_local std::optional<Groups> own_here;
+
+// 0 or errno; then the thread has something of both.
+int take_groups(gid_t gid, const std::vector<gid_t>& groups) {
+  if (set_here && set_here->gid == gid && set_here->groups == groups) return 0;
+  set_here.reset();
+  if (set_groups(groups) != 0 || set_effective_gid(gid) != 0) return errno;
+  set_here = Groups{gid, groups};
+  return 0;
 }
 
 }  // namespace
@@ -66,28 +84,26 @@ Identity local_identity(uid_t uid, gid_t gid, pid_t pid) {
 
 ScopedIdentity::ScopedIdentity(const Identity& own, const Identity& as) : own_(own) {
   DIPC_CHECK(may_act_as(own, as));
-  // Not root: `as` is what this thread is. Root as root: supplementary groups give root nothing.
-  if (own.uid != 0 || (as.uid == own.uid && as.gid == own.gid)) return;
-  changed_ = true;
-  // The uid last and back first: only euid 0 may change the others.
-  if (set_groups(as.groups) != 0 || set_effective_gid(as.gid) != 0 || set_effective_uid(as.uid) != 0) {
-    error_ = errno;
-    restore();
+  if (own.uid != 0) return;
+  if (!own_here) own_here = Groups{own.gid, own.groups};
+  // The uid last: only euid 0 may change the others.
+  error_ = take_groups(as.gid, as.groups);
+  if (error_ == 0 && as.uid != own.uid) {
+    changed_ = set_effective_uid(as.uid) == 0;
+    if (!changed_) error_ = errno;
   }
+  if (error_ != 0) restore_own_groups();
 }
 
 ScopedIdentity::~ScopedIdentity() {
+  if (!changed_) return;
   const int saved = errno;
-  restore();
+  DIPC_CHECK(set_effective_uid(own_.uid) == 0);
   errno = saved;
 }
 
-void ScopedIdentity::restore() {
-  if (!changed_) return;
-  changed_ = false;
-  DIPC_CHECK(set_effective_uid(own_.uid) == 0);
-  DIPC_CHECK(set_effective_gid(own_.gid) == 0);
-  DIPC_CHECK(set_groups(own_.groups) == 0);
+void restore_own_groups() {
+  if (own_here) DIPC_CHECK(take_groups(own_here->gid, own_here->groups) == 0);
 }
 
 }  // namespace dipc

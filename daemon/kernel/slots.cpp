@@ -14,6 +14,7 @@
 #include <cstring>
 #include <limits>
 
+#include "daemon/kernel/identity.h"
 #include "wire/check.h"
 
 namespace dipc {
@@ -182,6 +183,7 @@ Slot* Slots::take(const SlotLabel& label, std::size_t text_bytes) {
   SizeClass& size_class = *entry;
   if (size_class.fd < 0) {
     const std::filesystem::path path = directory_ / file_name(room_bytes);
+    restore_own_groups();
     size_class.fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (size_class.fd < 0) return nullptr;
   }

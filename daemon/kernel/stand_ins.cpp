@@ -9,6 +9,7 @@
 #include <fstream>
 #include <limits>
 
+#include "daemon/kernel/identity.h"
 #include "daemon/kernel/objects.h"
 
 namespace dipc {
@@ -27,10 +28,15 @@ int remove_object(Kind kind, std::int32_t id) {
   return kind == Kind::kMessageQueue ? msgctl(id, IPC_RMID, nullptr) : semctl(id, 0, IPC_RMID);
 }
 
+bool looks_like_stand_in(const ObjectFacts& facts, uid_t uid) {
+  return facts.uid == uid && (facts.mode & kPermissionBits) == 0;
+}
+
 }  // namespace
 
 tl::expected<std::int32_t, Error> make_stand_in(ObjectName name, std::int64_t semaphores) {
   constexpr int kMake = IPC_CREAT | IPC_EXCL;  // mode 0
+  restore_own_groups();
   int id = -1;
   switch (name.kind) {
     case Kind::kMessageQueue:
@@ -78,19 +84,14 @@ tl::expected<std::int32_t, Error> find_object(ObjectName name) {
   return id;
 }
 
-bool looks_like_stand_in(Kind kind, std::int32_t id, std::uint32_t uid) {
-  const auto facts = object_facts(kind, id);
-  if (!facts) return facts.error() == Error::kAccess;
-  return facts->uid == uid && (facts->mode & kPermissionBits) == 0;
-}
-
 bool stand_in_exists(ObjectName name, std::int32_t id) {
-  if (name.key != IPC_PRIVATE) {
-    // The id that the kernel has for the key now; flags 0 ask for no permission.
-    const auto found = find_object(name);
-    if (!found || *found != id) return false;
-  }
-  return looks_like_stand_in(name.kind, id, geteuid());
+  const auto facts = object_facts(name.kind, id);
+  if (facts) return facts->key == name.key && looks_like_stand_in(*facts, geteuid());
+  if (facts.error() != Error::kAccess) return false;
+  // Without root. The id that the kernel has for the key now tells as much; flags 0 ask for no permission.
+  if (name.key == IPC_PRIVATE) return true;
+  const auto found = find_object(name);
+  return found && *found == id;
 }
 
 bool remove_stand_in(ObjectName name, std::int32_t id) {

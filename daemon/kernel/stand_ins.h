@@ -30,9 +30,6 @@ bool remove_stand_in(ObjectName name, std::int32_t id);
 // The object of this name in this kernel, whatever it is; kNoEntry if there is none.
 tl::expected<std::int32_t, Error> find_object(ObjectName name);
 
-// Whether a stand-in could have this shape: mode 0 and owned by `uid` (for objects whose id was not remembered).
-bool looks_like_stand_in(Kind kind, std::int32_t id, std::uint32_t uid);
-
 // What to tell an administrator when there is no room: which limit, and what stands in it now.
 std::string limits_of(Kind kind);
 

@@ -26,10 +26,11 @@ class IdentityTest : public ::testing::Test {
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "needs root";
   }
+  void TearDown() override { restore_own_groups(); }
   const Identity own_ = thread_identity();
 };
 
-TEST_F(IdentityTest, OnlyTheEffectiveIdsOfTheThreadChangeAndComeBack) {
+TEST_F(IdentityTest, OnlyTheEffectiveIdsOfTheThreadChangeAndTheUidComesBack) {
   const std::string groups_before = ids_of_this_thread("Groups:");
   const Identity as{kAlice.uid, kAlice.gid, {13001, 13002}};
   {
@@ -40,9 +41,32 @@ TEST_F(IdentityTest, OnlyTheEffectiveIdsOfTheThreadChangeAndComeBack) {
     EXPECT_EQ(thread_identity(), as);
   }
   EXPECT_EQ(ids_of_this_thread("Uid:"), "\t0\t0\t0\t0");
+  EXPECT_EQ(ids_of_this_thread("Gid:"), "\t0\t12001\t0\t12001");
+  restore_own_groups();
   EXPECT_EQ(ids_of_this_thread("Gid:"), "\t0\t0\t0\t0");
   EXPECT_EQ(ids_of_this_thread("Groups:"), groups_before);
   EXPECT_EQ(thread_identity(), own_);
+}
+
+TEST_F(IdentityTest, TheNextOneHasItsOwnGroupsWhateverTheLastOneHad) {
+  const Identity first{kAlice.uid, kAlice.gid, {13001, 13002}};
+  const Identity same_gid{kBob.uid, kAlice.gid, {13001}};
+  for (const Identity& as : {first, same_gid, kBob, own_, first, first}) {
+    const ScopedIdentity identity(own_, as);
+    ASSERT_EQ(identity.error(), 0);
+    EXPECT_EQ(thread_identity(), as);
+  }
+}
+
+TEST_F(IdentityTest, AThreadThatInheritedGroupsTakesTheRightOnesAllTheSame) {
+  { const ScopedIdentity identity(own_, {kAlice.uid, kAlice.gid, {13001}}); }
+  Identity seen;
+  std::thread other([&] {
+    const ScopedIdentity identity(own_, kBob);
+    seen = thread_identity();
+  });
+  other.join();
+  EXPECT_EQ(seen, kBob);
 }
 
 TEST_F(IdentityTest, OtherThreadsKeepTheirs) {
@@ -84,6 +108,7 @@ TEST_F(IdentityTest, ErrnoOfTheCallSurvivesTheWayBack) {
 TEST_F(IdentityTest, ARefusalLeavesTheThreadAsItWas) {
   Identity as = kAlice;
   as.groups.assign(70000, 1);  // NGROUPS_MAX is 65536
+  { const ScopedIdentity before(own_, kBob); }
   const ScopedIdentity identity(own_, as);
   EXPECT_EQ(identity.error(), EINVAL);
   EXPECT_EQ(thread_identity(), own_);
