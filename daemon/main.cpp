@@ -46,6 +46,7 @@ int run(const std::string& file, dipc::Policy policy) {
   uv_loop_init(&loop);
   int status = 0;
   {
+    dipc::LoopRunner runner(&loop, policy.configuration.timing.busy_poll);
     auto node = dipc::Node::start(&loop, file, std::move(policy));
     if (!node) {
       print(node.error());
@@ -53,12 +54,12 @@ int run(const std::string& file, dipc::Policy policy) {
     } else {
       const auto stop = [&](const char* why) {
         (*node)->stop(why);
-        uv_stop(&loop);
+        runner.stop();
       };
       dipc::SignalWatch on_term(&loop, SIGTERM, [&] { stop("SIGTERM"); });
       dipc::SignalWatch on_int(&loop, SIGINT, [&] { stop("SIGINT"); });
       dipc::SignalWatch on_hup(&loop, SIGHUP, [&] { (*node)->reload("SIGHUP"); });
-      uv_run(&loop, UV_RUN_DEFAULT);
+      runner.run();
       node->reset();
     }
   }

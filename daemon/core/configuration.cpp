@@ -27,7 +27,7 @@ struct Section {
 const std::array<Section, 5>& sections() {
   static const std::array<Section, 5> kSections = {{
       {"", {"cluster", "host", "listen", "referee", "peers", "timing", "limits", "keys", "paths"}},
-      {"timing", {"keepalive", "peer_timeout", "op_timeout", "claim_timeout"}},
+      {"timing", {"keepalive", "peer_timeout", "op_timeout", "claim_timeout", "busy_poll"}},
       {"limits", {"blocked_calls_per_peer", "session_buffer", "dead_letters", "segment_size"}},
       {"keys", {"range", "kind", "home", "refuse", "unit", "hold_time"}},
       {"paths", {"run", "state"}},
@@ -228,6 +228,8 @@ class Reader {
       if (key == "peer_timeout") read_duration(value, key, kMin, kMax, timing.peer_timeout);
       if (key == "op_timeout") read_duration(value, key, kMin, kMax, timing.op_timeout);
       if (key == "claim_timeout") read_duration(value, key, kMin, kMax, timing.claim_timeout);
+      if (key == "busy_poll")
+        read_duration(value, key, Duration::zero(), std::chrono::milliseconds(1), timing.busy_poll);
     });
     // One lost keep-alive must not be a death.
     if (result_.timing.peer_timeout < 2 * result_.timing.keepalive) {

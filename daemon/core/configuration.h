@@ -61,10 +61,11 @@ struct Configuration {
   std::map<std::string, Endpoint> peers;  // where to dial; never this host itself
 
   struct Timing {
-    Duration keepalive = std::chrono::seconds(1);      // idle time after which a keep-alive is sent
-    Duration peer_timeout = std::chrono::seconds(10);  // silence after which a peer is dead
-    Duration op_timeout = std::chrono::seconds(5);     // wait for a referee, or for a daemon that restarts
-    Duration claim_timeout = std::chrono::seconds(5);  // a claim to create that is not registered ends
+    Duration keepalive = std::chrono::seconds(1);        // idle time after which a keep-alive is sent
+    Duration peer_timeout = std::chrono::seconds(10);    // silence after which a peer is dead
+    Duration op_timeout = std::chrono::seconds(5);       // wait for a referee, or for a daemon that restarts
+    Duration claim_timeout = std::chrono::seconds(5);    // a claim to create that is not registered ends
+    Duration busy_poll = std::chrono::microseconds(50);  // how long to look for work before sleeping, while that pays
   } timing;
 
   struct Limits {

@@ -1,5 +1,8 @@
 #include "daemon/io/loop.h"
 
+#include <poll.h>
+#include <sched.h>
+
 #include <algorithm>
 
 #include "wire/check.h"
@@ -20,9 +23,62 @@ void close_block(Block* block, Handle& handle) {
 
 TimePoint loop_now() { return TimePoint(Duration(uv_hrtime())); }
 
+LoopRunner::LoopRunner(uv_loop_t* loop, Duration busy_poll) : loop_(loop), busy_poll_(busy_poll) {
+  const int status = uv_loop_configure(loop, UV_METRICS_IDLE_TIME);
+  DIPC_CHECK(status == 0);
+}
+
+void LoopRunner::run() {
+  while (!stopped_) {
+    const bool sleeps = busy_poll_ > Duration::zero() && uv_backend_timeout(loop_) != 0;
+    if (sleeps && pays_ && look()) {
+      uv_run(loop_, UV_RUN_ONCE);
+      continue;
+    }
+    const std::uint64_t slept_ns = uv_metrics_idle_time(loop_);
+    uv_run(loop_, UV_RUN_ONCE);
+    if (sleeps) pays_ = Duration(uv_metrics_idle_time(loop_) - slept_ns) < busy_poll_;
+  }
+}
+
+// Whether something came in time.
+bool LoopRunner::look() const {
+  const TimePoint end = loop_now() + busy_poll_;
+  pollfd entry{uv_backend_fd(loop_), POLLIN, 0};
+  do {
+    if (::poll(&entry, 1, 0) > 0) return true;
+    ::sched_yield();
+  } while (loop_now() < end);
+  return false;
+}
+
+void LoopRunner::stop() {
+  stopped_ = true;
+  uv_stop(loop_);
+}
+
 struct Timer::Block {
+  // Arms libuv's timer for `wanted`. It counts from the loop's cached time, which may be old after a long turn.
+  void arm() {
+    const Duration left = std::max(wanted - loop_now(), Duration::zero());
+    uv_update_time(handle.loop);
+    armed = wanted;
+    const auto wait_ms = static_cast<std::uint64_t>((left.count() + 999'999) / 1'000'000);
+    uv_timer_start(
+        &handle, [](uv_timer_t* timer) { static_cast<Block*>(timer->data)->on_time(); }, wait_ms, 0);
+  }
+  void on_time() {
+    armed = kNever;
+    if (wanted == kNever) return;
+    if (wanted > loop_now()) return arm();
+    wanted = kNever;
+    if (call) call();
+  }
+
   uv_timer_t handle;
   std::function<void()> call;
+  TimePoint wanted = kNever;
+  TimePoint armed = kNever;
 };
 
 Timer::Timer(uv_loop_t* loop, std::function<void()> on_time) : block_(new Block{{}, std::move(on_time)}) {
@@ -32,22 +88,11 @@ Timer::Timer(uv_loop_t* loop, std::function<void()> on_time) : block_(new Block{
 
 Timer::~Timer() { close_block(block_, block_->handle); }
 
+// Most times that are set here are put off before they come. So a later one does not touch libuv's timer: it goes off
+// once for nothing, and is armed for the rest then.
 void Timer::start_at(TimePoint when) {
-  if (when == kNever) {
-    uv_timer_stop(&block_->handle);
-    return;
-  }
-  const Duration left = std::max(when - loop_now(), Duration::zero());
-  // uv_timer counts from the loop's cached time, which may be old after a long turn.
-  uv_update_time(block_->handle.loop);
-  const auto wait_ms = static_cast<std::uint64_t>((left.count() + 999'999) / 1'000'000);
-  uv_timer_start(
-      &block_->handle,
-      [](uv_timer_t* handle) {
-        auto* block = static_cast<Block*>(handle->data);
-        if (block->call) block->call();
-      },
-      wait_ms, 0);
+  block_->wanted = when;
+  if (when < block_->armed) block_->arm();
 }
 
 struct ReadPoll::Block {

@@ -15,6 +15,24 @@ namespace dipc {
 // Time since some fixed point, as uv_hrtime(); the only clock the daemon hands to its state machines.
 TimePoint loop_now();
 
+// Turns a loop until stop(). Waking a processor that sleeps takes as long as the rest of a short call, so it looks for
+// up to `busy_poll` whether something has come before it sleeps, as long as that pays: as long as the last look found
+// something, or the last sleep was shorter than that. Who else wants the processor has it between two looks. (As KVM's
+// halt polling does: the kernel's Documentation/virt/kvm/halt-polling.rst.) Zero: it sleeps at once.
+class LoopRunner {
+ public:
+  LoopRunner(uv_loop_t* loop, Duration busy_poll);
+  void run();
+  void stop();
+
+ private:
+  bool look() const;
+  uv_loop_t* loop_;
+  Duration busy_poll_;
+  bool pays_ = false;
+  bool stopped_ = false;
+};
+
 // Calls once, at a point in time. start() again moves it; kNever stops it. Resolution: one millisecond, rounded up.
 class Timer {
  public:

@@ -25,6 +25,11 @@ constexpr char kChaChaFirst[] = "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SH
 constexpr char kRemedyCa[] = "both hosts need the same ca.pem, and certificates that this authority signed";
 constexpr char kRemedyRenew[] = "make a new request on that host and sign it: `dipcctl ca issue`";
 
+// SSL_get_error(3ssl): what an earlier call left would be taken for this one's. Clearing costs more than looking.
+void forget_old_errors() {
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
+
 bool looks_like_tls(std::span<const std::byte> first) {
   const auto type = std::to_integer<unsigned>(first[0]);
   if (type < 20 || type > 22) return false;  // RFC 8446 5.1: change_cipher_spec, alert, handshake
@@ -271,7 +276,7 @@ tl::unexpected<Trouble> TlsStream::fail() {
 }
 
 Result<void> TlsStream::shake_hands() {
-  ERR_clear_error();
+  forget_old_errors();
   const int result = SSL_do_handshake(engine_->ssl);
   if (result != 1) {
     if (SSL_get_error(engine_->ssl, result) == SSL_ERROR_WANT_READ) return {};
@@ -304,7 +309,7 @@ Result<std::size_t> TlsStream::read(std::span<std::byte> into) {
   if (state_ == State::kFailed) return tl::unexpected(engine_->failure);
   if (state_ != State::kReady) return 0;
   if (engine_->input.empty() && SSL_pending(engine_->ssl) == 0) return 0;  // saves a turn through OpenSSL
-  ERR_clear_error();
+  forget_old_errors();
   std::size_t bytes = 0;
   const int result = SSL_read_ex(engine_->ssl, into.data(), into.size(), &bytes);
   if (result == 1) return bytes;
@@ -324,7 +329,7 @@ Result<void> TlsStream::write(std::span<const std::byte> plaintext) {
   if (state_ == State::kFailed) return tl::unexpected(engine_->failure);
   DIPC_CHECK(state_ != State::kHandshake);
   if (plaintext.empty()) return {};
-  ERR_clear_error();
+  forget_old_errors();
   std::size_t written = 0;
   const int result = SSL_write_ex(engine_->ssl, plaintext.data(), plaintext.size(), &written);
   if (result != 1) return fail();

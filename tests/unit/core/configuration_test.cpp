@@ -193,6 +193,7 @@ keepalive = "500ms"
 peer_timeout = "1.5s"
 op_timeout = "2m"
 claim_timeout = "1h"
+busy_poll = "0s"
 [limits]
 blocked_calls_per_peer = 5
 session_buffer = "1MiB"
@@ -222,6 +223,7 @@ refuse = true
   EXPECT_EQ(configuration.timing.peer_timeout, 1500ms);
   EXPECT_EQ(configuration.timing.op_timeout, 2min);
   EXPECT_EQ(configuration.timing.claim_timeout, 1h);
+  EXPECT_EQ(configuration.timing.busy_poll, 0s);
   EXPECT_EQ(configuration.limits.blocked_calls_per_peer, 5u);
   EXPECT_EQ(configuration.limits.session_buffer_bytes, 1u << 20);
   EXPECT_EQ(configuration.limits.dead_letters, 0u);
@@ -230,7 +232,7 @@ refuse = true
   EXPECT_EQ(configuration.paths.state, "/tmp/state");
   ASSERT_EQ(configuration.keys.size(), 3u);
   const KeyRule& first = configuration.keys[0];
-  EXPECT_EQ(first.line, 22u);
+  EXPECT_EQ(first.line, 23u);
   EXPECT_THAT(first.kinds, ElementsAre(Kind::kMessageQueue, Kind::kSemaphoreSet));
   EXPECT_EQ(first.home, "vax");
   EXPECT_THAT(first.ranges,
