@@ -2,12 +2,13 @@
 // on over TLS, a server makes the kernel call, and back. Blocking sockets, TCP_NODELAY, the daemon's TLS settings, no
 // allocation for a message. Also the TLS hop alone.
 //
-//   chain serve FOLDER                         the server: writes its port and throw-away certificates there, runs until
+//   chain serve FOLDER                         the server: writes its port and throw-away certificates there, runs
+//   until
 //                                              it is ended
 //   chain msgsnd|semop|tls FOLDER HOST ROUNDS  median round trip in nanoseconds to the server on HOST
 
-#include <netinet/in.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <sys/ipc.h>
@@ -51,7 +52,8 @@ static_assert(sizeof(Request) == kRequestBytes);
 
 // A throw-away authority and one certificate for both ends.
 void make_certificates(const std::filesystem::path& folder) {
-  if (!dipc::create_ca(folder / "ca", "bench") || !dipc::create_host_key_and_request(folder / "tls", "bench")) die("ca");
+  if (!dipc::create_ca(folder / "ca", "bench") || !dipc::create_host_key_and_request(folder / "tls", "bench"))
+    die("ca");
   const auto request = dipc::read_file(folder / "tls" / "host.csr");
   const auto signed_pem = dipc::sign_request(folder / "ca", request->value(), "bench");
   if (!signed_pem || !dipc::install_certificate(folder / "tls", *signed_pem)) die("sign");
@@ -220,12 +222,12 @@ int main(int argc, char** argv) {
   Request request;
   request.operation = what == "msgsnd" ? 1 : 2;
   char reply[kReplyBytes];
-  std::printf("%.0f\n", median_ns(rounds, [&] {
-                if (::send(pair[0], &request, sizeof(request), 0) < 0 ||
-                    ::recv(pair[0], reply, sizeof(reply), 0) <= 0) {
-                  die("chain");
-                }
-              }));
+  std::printf(
+      "%.0f\n", median_ns(rounds, [&] {
+        if (::send(pair[0], &request, sizeof(request), 0) < 0 || ::recv(pair[0], reply, sizeof(reply), 0) <= 0) {
+          die("chain");
+        }
+      }));
   ::close(pair[0]);
   ::waitpid(proxy, nullptr, 0);
   return 0;
