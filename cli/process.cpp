@@ -103,6 +103,7 @@ Result<FinishedCommand> run_command(const std::vector<std::string>& arguments, c
   if (pipe2(in, O_CLOEXEC) != 0) return trouble("pipe: " + error_text(errno));
   if (pipe2(out, O_CLOEXEC) != 0) return trouble("pipe: " + error_text(errno));
   std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
 

@@ -41,7 +41,7 @@ void OwnedObjects::begin(TimePoint now, GetId get, const GetCall& call, std::uin
   state.generation = generation;
   state.deadline = now + op_timeout_;
   by_deadline_.emplace(state.deadline, get);
-  DIPC_CHECK(gets_.emplace(get, std::move(state)).second);  // unique
+  DIPC_CHECK(gets_.emplace(get, state).second);  // unique
   consider(get);
 }
 
@@ -187,7 +187,7 @@ void OwnedObjects::wake(const ObjectName& name) {
 void OwnedObjects::answer(GetId id, Error error, const OwnedObject* object) {
   Answer reply{.get = id, .error = error, .reply = {}};
   if (error == Error::kNone) reply.reply = GetReply{object->ref, object->size};
-  actions_.emplace_back(std::move(reply));
+  actions_.emplace_back(reply);
   const auto it = gets_.find(id);
   by_deadline_.erase(std::pair(it->second.deadline, id));
   gets_.erase(it);
