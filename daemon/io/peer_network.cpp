@@ -235,7 +235,8 @@ void PeerNetwork::carry_out(Peer& peer) {
 void PeerNetwork::act(Peer& peer, PeerSessions::Action& action) {
   const std::string& host = peer.sessions.peer();
   if (auto* transmit = std::get_if<PeerSessions::Transmit>(&action)) {
-    if (Connection* connection = connection_of(peer, transmit->connection)) connection->send(std::move(transmit->frame));
+    if (Connection* connection = connection_of(peer, transmit->connection))
+      connection->send(std::move(transmit->frame));
   } else if (auto* deliver = std::get_if<PeerSessions::Deliver>(&action)) {
     handler_.on_peer_message(host, std::move(deliver->message));
   } else if (std::holds_alternative<PeerSessions::Dial>(action)) {
