@@ -6,6 +6,7 @@
 #include "daemon/io/atomic_file.h"
 #include "daemon/io/log.h"
 #include "daemon/io/random.h"
+#include "daemon/kernel/identity.h"
 #include "daemon/kernel/objects.h"
 #include "daemon/kernel/stand_ins.h"
 
@@ -318,6 +319,7 @@ void Naming::on_unreachable(const std::string&, const std::vector<PeerMessage>& 
 
 void Naming::save() {
   const DaemonState state{options_.boot, options_.incarnation, objects_.objects(), stand_ins()};
+  restore_own_groups();
   const auto written =
       write_file_atomically(std::filesystem::path(options_.state_dir) / kStateFile, render_state(state));
   if (!written) log_trouble(LogLevel::kError, "state", written.error());

@@ -5,6 +5,7 @@
 #include "daemon/core/object_name.h"
 #include "daemon/io/atomic_file.h"
 #include "daemon/io/log.h"
+#include "daemon/kernel/identity.h"
 
 namespace dipc {
 
@@ -17,6 +18,7 @@ std::filesystem::path registry_file(const std::string& state_dir) {
 }
 
 Result<void> write_registry(const std::string& state_dir, const Referee& referee) {
+  restore_own_groups();
   return write_file_atomically(registry_file(state_dir), render_registry(referee.table(), !referee.in_grace()));
 }
 
