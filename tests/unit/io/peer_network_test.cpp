@@ -279,18 +279,19 @@ TEST_F(PeerNetworkTest, DamagedFramesNeverHarmOtherSessions) {
   constexpr int kConnections = 60;
   std::atomic<bool> over{false};
   std::thread peer([&] {
-    std::mt19937_64 random(20261122);
+    std::mt19937_64 engine(20261122);
+    const auto below = [&](std::size_t limit) { return static_cast<std::size_t>(engine() % limit); };
     for (int i = 0; i < kConnections; ++i) {
       Bytes stream;
-      for (std::uint64_t sequence = 1; sequence <= messages.size(); ++sequence) {
-        Bytes record = encode(Frame{sequence, 0, messages[sequence - 1]});
-        const std::uint64_t flips = random() % 4;
-        for (std::uint64_t flip = 0; flip < flips; ++flip) {
-          const std::size_t at = random() % record.size();
-          record[at] = static_cast<std::byte>(random());
+      for (std::size_t at = 0; at < messages.size(); ++at) {
+        Bytes record = encode(Frame{at + 1, 0, messages[at]});
+        const std::size_t flips = below(4);
+        for (std::size_t flip = 0; flip < flips; ++flip) {
+          const std::size_t where = below(record.size());
+          record[where] = static_cast<std::byte>(below(256));
         }
-        if (random() % 8 == 0) record.resize(random() % record.size() + 1);
-        if (random() % 8 == 0) record.push_back(static_cast<std::byte>(random()));
+        if (below(8) == 0) record.resize(below(record.size()) + 1);
+        if (below(8) == 0) record.push_back(static_cast<std::byte>(below(256)));
         stream.insert(stream.end(), record.begin(), record.end());
       }
       Rogue rogue(endpoint(0), *tls);
