@@ -7,8 +7,9 @@
 #include <cinttypes>
 #include <cstdio>
 #include <ctime>
-#include <sstream>
 
+#include "arch/abi_names.h"
+#include "daemon/core/admin_command.h"
 #include "daemon/core/object_name.h"
 #include "daemon/io/log.h"
 #include "daemon/kernel/objects.h"
@@ -80,27 +81,32 @@ void Administration::fail(const LocalRequest& request, int error, std::string wh
 }
 
 void Administration::on_request(const LocalRequest& request) {
-  std::istringstream line(std::string(reinterpret_cast<const char*>(request.payload.data()), request.payload.size()));
-  std::vector<std::string> words;
-  for (std::string word; line >> word;) words.push_back(word);
-  const std::string verb = words.empty() ? "" : words[0];
   if (!may_read(request.credentials)) {
-    fail(request, EACCES, "you may not ask this daemon", "be root or a member of group " + std::string(kReaders));
-  } else if (verb == "status") {
-    answer(request.client, request.header.call, 0, to_json(status()));
-  } else if (verb == "objects") {
-    ask_for_objects(request);
-  } else if (!may_change(request.credentials)) {
-    fail(request, EACCES, "you may not change this daemon", "be root");
-  } else if (verb == "reload") {
-    const auto done = parts_.reload("uid " + std::to_string(request.credentials.uid));
-    answer(request.client, request.header.call, done ? 0 : EINVAL,
-           done ? to_json(*done) : to_json(AdminFailure{done.error()}));
-  } else if (verb == "forget") {
-    forget(request, words);
-  } else {
-    fail(request, EINVAL, "this daemon does not know \"" + verb + "\"", "use a dipcctl of the daemon's version");
+    return fail(request, EACCES, "you may not ask this daemon",
+                "be root or a member of group " + std::string(kReaders));
   }
+  const auto command =
+      parse_admin_command({reinterpret_cast<const char*>(request.payload.data()), request.payload.size()});
+  if (!command) return fail(request, EINVAL, command.error().what, command.error().remedy);
+  if (command->changes_something() && !may_change(request.credentials)) {
+    return fail(request, EACCES, "you may not change this daemon", "be root");
+  }
+  switch (command->verb) {
+    case AdminCommand::Verb::kStatus:
+      return answer(request.client, request.header.call, 0, to_json(status()));
+    case AdminCommand::Verb::kObjects:
+      return ask_for_objects(request);
+    case AdminCommand::Verb::kReload:
+      return reload(request);
+    case AdminCommand::Verb::kForget:
+      return forget(request, command->object);
+  }
+}
+
+void Administration::reload(const LocalRequest& request) {
+  const auto done = parts_.reload("uid " + std::to_string(request.credentials.uid));
+  answer(request.client, request.header.call, done ? 0 : EINVAL,
+         done ? to_json(*done) : to_json(AdminFailure{done.error()}));
 }
 
 StatusReport Administration::status() const {
@@ -121,7 +127,10 @@ StatusReport Administration::status() const {
     row.address = peer.address;
     row.state = state_name(peer.state);
     if (peer.session != SessionNumber{}) row.session = hexadecimal(static_cast<std::uint64_t>(peer.session));
-    row.abi = peer.abi;
+    if (peer.abi) {
+      row.abi = to_string(*peer.abi);
+      row.machine = spoken(*peer.abi);
+    }
     row.unacknowledged_bytes = peer.waiting_bytes;
     report.peers.push_back(std::move(row));
   }
@@ -258,20 +267,14 @@ void Administration::set_timer() {
   timer_.start_at(when);
 }
 
-void Administration::forget(const LocalRequest& request, const std::vector<std::string>& words) {
-  const std::string usage = "forget takes a kind and a key";
-  const std::string example = "for instance: dipcctl forget msg 0x1234";
-  if (words.size() != 3) return fail(request, EINVAL, usage, example);
-  const auto kind = kind_from_name(words[1]);
-  const auto key = parse_key(words[2]);
-  if (!kind || !key) return fail(request, EINVAL, usage, example);
+void Administration::forget(const LocalRequest& request, const ObjectName& name) {
   RefereeService* referee = parts_.naming.referee();
-  if (referee == nullptr || !referee->forget({*kind, *key})) {
+  if (referee == nullptr || !referee->forget(name)) {
     fail(request, ENOENT, "this host has no entry for that name",
          "run it on the referee's host, " + parts_.policy.configuration.referee + "; dipcctl objects lists the names");
     return;
   }
-  const std::string what = words[1] + " " + format_key(*key);
+  const std::string what = std::string(kind_name(name.kind)) + " " + format_key(name.key);
   log_warning("referee", what + " forgotten on the word of uid " + std::to_string(request.credentials.uid));
   answer(request.client, request.header.call, 0, to_json(AdminDone{{what + " is free"}}));
 }

@@ -61,7 +61,8 @@ class Administration {
   void add_rows(Question& question, const std::string& host, const std::vector<ObjectRow>& rows) const;
   std::vector<ObjectRow> own_rows();
   void finish(RequestId id);
-  void forget(const LocalRequest& request, const std::vector<std::string>& words);
+  void reload(const LocalRequest& request);
+  void forget(const LocalRequest& request, const ObjectName& name);
   void on_time();
   void set_timer();
 

@@ -186,6 +186,7 @@ std::string to_json(const StatusReport& report) {
                 {"reason", peer.reason},
                 {"session", peer.session},
                 {"abi", peer.abi},
+                {"machine", peer.machine},
                 {"unacknowledged_bytes", peer.unacknowledged_bytes},
                 {"blocked_calls", peer.blocked_calls},
                 {"round_trip_us", nullptr}};
@@ -257,6 +258,7 @@ Result<StatusReport> status_from_json(std::string_view json) {
       row.take("reason", peer.reason);
       row.take("session", peer.session);
       row.take("abi", peer.abi);
+      row.take("machine", peer.machine);
       row.take("unacknowledged_bytes", peer.unacknowledged_bytes);
       row.take("blocked_calls", peer.blocked_calls);
       row.take("round_trip_us", peer.round_trip_us);

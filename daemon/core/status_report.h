@@ -33,6 +33,7 @@ struct StatusReport {
     std::uint64_t unacknowledged_bytes = 0;
     std::uint64_t blocked_calls = 0;  // of this peer, waiting in this host's kernel
     std::optional<std::uint64_t> round_trip_us;
+    std::string machine;  // what people call its ABI: "64-bit little-endian (x86-64, arm64)"
     bool operator==(const Peer&) const = default;
   };
   struct Certificate {

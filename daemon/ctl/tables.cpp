@@ -77,12 +77,12 @@ std::string show(const StatusReport& report) {
     text.append("no peers\n");
   } else {
     std::vector<std::vector<std::string>> rows = {
-        {"PEER", "ADDRESS", "STATE", "ROUND TRIP", "UNACKNOWLEDGED", "WAITING CALLS", "ABI"}};
+        {"PEER", "ADDRESS", "STATE", "ROUND TRIP", "UNACKNOWLEDGED", "WAITING CALLS", "MACHINE"}};
     for (const auto& peer : report.peers) {
       rows.push_back({printable(peer.name), dash_if_empty(printable(peer.address)), printable(peer.state),
                       peer.round_trip_us ? show_micros(*peer.round_trip_us) : "-",
                       show_bytes(peer.unacknowledged_bytes), std::to_string(peer.blocked_calls),
-                      dash_if_empty(printable(peer.abi))});
+                      dash_if_empty(printable(peer.machine))});
     }
     text.append(format_table(rows, {3, 4, 5}));
     for (const auto& peer : report.peers) {

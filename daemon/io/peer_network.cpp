@@ -1,5 +1,6 @@
 #include "daemon/io/peer_network.h"
 
+#include "arch/abi_names.h"
 #include "daemon/io/log.h"
 #include "daemon/io/random.h"
 
@@ -256,7 +257,7 @@ void PeerNetwork::act(Peer& peer, PeerSessions::Action& action) {
       peer.connections.erase(found);
     }
   } else if (const auto* began = std::get_if<PeerSessions::Began>(&action)) {
-    log_info(topic(host), "session began; " + to_string(began->peer.abi));
+    log_info(topic(host), "session began; " + spoken(began->peer.abi));
     handler_.on_session_began(host, began->peer);
   } else if (const auto* ended = std::get_if<PeerSessions::Ended>(&action)) {
     log_warning(topic(host), "session ended: " + ended->text);
@@ -331,7 +332,7 @@ std::vector<PeerNetwork::PeerStatus> PeerNetwork::peers() const {
     }
     status.state = known->sessions.state(loop_now());
     status.session = known->sessions.session_number();
-    if (const Hello* hello = known->sessions.peer_hello()) status.abi = to_string(hello->abi);
+    if (const Hello* hello = known->sessions.peer_hello()) status.abi = hello->abi;
     status.waiting_bytes = known->sessions.waiting_bytes();
     list.push_back(std::move(status));
   }

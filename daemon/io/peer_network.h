@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,7 +43,7 @@ class PeerNetwork : public PeerOutbox {
     std::string address;  // of the connection, or where it is dialled
     PeerSessions::State state{};
     SessionNumber session{};
-    std::string abi;
+    std::optional<Abi> abi;  // of the session
     std::uint64_t waiting_bytes = 0;
   };
 

@@ -60,8 +60,8 @@ using NativeCall = std::variant<NativeSend, NativeReceive, NativeOperate>;
 NativeSend to_native(const MessageSend& call);
 // `room_bytes` is how much text `into` can hold; text_bytes becomes the smaller of it and what the caller asked for, or
 // a size that the kernel refuses where the caller's own kernel would have.
-// A msgtyp that no message of this machine can have, wanted exactly: nothing (the caller gets EINVAL, DESIGN: never
-// matched here, so it would wait for ever).
+// A msgtyp that no message of this machine can have, wanted exactly: nothing (the caller gets EINVAL:
+// it would wait for ever here).
 std::optional<NativeReceive> to_native(const MessageReceive& call, void* into, std::size_t room_bytes);
 NativeOperate to_native(const SemaphoreOperate& call);
 

@@ -42,7 +42,8 @@ TEST(Tables, StatusNamesWhatNeedsAttention) {
   report.uptime_s = 8000;
   report.incarnation = "00ff";
   report.listen = {"10.0.0.2:7310"};
-  report.peers = {{"vax", "10.0.0.3:7310", "broken", "connection reset", "7", "big-endian", 2048, 3, 1500}};
+  report.peers = {{"vax", "10.0.0.3:7310", "broken", "connection reset", "7", "big-endian, long 4/2", 2048, 3, 1500,
+                   "32-bit big-endian (m68k)"}};
   report.certificates = {{"host.pem", "sun", "2026-11-22 16:00:00 UTC", -3}};
   report.counters = {{"calls_received", 5}};
   report.conflicts = {{{Kind::kMessageQueue, 7}, 4, "made by a program without DIPC"}};
@@ -50,8 +51,10 @@ TEST(Tables, StatusNamesWhatNeedsAttention) {
   const std::string text = show(report);
   EXPECT_THAT(text, HasSubstr("referee vax (NOT REACHABLE: no new names)\n"));
   EXPECT_THAT(text, HasSubstr("dipcd 0.1.0, up 2 h 13 min, incarnation 00ff\n"));
-  EXPECT_THAT(text,
-              HasSubstr("\nvax   10.0.0.3:7310  broken      1.5 ms         2.0 KiB              3  big-endian\n"));
+  EXPECT_THAT(
+      text,
+      HasSubstr(
+          "\nvax   10.0.0.3:7310  broken      1.5 ms         2.0 KiB              3  32-bit big-endian (m68k)\n"));
   EXPECT_THAT(text, HasSubstr("\nvax: connection reset\n"));
   EXPECT_THAT(text, HasSubstr("host.pem     sun  2026-11-22 16:00:00 UTC         -3\n"));
   EXPECT_THAT(text, HasSubstr("calls received  5\n"));
