@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "daemon/core/expected_reply.h"
 #include "daemon/core/object_name.h"
 #include "daemon/io/log.h"
 
@@ -152,6 +153,13 @@ bool Gets::on_reply(const std::string& owner, const Reply& reply) {
   if ((static_cast<std::uint64_t>(reply.id) & kGetCallBit) == 0) return false;
   const auto found = asked_.find(reply.id);
   if (found == asked_.end() || found->second.owner != owner) return true;  // given up
+  const CallBody said =
+      found->second.removes ? CallBody(Control{.command = ControlCommand::kRemove}) : found->second.call;
+  if (const auto wrong = ExpectedReply(said).objection(reply)) {
+    // The call ends with the session: its outcome is unknown.
+    peers_.end_session(owner, owner + " answered a get with what can't be its answer: " + *wrong);
+    return true;
+  }
   Asked asked = std::move(found->second);
   asked_.erase(found);
   const auto operation = operations_.find(asked.operation);
@@ -160,7 +168,7 @@ bool Gets::on_reply(const std::string& owner, const Reply& reply) {
     return true;
   }
   const auto* got = std::get_if<GetReply>(&reply.body);
-  const Error error = reply.error == Error::kNone && got == nullptr ? Error::kInvalid : reply.error;
+  const Error error = reply.error;
   if (operation != operations_.end()) {
     const bool obstructed = error == Error::kNone && objects_.obstructs(asked.call.name, owner);
     operation->second.machine.on_get_reply(loop_now(), error, got != nullptr ? *got : GetReply{}, obstructed);

@@ -40,7 +40,8 @@ std::optional<ProcessId> LocalCalls::process_of(const LocalRequest& request) {
   return process;
 }
 
-void LocalCalls::begin(const LocalRequest& request, const std::string& owner, const ObjectRef& object) {
+void LocalCalls::begin(const LocalRequest& request, const std::string& owner, const ObjectRef& object,
+                       std::int64_t semaphores) {
   auto body = call_of(request, object);
   const auto* message = body ? std::get_if<MessageSend>(&*body) : nullptr;
   const bool fits = message == nullptr || message->text.size() <= kTextBytesMax;  // else above any msgmax we serve
@@ -68,6 +69,7 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
                                  .owner = owner,
                                  .object = object,
                                  .abi = request.abi,
+                                 .expected = ExpectedReply(*body, semaphores),
                                  .consumes_message = consumes_message(*body)});
   by_client_.emplace(ClientCall{request.client, request.header.call}, id);
   if (!peers_.send(owner, Call{.id = id, .caller = {login, *process}, .body = std::move(*body)})) {
@@ -78,15 +80,25 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
 void LocalCalls::on_cancel(ClientId client, std::uint64_t call) {
   const auto found = by_client_.find({client, call});
   if (found == by_client_.end()) return;
-  peers_.send(calls_.at(found->second).owner, Cancel{found->second});
+  const CallId id = found->second;
+  const std::string owner = calls_.at(id).owner;
+  if (peers_.withdraw(owner, id)) {
+    on_reply(owner, Reply{.id = id, .error = Error::kInterrupted, .value = -1});
+  } else {
+    peers_.send(owner, Cancel{id});
+  }
 }
 
 void LocalCalls::on_client_gone(ClientId client) {
   process_of_client_.erase(client);
   for (auto it = by_client_.lower_bound({client, 0}); it != by_client_.end() && it->first.first == client;) {
     Outstanding& call = calls_.at(it->second);
-    call.abandoned = true;
-    peers_.send(call.owner, Cancel{it->second});
+    if (peers_.withdraw(call.owner, it->second)) {
+      calls_.erase(it->second);
+    } else {
+      call.abandoned = true;
+      peers_.send(call.owner, Cancel{it->second});
+    }
     it = by_client_.erase(it);
   }
 }
@@ -96,6 +108,11 @@ void LocalCalls::on_reply(const std::string& owner, const Reply& reply) {
   // A peer may say what it likes; it can only answer calls that it was sent, and each once.
   if (found == calls_.end() || found->second.owner != owner) {
     log_warning("peer " + owner, "answered a call that is not under way");
+    return;
+  }
+  if (const auto wrong = found->second.expected.objection(reply)) {
+    // The call ends with the session: its outcome is unknown.
+    peers_.end_session(owner, owner + " answered a call with what can't be its answer: " + *wrong);
     return;
   }
   const Outstanding call = std::move(found->second);

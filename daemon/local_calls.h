@@ -6,6 +6,9 @@
 //   reply came                         the kernel's own answer
 //   session died, frame never written  EHOSTUNREACH: certainly not executed
 //   session died otherwise             ECONNRESET: outcome unknown
+//   cancelled, frame never written     EINTR at once
+//
+// A reply that can't be one to its call ends the session: a peer that says such things is not to be trusted with more.
 //
 // A message that a program did not get (its reply stayed unread, or it had given the call up) is returned to the owner;
 // one that it got is confirmed with Taken.
@@ -19,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/core/expected_reply.h"
 #include "daemon/io/peer_outbox.h"
 #include "daemon/io/process_watch.h"
 #include "daemon/io/shim_server.h"
@@ -34,7 +38,8 @@ class LocalCalls {
              std::function<void(const std::string& owner, const ObjectRef&)> object_gone);
   void attach(ShimServer& programs) { programs_ = &programs; }
 
-  void begin(const LocalRequest& request, const std::string& owner, const ObjectRef& object);
+  // `semaphores`: of the object, if it is a set.
+  void begin(const LocalRequest& request, const std::string& owner, const ObjectRef& object, std::int64_t semaphores);
   void on_cancel(ClientId client, std::uint64_t call);
   void on_client_gone(ClientId client);
   void on_reply_taken(ClientId client, std::uint64_t call);
@@ -53,6 +58,7 @@ class LocalCalls {
     std::string owner;
     ObjectRef object;
     Abi abi;
+    ExpectedReply expected;
     bool consumes_message = false;
     bool abandoned = false;  // nobody waits for the answer any more
   };

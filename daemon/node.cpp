@@ -272,7 +272,7 @@ void Node::call(const LocalRequest& request, Kind kind) {
   // Removed since the program looked: what a kernel says of an id that it no longer has.
   if (stand_in == nullptr) return reply(request, Error::kInvalid);
   if (naming_->forget_lost_stand_in(*stand_in)) return reply(request, Error::kRemoved);
-  local_calls_->begin(request, stand_in->owner, stand_in->object);
+  local_calls_->begin(request, stand_in->owner, stand_in->object, stand_in->nsems);
 }
 
 void Node::note_removed(const LocalRequest& request) {
@@ -327,6 +327,10 @@ void Node::on_turn_end() {}
 // -----------------------------------------------------------------------------------------------------
 
 bool Node::send(const std::string& host, PeerMessage message) { return network_->send(host, std::move(message)); }
+
+bool Node::withdraw(const std::string& host, CallId call) { return network_->withdraw(host, call); }
+
+void Node::end_session(const std::string& host, const std::string& why) { network_->end_session(host, why); }
 
 void Node::on_peer_message(const std::string& host, PeerMessage message) {
   if (naming_->on_peer_message(host, message)) return;

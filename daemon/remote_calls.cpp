@@ -77,12 +77,15 @@ void RemoteCalls::on_call(const std::string& host, const Call& call) {
       answer(host, call.id, Error::kAccess);
       return;
     }
-    naming_.serve_get(*get, *identity, [this, host, call](Error error, const GetReply& reply) {
-      if (error == Error::kAccess) log_warning("refused", policy_.logins.explain(call.caller.login, host));
-      Reply result{.id = call.id, .error = error, .value = error == Error::kNone ? 0 : -1};
-      if (error == Error::kNone) result.body = reply;
-      peers_.send(host, std::move(result));
-    });
+    naming_.serve_get(*get, *identity,
+                      [this, host, call, session = sessions_ended_[host]](Error error, const GetReply& reply) {
+                        if (sessions_ended_[host] != session) return;
+                        if (error == Error::kAccess)
+                          log_warning("refused", policy_.logins.explain(call.caller.login, host));
+                        Reply result{.id = call.id, .error = error, .value = error == Error::kNone ? 0 : -1};
+                        if (error == Error::kNone) result.body = reply;
+                        peers_.send(host, std::move(result));
+                      });
     return;
   }
   // Only objects that the cluster knows, in the generation that the caller knows: a peer can't reach anything else.
@@ -145,6 +148,7 @@ void RemoteCalls::on_process_ended(const std::string& host, const ProcessId& pro
 }
 
 void RemoteCalls::on_session_ended(const std::string& host) {
+  ++sessions_ended_[host];
   // Removals that still succeed are found by naming's sweep.
   std::erase_if(removals_, [&](const auto& entry) { return entry.first.host == host; });
   executor_.end_host(host);

@@ -60,7 +60,8 @@ class RemoteCalls {
   Executor& executor_;
   Users& users_;
   const Policy& policy_;
-  std::map<CallKey, ObjectRef> removals_;  // IPC_RMID on its way through the executor
+  std::map<CallKey, ObjectRef> removals_;                // IPC_RMID on its way through the executor
+  std::map<std::string, std::uint64_t> sessions_ended_;  // by host: an answer is for the session of its call alone
   std::uint64_t received_ = 0;
 };
 

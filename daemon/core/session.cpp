@@ -423,6 +423,12 @@ void PeerSessions::schedule_dial(TimePoint now) {
   dial_at_ += backoff + backoff * static_cast<std::int64_t>(random_ >> 56U) / 512;  // up to half as much again
 }
 
+void PeerSessions::on_bad_message(TimePoint now, std::string text) {
+  if (!session_) return;  // ended since
+  if (link_) actions_.emplace_back(SendRefusal{link_->id, {Refusal::Reason::kUnknownSession, text}});
+  end_session(now, EndReason::kProtocol, std::move(text));
+}
+
 void PeerSessions::set_dials(TimePoint now, bool dials) {
   if (options_.dials == dials) return;
   options_.dials = dials;

@@ -139,6 +139,8 @@ class PeerSessions {
   // Takes a Call back that was not written yet. True: it is gone for good, the peer will never see it. False: it was
   // written (or never sent): send a Cancel.
   bool withdraw(CallId call) { return outbox_.withdraw(call); }
+  // The peer broke the protocol with what it said in a message: the session ends at both ends, dialling goes on.
+  void on_bad_message(TimePoint now, std::string text);
   // Whether an address for the peer is configured (after a reload).
   void set_dials(TimePoint now, bool dials);
   // No session with this peer from now on: tells it so, ends the session, stops dialling until set_dials(). For a peer

@@ -283,6 +283,18 @@ bool PeerNetwork::send(const std::string& host, PeerMessage message) {
   return taken;
 }
 
+bool PeerNetwork::withdraw(const std::string& host, CallId call) {
+  const auto found = peers_.find(host);
+  return found != peers_.end() && found->second->sessions.withdraw(call);
+}
+
+void PeerNetwork::end_session(const std::string& host, const std::string& why) {
+  const auto found = peers_.find(host);
+  if (found == peers_.end()) return;
+  found->second->sessions.on_bad_message(loop_now(), why);
+  carry_out(*found->second);
+}
+
 void PeerNetwork::deliver_to_self() {
   while (!to_self_.empty()) {
     PeerMessage message = std::move(to_self_.front());

@@ -14,6 +14,12 @@ class PeerOutbox {
   // For the session with `host`, in order. A message for this host itself comes back to it at the end of the turn.
   // False: there is no session and none is expected soon; the message is gone and was certainly not received.
   virtual bool send(const std::string& host, PeerMessage message) = 0;
+  // Takes a call back that was not written to a connection yet. True: `host` will never see it, and nothing more is
+  // heard of it. False: it was written, or never sent.
+  virtual bool withdraw(const std::string& host, CallId call) = 0;
+  // `host` said something that can't be: `why`, for its log and ours. Its session ends as when it is lost (later in
+  // this turn), and a new one may begin.
+  virtual void end_session(const std::string& host, const std::string& why) = 0;
 };
 
 }  // namespace dipc

@@ -826,6 +826,18 @@ TEST(Session, EndTellsThePeerAndStaysDown) {
   EXPECT_EQ(amy->deadline(), kNever);
 }
 
+TEST(Session, AMessageThatBreaksTheProtocolEndsTheSessionForBothAndANewOneMayBegin) {
+  Amy amy;
+  amy.connect();
+  amy.send(call(1));
+  amy->on_bad_message(amy.now(), "nonsense");
+  EXPECT_THAT(amy.actions(), ElementsAre("c1 refuse unknown session", "c1 close",
+                                         "ended protocol; unwritten: none; unacknowledged: call 1"));
+  EXPECT_THAT(amy.run(10s), testing::Contains("dial"));
+  amy->on_bad_message(amy.now(), "once more");
+  EXPECT_THAT(amy.actions(), IsEmpty()) << "the session has ended";
+}
+
 TEST(Session, AnAddressThatIsConfiguredLaterIsDialledAndOneThatIsRemovedNotAnyMore) {
   Amy amy(false);
   amy->set_dials(amy.now(), true);

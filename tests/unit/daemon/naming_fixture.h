@@ -29,6 +29,9 @@ class SilentPeers final : public PeerOutbox {
     return true;
   }
 
+  bool withdraw(const std::string&, CallId) override { return writes_nothing; }
+  void end_session(const std::string& host, const std::string& why) override { ended.emplace_back(host, why); }
+
   // The next message of that type to that host that was not taken yet; all before it are forgotten.
   template <typename Message>
   std::optional<Message> next(const std::string& host) {
@@ -44,6 +47,8 @@ class SilentPeers final : public PeerOutbox {
 
   std::vector<std::pair<std::string, PeerMessage>> sent;
   std::set<std::string> away;
+  bool writes_nothing = false;                             // what was sent waits for a connection
+  std::vector<std::pair<std::string, std::string>> ended;  // sessions, and why
 };
 
 class LoopTest : public testing::Test {

@@ -158,6 +158,17 @@ TEST_F(NamingTest, APrivateObjectMadeForAProgramThatHasGoneIsRemovedAtItsHome) {
   EXPECT_TRUE(naming_->stand_ins().empty());
 }
 
+TEST_F(NamingTest, AGetAnsweredWithWhatIsNoObjectOfItsKindEndsTheSession) {
+  get(kQueue);
+  present("moon");
+  reply("moon", Error::kNone, {Kind::kSemaphoreSet, 5, 7});
+  ASSERT_EQ(peers_.ended.size(), 1u);
+  EXPECT_EQ(peers_.ended[0].first, "moon");
+  EXPECT_FALSE(got_);
+  naming_->on_session_ended("moon", {});
+  EXPECT_TRUE(naming_->stand_ins().empty());
+}
+
 TEST_F(NamingTest, ANamedObjectStaysThoughTheProgramThatMadeItHasGone) {
   const auto operation = get(kQueue, "moon");
   create_it();

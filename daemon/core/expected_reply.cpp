@@ -1,0 +1,61 @@
+#include "daemon/core/expected_reply.h"
+
+#include <limits>
+
+namespace dipc {
+
+ExpectedReply::ExpectedReply(const CallBody& call, std::int64_t semaphores) {
+  if (const auto* get = std::get_if<GetCall>(&call)) {
+    what_ = What::kObject;
+    kind_ = get->name.kind;
+  } else if (const auto* receive = std::get_if<MessageReceive>(&call)) {
+    what_ = What::kMessage;
+    bytes_max_ = receive->max_bytes;
+    narrow_type_ = receive->type_bytes == 4;
+  } else if (const auto* control = std::get_if<Control>(&call)) {
+    if (control->command == ControlCommand::kStat) what_ = What::kStat;
+    if (control->command == ControlCommand::kGetAll) what_ = What::kValues;
+    values_ = semaphores < 0 ? 0 : static_cast<std::uint64_t>(semaphores);
+  }
+}
+
+std::optional<std::string> ExpectedReply::objection(const Reply& reply) const {
+  if (reply.error != Error::kNone) return std::nullopt;
+  switch (what_) {
+    case What::kNothing:
+      if (!std::holds_alternative<std::monostate>(reply.body)) return "it brings data that nobody asked for";
+      break;
+    case What::kObject: {
+      const auto* object = std::get_if<GetReply>(&reply.body);
+      if (object == nullptr) return "it names no object";
+      if (object->object.kind != kind_) return "the object is of another kind";
+      if (object->object.id < 0 || object->size < 0) return "the object's id or size is negative";
+      break;
+    }
+    case What::kMessage: {
+      const auto* message = std::get_if<Message>(&reply.body);
+      if (message == nullptr) return "it brings no message";
+      if (message->text.size() > bytes_max_) return "the message is longer than the room for it";
+      if (reply.value != static_cast<std::int64_t>(message->text.size())) return "it counts other bytes than it brings";
+      if (narrow_type_ && (message->type < std::numeric_limits<std::int32_t>::min() ||
+                           message->type > std::numeric_limits<std::int32_t>::max())) {
+        return "the message's type does not fit the receiver's long";
+      }
+      break;
+    }
+    case What::kStat:
+      if (!std::holds_alternative<Stat>(reply.body)) return "it brings no record";
+      break;
+    case What::kValues: {
+      const auto* values = std::get_if<std::vector<std::uint16_t>>(&reply.body);
+      if (values == nullptr) return "it brings no values";
+      if (values->size() != values_) {
+        return "it brings " + std::to_string(values->size()) + " values for " + std::to_string(values_) + " semaphores";
+      }
+      break;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace dipc

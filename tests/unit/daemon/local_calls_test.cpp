@@ -1,0 +1,186 @@
+#include "daemon/local_calls.h"
+
+#include <gmock/gmock.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cerrno>
+
+#include "tests/unit/daemon/naming_fixture.h"
+#include "wire/local_abi.h"
+
+namespace dipc::test {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr ObjectRef kQueue{Kind::kMessageQueue, 5, 7};
+constexpr ObjectRef kSet{Kind::kSemaphoreSet, 6, 8};
+constexpr std::int64_t kSemaphores = 2;
+
+// A program of this host, as its shim speaks to the daemon.
+class Program {
+ public:
+  explicit Program(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+    local::HelloRequest hello;
+    const local::AbiBytes abi = local::encode_abi(measured_abi());
+    std::memcpy(hello.abi, abi.bytes, sizeof(hello.abi));
+    EXPECT_EQ(::send(fd_, &hello, sizeof(hello), 0), static_cast<ssize_t>(sizeof(hello)));
+  }
+  ~Program() { close(); }
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
+
+  void close() {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
+  void send(local::Request request) {
+    request.call = 1;
+    EXPECT_EQ(::send(fd_, &request, sizeof(request), 0), static_cast<ssize_t>(sizeof(request)));
+  }
+  void cancel() {
+    local::Request request;
+    request.op = local::Op::kCancel;
+    send(request);
+  }
+  // What came by now.
+  std::optional<local::Reply> reply() {
+    char packet[65536];
+    const ssize_t bytes = ::recv(fd_, packet, sizeof(packet), MSG_DONTWAIT);
+    if (bytes < static_cast<ssize_t>(sizeof(local::Reply))) return std::nullopt;  // the welcome is shorter
+    local::Reply reply;
+    std::memcpy(&reply, packet, sizeof(reply));
+    return reply;
+  }
+
+ private:
+  int fd_;
+};
+
+// This host's programs, and their objects on moon.
+class LocalCallsTest : public LoopTest, public ShimServer::Handler {
+ protected:
+  void SetUp() override {
+    calls_.emplace(&loop_, peers_, users_, [](const std::string&, const ObjectRef&) {});
+    const std::string path = (directory_.path() / "dipcd.sock").string();
+    auto server = ShimServer::listen(&loop_, {.path = path, .op_timeout_ms = 1000}, *this);
+    ASSERT_TRUE(server) << server.error().what;
+    server_ = std::move(*server);
+    calls_->attach(*server_);
+    program_.emplace(path);
+  }
+  ~LocalCallsTest() override {
+    program_.reset();
+    server_.reset();
+    calls_.reset();
+  }
+
+  void on_request(LocalRequest request) override {
+    client_ = request.client;
+    const bool is_set = request.header.op == local::Op::kControl;
+    calls_->begin(request, "moon", is_set ? kSet : kQueue, is_set ? kSemaphores : 0);
+  }
+  void on_cancel(ClientId client, std::uint64_t call) override { calls_->on_cancel(client, call); }
+  void on_reply_taken(ClientId client, std::uint64_t call) override { calls_->on_reply_taken(client, call); }
+  void on_reply_unread(ClientId client, std::uint64_t call) override { calls_->on_reply_unread(client, call); }
+  void on_client_gone(ClientId client) override {
+    calls_->on_client_gone(client);
+    gone_ = true;
+  }
+  void on_turn_end() override {}
+
+  // The call that the owner got of a program's request.
+  Call call_of(local::Op op, std::int32_t command = 0) {
+    local::Request request;
+    request.op = op;
+    request.size = 100;
+    request.command = command;
+    program_->send(request);
+    std::optional<Call> call;
+    run_until([&] { return call || (call = peers_.next<Call>("moon")); });
+    return *call;
+  }
+  local::Reply answer() {
+    std::optional<local::Reply> reply;
+    run_until([&] { return reply || (reply = program_->reply()); });
+    return *reply;
+  }
+
+  Users users_;
+  std::unique_ptr<ShimServer> server_;
+  std::optional<LocalCalls> calls_;
+  std::optional<Program> program_;
+  ClientId client_{};
+  bool gone_ = false;
+};
+
+TEST_F(LocalCallsTest, AReplyGoesToItsProgram) {
+  const Call call = call_of(local::Op::kReceive);
+  calls_->on_reply("moon", Reply{.id = call.id, .value = 2, .body = Message{9, Bytes(2)}});
+  EXPECT_EQ(answer().value, 2);
+  EXPECT_TRUE(peers_.ended.empty());
+}
+
+TEST_F(LocalCallsTest, AReplyThatIsNoAnswerToItsCallEndsTheSessionAndTheOutcomeIsUnknown) {
+  const Call call = call_of(local::Op::kReceive);
+  calls_->on_reply("moon", Reply{.id = call.id, .body = std::vector<std::uint16_t>(50000)});
+  ASSERT_EQ(peers_.ended.size(), 1u);
+  EXPECT_EQ(peers_.ended[0].first, "moon");
+  EXPECT_THAT(peers_.ended[0].second, HasSubstr("it brings no message"));
+  EXPECT_FALSE(program_->reply()) << "not before the session has ended";
+  calls_->on_session_ended("moon", {});
+  EXPECT_EQ(answer().error, ECONNRESET);
+}
+
+TEST_F(LocalCallsTest, MoreValuesThanTheSetHasSemaphoresDoNotReachTheProgramsArray) {
+  const Call call = call_of(local::Op::kControl, GETALL);
+  calls_->on_reply("moon", Reply{.id = call.id, .body = std::vector<std::uint16_t>{1, 2, 3}});
+  ASSERT_EQ(peers_.ended.size(), 1u);
+  EXPECT_THAT(peers_.ended[0].second, HasSubstr("3 values for 2 semaphores"));
+}
+
+TEST_F(LocalCallsTest, ACallThatTheOwnerNeverSawIsInterruptedAtOnce) {
+  peers_.writes_nothing = true;
+  call_of(local::Op::kReceive);
+  program_->cancel();
+  EXPECT_EQ(answer().error, EINTR);
+  EXPECT_FALSE(peers_.next<Cancel>("moon"));
+  EXPECT_EQ(calls_->under_way(), 0u);
+}
+
+TEST_F(LocalCallsTest, ACallOnItsWayIsCancelledAtItsOwnerWhoseAnswerCounts) {
+  const Call call = call_of(local::Op::kReceive);
+  program_->cancel();
+  std::optional<Cancel> cancel;
+  run_until([&] { return cancel || (cancel = peers_.next<Cancel>("moon")); });
+  EXPECT_EQ(cancel->id, call.id);
+  EXPECT_FALSE(program_->reply());
+  calls_->on_reply("moon", Reply{.id = call.id, .value = 0, .body = Message{1, {}}});
+  EXPECT_EQ(answer().error, 0) << "the message came first";
+}
+
+TEST_F(LocalCallsTest, ACallOfAProgramThatEndedIsForgottenIfTheOwnerNeverSawIt) {
+  peers_.writes_nothing = true;
+  call_of(local::Op::kReceive);
+  program_->close();
+  run_until([this] { return gone_; });
+  EXPECT_EQ(calls_->under_way(), 0u);
+  EXPECT_FALSE(peers_.next<Cancel>("moon"));
+}
+
+TEST_F(LocalCallsTest, NothingOfAnEndedSessionIsSentInTheNext) {
+  const Call call = call_of(local::Op::kReceive);
+  calls_->on_session_ended("moon", {});
+  EXPECT_EQ(answer().error, ECONNRESET);
+  calls_->on_cancel(client_, 1);
+  calls_->on_reply("moon", Reply{.id = call.id, .value = 0, .body = Message{1, {}}});
+  EXPECT_TRUE(peers_.sent.empty());
+}
+
+}  // namespace
+}  // namespace dipc::test
