@@ -155,7 +155,6 @@ StatusReport Administration::status() const {
 }
 
 // ---- objects of the cluster
-// ------------------------------------------------------------------------------------------
 
 std::vector<ObjectRow> Administration::own_rows() {
   std::vector<ObjectRow> rows;

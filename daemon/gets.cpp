@@ -43,7 +43,6 @@ void Gets::cancel(OperationId id) {
 }
 
 // ---- what the machine wants
-// ------------------------------------------------------------------------------------------
 
 void Gets::advance(OperationId id) {
   for (;;) {
@@ -134,7 +133,6 @@ void Gets::remove(Asked asked, const ObjectRef& object) {
 }
 
 // ---- what comes back
-// -------------------------------------------------------------------------------------------------
 
 void Gets::on_resolved(const Resolved& resolved) {
   const auto request = resolving_.find(resolved.id);
@@ -226,7 +224,6 @@ void Gets::on_session_ended(const std::string& host) {
 }
 
 // ---- time
-// ------------------------------------------------------------------------------------------------------------
 
 void Gets::on_time() {
   const TimePoint now = loop_now();

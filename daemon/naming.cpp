@@ -28,7 +28,7 @@ bool object_is_there(Kind kind, std::int32_t id) {
   return facts || facts.error() == Error::kAccess;
 }
 
-// ---- start ----------------------------------------------------------------------------------------------------------
+// ---- start
 
 Result<std::unique_ptr<Naming>> Naming::open(uv_loop_t* loop, Options options, PeerOutbox& peers) {
   const auto file = std::filesystem::path(options.state_dir) / kStateFile;
@@ -85,7 +85,7 @@ void Naming::start() {
   set_timer();
 }
 
-// ---- stand-ins ------------------------------------------------------------------------------------------------------
+// ---- stand-ins
 
 std::string Naming::known_owner(const ObjectName& name) const {
   std::string owner;
@@ -186,7 +186,7 @@ std::vector<StandIn> Naming::stand_ins() const {
   return list;
 }
 
-// ---- objects of this host -------------------------------------------------------------------------------------------
+// ---- objects of this host
 
 void Naming::serve_get(const GetCall& call, const Identity& as, std::function<void(Error, const GetReply&)> done) {
   const OwnedObjects::GetId id{next_get_++};
@@ -262,7 +262,7 @@ void Naming::announce() {
   for (const Announce& announcement : objects_.announcements(used)) peers_.send(options_.referee, announcement);
 }
 
-// ---- peers ----------------------------------------------------------------------------------------------------------
+// ---- peers
 
 bool Naming::on_peer_message(const std::string& host, const PeerMessage& message) {
   if (RefereeService::is_for_referee(message)) {
@@ -315,7 +315,7 @@ void Naming::on_unreachable(const std::string&, const std::vector<PeerMessage>& 
   gets_.on_unwritten(unwritten);
 }
 
-// ---- the state file, and time ---------------------------------------------------------------------------------------
+// ---- the state file, and time
 
 void Naming::save() {
   const DaemonState state{options_.boot, options_.incarnation, objects_.objects(), stand_ins()};

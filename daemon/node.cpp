@@ -40,7 +40,6 @@ std::optional<Kind> kind_of(std::uint32_t number) {
 }  // namespace
 
 // ---- start and stop
-// --------------------------------------------------------------------------------------------------
 
 Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configuration_file, Policy policy) {
   const Configuration::Paths paths = policy.configuration.paths;
@@ -183,7 +182,6 @@ Parsed<AdminDone> Node::reload(const std::string& who) {
 }
 
 // ---- programs of this host
-// -------------------------------------------------------------------------------------------
 
 void Node::reply(const LocalRequest& request, Error error, std::int64_t value, local::Where where) {
   LocalAnswer answer = answer_of(error, request.header.call);
@@ -324,7 +322,6 @@ void Node::on_client_gone(ClientId client) {
 void Node::on_turn_end() {}
 
 // ---- other hosts
-// -----------------------------------------------------------------------------------------------------
 
 bool Node::send(const std::string& host, PeerMessage message) { return network_->send(host, std::move(message)); }
 

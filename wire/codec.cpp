@@ -37,7 +37,6 @@ constexpr auto number(Enum value) {
 }
 
 // ---- enumerators: the same numbers on both sides, so that a cast will do. The last ones are compared
-// ------------------
 
 template <typename Schema, typename Plain, Schema kSchemaLast, Plain kPlainLast>
 struct SameEnum {
@@ -62,7 +61,6 @@ static_assert(number(schema::Error::NO_SPACE) == number(Error::kNoSpace));
 static_assert(number(schema::Call::Control::Command::GET_ALL) == number(ControlCommand::kGetAll));
 
 // ---- plain values into a builder
-// ---------------------------------------------------------------------------------------
 
 kj::StringPtr text(const std::string& value) { return {value.c_str(), value.size()}; }
 
@@ -394,7 +392,6 @@ void append_record(Bytes& into, kj::ArrayPtr<const kj::ArrayPtr<const word>> seg
 }
 
 // ---- readers into plain values
-// -----------------------------------------------------------------------------------------
 
 std::string string(capnp::Text::Reader from) { return {from.begin(), from.size()}; }
 

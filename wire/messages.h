@@ -60,7 +60,7 @@ enum class Incarnation : std::uint64_t {};
 // Given by the host that dials; 0 is "none".
 enum class SessionNumber : std::uint64_t {};
 
-// ---- before a session: one Hello from each side of a fresh connection, the dialler's first --------------------------
+// ---- before a session: one Hello from each side of a fresh connection, the dialler's first
 
 struct Hello {
   std::uint16_t protocol_min = 0;
@@ -95,7 +95,7 @@ struct Refusal {
   bool operator==(const Refusal&) const = default;
 };
 
-// ---- calls: caller's host -> owner ---------------------------------------------------------------------------------
+// ---- calls: caller's host -> owner
 
 // msgget, semget: run on the owner with the kernel's own judgement. `claim` is set when the referee said "you create
 // it" (the owner then registers with it); without a claim the object must exist or, for key 0, is always made.
@@ -197,7 +197,7 @@ struct Call {
   bool operator==(const Call&) const = default;
 };
 
-// ---- replies: owner -> caller's host -------------------------------------------------------------------------------
+// ---- replies: owner -> caller's host
 
 struct GetReply {
   ObjectRef object;
@@ -257,7 +257,7 @@ struct ProcessEnded {
   bool operator==(const ProcessEnded&) const = default;
 };  // its undo group ends
 
-// ---- names: any host <-> referee -----------------------------------------------------------------------------------
+// ---- names: any host <-> referee
 
 enum class RequestId : std::uint64_t {};
 

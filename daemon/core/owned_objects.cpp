@@ -28,7 +28,7 @@ void OwnedObjects::restore(const std::vector<OwnedObject>& objects) {
   if (changed) actions_.emplace_back(Save{});
 }
 
-// ---- gets ----------------------------------------------------------------------------------------------------------
+// ---- gets
 
 void OwnedObjects::begin(TimePoint now, GetId get, const GetCall& call, std::uint64_t generation, bool has_stand_in) {
   if (has_stand_in) {
@@ -201,7 +201,6 @@ void OwnedObjects::unmake(const OwnedObject& object, bool tell_referee) {
 }
 
 // ---- the referee and the kernel
-// --------------------------------------------------------------------------------------
 
 void OwnedObjects::on_referee_lost(TimePoint now) {
   on_time(now);
@@ -291,7 +290,7 @@ TimePoint OwnedObjects::deadline() const {
 
 std::vector<OwnedObjects::Action> OwnedObjects::take_actions() { return std::exchange(actions_, {}); }
 
-// ---- the table -----------------------------------------------------------------------------------------------------
+// ---- the table
 
 const OwnedObject* OwnedObjects::find(const ObjectName& name) const {
   const auto it = by_name_.find(name);

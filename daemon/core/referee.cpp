@@ -30,7 +30,7 @@ Referee::Referee(TimePoint now, Incarnation incarnation, RefereeOptions options,
   for (const auto& [name, entry] : table_) owned_[entry.owner].insert(name);
 }
 
-// ---- sessions ------------------------------------------------------------------------------------------------------
+// ---- sessions
 
 void Referee::on_host(TimePoint now, const std::string& host, const std::string& boot) {
   on_time(now);
@@ -73,7 +73,7 @@ Referee::Host& Referee::session_of(const std::string& host) {
   return it->second;
 }
 
-// ---- names ---------------------------------------------------------------------------------------------------------
+// ---- names
 
 void Referee::on_resolve(TimePoint now, const std::string& host, const Resolve& resolve) {
   on_time(now);
@@ -167,7 +167,7 @@ void Referee::settle(TimePoint now, const ObjectName& name) {
   }
 }
 
-// ---- objects -------------------------------------------------------------------------------------------------------
+// ---- objects
 
 void Referee::on_register(TimePoint now, const std::string& host, const Register& registration) {
   on_time(now);
@@ -315,7 +315,7 @@ void Referee::drop(const ObjectName& name) {
   actions_.emplace_back(Broadcast{dropped});
 }
 
-// ---- time ----------------------------------------------------------------------------------------------------------
+// ---- time
 
 void Referee::on_time(TimePoint now) {
   if (in_grace_ && now >= grace_end_) end_grace(now);

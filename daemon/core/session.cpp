@@ -35,7 +35,7 @@ PeerSessions::PeerSessions(TimePoint now, Hello own, std::string peer, SessionOp
   dial_at_ = now;
 }
 
-// ---- connections ----------------------------------------------------------------------------------------------------
+// ---- connections
 
 void PeerSessions::on_dialled(TimePoint now, ConnectionId connection, std::string remote_address) {
   if (dial_step_ != DialStep::kDialling) {
@@ -233,7 +233,7 @@ void PeerSessions::on_refusal(TimePoint now, ConnectionId connection, const Refu
   }
 }
 
-// ---- a session's beginning and end ----------------------------------------------------------------------------------
+// ---- a session's beginning and end
 
 Hello PeerSessions::own_hello(SessionNumber number, bool resumes) const {
   Hello hello = own_;
@@ -310,7 +310,7 @@ void PeerSessions::fail_waiting() {
   if (!rest.unwritten.empty()) actions_.emplace_back(Unreachable{std::move(rest.unwritten)});
 }
 
-// ---- frames ---------------------------------------------------------------------------------------------------------
+// ---- frames
 
 void PeerSessions::on_frame(TimePoint now, ConnectionId connection, Frame frame) {
   if (!link_ || link_->id != connection) {
@@ -371,7 +371,7 @@ bool PeerSessions::send(TimePoint now, PeerMessage message) {
   return true;
 }
 
-// ---- time and dialling ----------------------------------------------------------------------------------------------
+// ---- time and dialling
 
 void PeerSessions::on_time(TimePoint now, std::uint64_t random) {
   if (session_ && session_->heard + options_.peer_timeout <= now) {

@@ -116,7 +116,7 @@ class PeerSessions {
   // `own` is our Hello; its session, resumes and last_received are filled in here.
   PeerSessions(TimePoint now, Hello own, std::string peer, SessionOptions options);
 
-  // ---- what happens to connections. Reports about connections that are not known (any more) do nothing --------------
+  // ---- what happens to connections. Reports about connections that are not known (any more) do nothing
   void on_dialled(TimePoint now, ConnectionId connection, std::string remote_address);
   void on_dial_failed(TimePoint now);
   // The peer (by its certificate) has connected. `remote_address` without the port: two hosts with one name are told
@@ -131,10 +131,10 @@ class PeerSessions {
   void on_time(TimePoint now, std::uint64_t random);
 
   // ---- what this host wants
-  // ------------------------------------------------------------------------------------------ False: there is no
-  // session and none is to be expected; nothing was kept (EHOSTUNREACH). True: the message is delivered, or comes back
-  // in Ended or Unreachable. Cancel, Taken, Returned and ProcessEnded do not wait for room in the buffer; they overtake
-  // messages that do, but never the call or the calls of the process that they are about.
+
+  // False: there is no session and none is to be expected; nothing was kept (EHOSTUNREACH). True: the message is
+  // delivered, or comes back in Ended or Unreachable. Cancel, Taken, Returned and ProcessEnded do not wait for room in
+  // the buffer; they overtake messages that do, but never the call or the calls of the process that they are about.
   bool send(TimePoint now, PeerMessage message);
   // Takes a Call back that was not written yet. True: it is gone for good, the peer will never see it. False: it was
   // written (or never sent): send a Cancel.

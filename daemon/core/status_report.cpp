@@ -29,7 +29,6 @@ std::string octal(std::uint32_t mode) {
 }
 
 // ---- reading: nothing here throws, and the first field of a wrong type is remembered
-// -----------------------------------
 
 class Reader {
  public:

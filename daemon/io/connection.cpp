@@ -396,7 +396,6 @@ std::size_t Connection::Block::queued_bytes() const {
 }
 
 // ---- Connection
-// ------------------------------------------------------------------------------------------------------
 
 std::shared_ptr<Connection> Connection::dial(uv_loop_t* loop, const Endpoint& endpoint, const TlsContext& tls,
                                              Callbacks callbacks, const ConnectionLimits& limits) {
@@ -444,7 +443,6 @@ std::string_view Connection::cipher() const { return block_->tls.cipher(); }
 const Endpoint& Connection::remote() const { return block_->remote; }
 
 // ---- Listener
-// --------------------------------------------------------------------------------------------------------
 
 struct Listener::Block {
   uv_tcp_t tcp{};

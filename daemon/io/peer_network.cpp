@@ -86,7 +86,6 @@ HostsAllow::Verdict PeerNetwork::judge(const Connection& connection, const std::
 }
 
 // ---- connections that come
-// -------------------------------------------------------------------------------------------
 
 void PeerNetwork::on_accept(std::shared_ptr<Connection> connection) {
   const std::string from = connection->remote().to_string();
@@ -144,7 +143,6 @@ void PeerNetwork::on_first_record(const std::shared_ptr<Connection>& connection,
 }
 
 // ---- connections that we make
-// ----------------------------------------------------------------------------------------
 
 void PeerNetwork::dial(Peer& peer) {
   const std::string host = peer.sessions.peer();
@@ -185,7 +183,6 @@ void PeerNetwork::stop_dial(Peer& peer) {
 }
 
 // ---- connections with a peer at the other end
-// ------------------------------------------------------------------------
 
 void PeerNetwork::adopt(Peer& peer, ConnectionId id, std::shared_ptr<Connection> connection) {
   const std::string host = peer.sessions.peer();
@@ -305,7 +302,6 @@ void PeerNetwork::deliver_to_self() {
 }
 
 // ---- administration
-// --------------------------------------------------------------------------------------------------
 
 void PeerNetwork::reconfigure(Configuration configuration, HostsAllow allow) {
   configuration_ = std::move(configuration);

@@ -39,7 +39,6 @@ bool looks_like_tls(std::span<const std::byte> first) {
 }  // namespace
 
 // ---- TlsContext
-// ------------------------------------------------------------------------------------------------------
 
 void TlsContext::Free::operator()(ssl_ctx_st* context) const { SSL_CTX_free(context); }
 
@@ -111,7 +110,6 @@ Result<TlsContext::Loaded> TlsContext::read(const TlsFiles& files) {
 }
 
 // ---- TlsStream
-// -------------------------------------------------------------------------------------------------------
 
 struct TlsStream::Engine {
   explicit Engine(Role of) : role(of) {}

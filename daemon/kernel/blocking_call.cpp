@@ -74,7 +74,7 @@ std::optional<pthread_t> start_thread(const char* name, void* (*body)(void*), vo
   return thread;
 }
 
-// ---- Completions ----------------------------------------------------------------------------------------------------
+// ---- Completions
 
 Completions::Completions() : fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) { DIPC_CHECK(fd_ >= 0); }
 Completions::~Completions() { close(fd_); }
@@ -95,7 +95,7 @@ std::vector<Completions::Item> Completions::take() {
   return std::exchange(items_, {});
 }
 
-// ---- Canceller ------------------------------------------------------------------------------------------------------
+// ---- Canceller
 
 Canceller::~Canceller() {
   {
@@ -137,7 +137,7 @@ void Canceller::run() {
   }
 }
 
-// ---- BlockingCall ---------------------------------------------------------------------------------------------------
+// ---- BlockingCall
 
 BlockingCall::BlockingCall(CallToken token, const Identity& own, Identity as, NativeCall call, TimePoint deadline,
                            Canceller& canceller)

@@ -73,7 +73,6 @@ Executor::ObjectKey Executor::object_of(const CallBody& body) {
 }
 
 // ---- in
-// --------------------------------------------------------------------------------------------------------------
 
 void Executor::submit(CallKey key, Identity as, Caller caller, CallBody body) {
   ++counters_.calls;

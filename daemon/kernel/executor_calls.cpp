@@ -43,7 +43,7 @@ Outcome Executor::attempt_as(const Identity& as, const NativeCall& call) const {
   return attempt(call);
 }
 
-// ---- msgsnd ---------------------------------------------------------------------------------------------------------
+// ---- msgsnd
 
 void Executor::run_send(Request request) {
   NativeCall native = to_native(std::get<MessageSend>(request.body));
@@ -60,7 +60,7 @@ void Executor::finish_send(const Request& request, const Outcome& outcome) {
   reply(request, plain(outcome));
 }
 
-// ---- msgrcv ---------------------------------------------------------------------------------------------------------
+// ---- msgrcv
 
 // `room_bytes`: at least so much, 0 = what the call asks for up to msgmax.
 void Executor::run_receive(Request request, std::size_t room_bytes) {
@@ -206,7 +206,7 @@ bool Executor::write_dead_letter(const FoundMessage& found, const std::string& r
   return true;
 }
 
-// ---- semop ----------------------------------------------------------------------------------------------------------
+// ---- semop
 
 void Executor::run_operate(Request request) {
   NativeOperate native = to_native(std::get<SemaphoreOperate>(request.body));
@@ -250,7 +250,7 @@ void Executor::forget_adjustments(std::int32_t set, std::optional<std::uint16_t>
   }
 }
 
-// ---- msgctl, semctl -------------------------------------------------------------------------------------------------
+// ---- msgctl, semctl
 
 void Executor::run_control(Request request) {
   const auto& call = std::get<Control>(request.body);

@@ -44,7 +44,7 @@ std::size_t room_class(std::size_t text_bytes) {
 
 }  // namespace
 
-// ---- Slot -----------------------------------------------------------------------------------------------------------
+// ---- Slot
 
 SlotLabel Slot::label() const {
   return {std::string(host_, strnlen(host_, sizeof host_)), CallId{call_}, queue_, key_, owner_uid_};
@@ -61,7 +61,7 @@ void Slot::received(std::size_t text_bytes) {
 
 Message Slot::message() const { return {type_, Bytes(text(), text() + text_bytes_)}; }
 
-// ---- Slots ----------------------------------------------------------------------------------------------------------
+// ---- Slots
 
 struct Slots::Chunk {
   std::byte* memory = nullptr;

@@ -34,7 +34,6 @@ std::string contents(const std::string& path) {
 }  // namespace
 
 // ---- programs
-// --------------------------------------------------------------------------------------------------------
 
 Program::Program(std::vector<std::string> command) {
   int to_child[2];
@@ -137,7 +136,6 @@ int Program::wait(std::chrono::milliseconds limit, std::string* output) {
 void Program::signal(int number) { ::kill(pid_, number); }
 
 // ---- the cluster
-// -----------------------------------------------------------------------------------------------------
 
 namespace {
 
@@ -238,7 +236,6 @@ Cluster::Ran Cluster::lab(std::vector<std::string> words) const {
 std::string Cluster::folder() const { return "/run/dipc-lab/" + name_; }
 
 // ---- /proc
-// -----------------------------------------------------------------------------------------------------------
 
 pid_t outer_pid(const std::string& token, pid_t inner) {
   DIR* proc = ::opendir("/proc");

@@ -76,7 +76,7 @@ TEST_P(WithShim, OwnerSeesThePidsOfRemoteCallers) {
   EXPECT_EQ(output.find("queue: 1000001 1000002\nsemctl(set, 1, GETPID): 1000101\nmine 1\n"), 0u) << output;
 }
 
-// ---- trouble ------------------------------------------------------------------------------------------------------
+// ---- trouble
 
 TEST_P(WithShim, CallIsResetWhenTheDaemonDiesAndTheNextTimesOut) {
   TestDaemon daemon(machine(), socket(), {"--trace", "--op-timeout-ms", "300"});

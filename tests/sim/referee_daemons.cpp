@@ -109,7 +109,6 @@ void World::sweep(int host) {
 }
 
 // ---- turns
-// -----------------------------------------------------------------------------------------------------------
 
 void World::advance(int host) {
   Host& state = hosts_[static_cast<std::size_t>(host)];
@@ -183,7 +182,6 @@ void World::on_alarm(int host) {
 }
 
 // ---- the asking side
-// -------------------------------------------------------------------------------------------------
 
 void World::on_operation(int host, std::uint64_t id, const GetOperation::Action& action) {
   Host& state = hosts_[static_cast<std::size_t>(host)];
@@ -285,7 +283,6 @@ void World::on_dropped(int host, const Dropped& dropped) {
 }
 
 // ---- the owning side
-// -------------------------------------------------------------------------------------------------
 
 void World::serve(int host, Served served, const GetCall& call) {
   Host& state = hosts_[static_cast<std::size_t>(host)];
@@ -360,7 +357,6 @@ void World::answer(int host, const OwnedObjects::Answer& reply) {
 }
 
 // ---- the referee
-// -----------------------------------------------------------------------------------------------------
 
 void World::on_referee(const Referee::Action& action) {
   if (const auto* persist = std::get_if<Referee::Persist>(&action)) {

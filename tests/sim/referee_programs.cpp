@@ -160,7 +160,6 @@ void World::make_undistributed(int host) {
 }
 
 // ---- the end
-// ---------------------------------------------------------------------------------------------------------
 
 void World::settle_down() {
   calm_ = true;

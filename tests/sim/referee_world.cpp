@@ -17,7 +17,6 @@ constexpr std::int32_t kKernelIds = 64;
 }  // namespace
 
 // ---- kernel
-// ----------------------------------------------------------------------------------------------------------
 
 ModelKernel::Got ModelKernel::get(const Object& as, bool create) {
   if (as.name.key != 0) {
@@ -66,7 +65,6 @@ void ModelKernel::boot() {
 }
 
 // ---- events
-// ----------------------------------------------------------------------------------------------------------
 
 World::World(std::uint64_t seed, Fault fault, bool trace)
     : random_(seed), fault_(fault), trace_(trace), history_(kOpTimeout) {
@@ -122,7 +120,6 @@ std::string World::boot_of(int host) const {
 }
 
 // ---- links
-// -----------------------------------------------------------------------------------------------------------
 
 bool World::send(int from, int to, const PeerMessage& message) {
   Link& between = link(from, to);
@@ -239,7 +236,6 @@ void World::session_began(int host, int peer) {
 }
 
 // ---- what is true
-// ----------------------------------------------------------------------------------------------------
 
 const std::vector<OwnedObject> World::objects_of(int host) const {
   const Host& state = hosts_[static_cast<std::size_t>(host)];

@@ -59,7 +59,7 @@ Outcome SessionWorld::run() {
   return outcome_;
 }
 
-// ---- time -----------------------------------------------------------------------------------------------------------
+// ---- time
 
 void SessionWorld::at(TimePoint when, std::function<void()> what) {
   events_.emplace(std::pair(when, next_event_), std::move(what));
@@ -108,7 +108,7 @@ void SessionWorld::at_host(Side side, std::uint64_t life, std::function<void()> 
   after_input(side);
 }
 
-// ---- network --------------------------------------------------------------------------------------------------------
+// ---- network
 
 Duration SessionWorld::latency() { return random_duration(random_, 50us, latency_most_); }
 
@@ -235,7 +235,7 @@ void SessionWorld::dial(Side from) {
   });
 }
 
-// ---- faults ---------------------------------------------------------------------------------------------------------
+// ---- faults
 
 void SessionWorld::schedule_fault() {
   const Duration pause = random_duration(random_, 1ms, 2 * fault_pause_);
@@ -360,7 +360,7 @@ void SessionWorld::start(Side side) {
   after_input(side);
 }
 
-// ---- programs -------------------------------------------------------------------------------------------------------
+// ---- programs
 
 void SessionWorld::schedule_program(Side side) {
   const Duration pause = random_duration(random_, 0s, 2 * send_pause_);

@@ -222,7 +222,7 @@ class Bob : public Host {
   explicit Bob(bool dials = true) : Host("bob", "amy", dials) { peer_hello = hello_of("amy", 22); }
 };
 
-// ---- beginning ------------------------------------------------------------------------------------------------------
+// ---- beginning
 
 TEST(Session, DiallerBeginsWhenItsHelloIsAnswered) {
   Amy amy;
@@ -331,7 +331,7 @@ TEST(Session, AFrameBeforeTheHelloClosesTheConnection) {
   EXPECT_THAT(amy.frame(c1, 1, 0, call(1)), ElementsAre("c1 close"));
 }
 
-// ---- who may begin --------------------------------------------------------------------------------------------------
+// ---- who may begin
 
 struct Misfit {
   const char* name;
@@ -402,7 +402,7 @@ TEST(Session, ARefusalOnTheEstablishedConnectionEndsTheSession) {
   EXPECT_FALSE(amy->send(amy.now(), call(1)));
 }
 
-// ---- frames ---------------------------------------------------------------------------------------------------------
+// ---- frames
 
 TEST(Session, FramesAreDeliveredInOrderAndOnce) {
   Amy amy;
@@ -472,7 +472,7 @@ TEST(Session, AKeepAliveGoesOutWhenNothingElseDoes) {
   EXPECT_THAT(amy.run(999ms), IsEmpty());
 }
 
-// ---- the buffer -----------------------------------------------------------------------------------------------------
+// ---- the buffer
 
 TEST(Session, MessagesBeyondTheBufferWaitUntilOthersAreAcknowledged) {
   Amy amy(true, 1000);
@@ -525,7 +525,7 @@ TEST(Session, ACallThatWasNotWrittenCanBeWithdrawn) {
   EXPECT_THAT(amy.frame(c1, 0, 1), IsEmpty());
 }
 
-// ---- broken connections ---------------------------------------------------------------------------------------------
+// ---- broken connections
 
 TEST(Session, BothSendAgainWhatTheOtherHasNotReceived) {
   Amy amy;
@@ -639,7 +639,7 @@ TEST(Session, AResumeThatThePeerCanNotMeanIsRefused) {
   EXPECT_THAT(amy.accept(c4, asking(amy.peer_hello, 99, true, 1)), ElementsAre("c4 hello 99 resumes after 0"));
 }
 
-// ---- agreement ------------------------------------------------------------------------------------------------------
+// ---- agreement
 
 TEST(Session, AHelloWithAnotherNumberEndsTheOldSessionFirst) {
   Amy amy(false);
@@ -720,7 +720,7 @@ TEST(Session, HellosThatAreNeverAnsweredDoNotKeepTheSessionAlive) {
   EXPECT_THAT(all, testing::Contains("ended timeout; unwritten: none; unacknowledged: none"));
 }
 
-// ---- simultaneous dials ---------------------------------------------------------------------------------------------
+// ---- simultaneous dials
 
 TEST(Session, OfTwoDialsTheOneByTheSmallerNameStays) {
   Amy amy;
@@ -770,7 +770,7 @@ TEST(Session, TheRefusedOfTwoKeepsItsSessionAndTriesAgain) {
   EXPECT_THAT(bob.run(999ms), IsEmpty());
 }
 
-// ---- incarnations ---------------------------------------------------------------------------------------------------
+// ---- incarnations
 
 TEST(Session, ANewIncarnationFromTheSameAddressEndsTheOldSession) {
   Amy amy(false);
@@ -804,7 +804,7 @@ TEST(Session, AnotherIncarnationCanNotResume) {
               ElementsAre("c3 hello 99 resumes after 0", "c3 1 ack 0 call 1"));
 }
 
-// ---- configuration --------------------------------------------------------------------------------------------------
+// ---- configuration
 
 TEST(Session, APeerThatEndsTheSessionToBeRestartedIsWorthWaitingFor) {
   Amy amy;

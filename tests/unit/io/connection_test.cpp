@@ -574,7 +574,6 @@ TEST_F(ConnectionTest, PeerThatTakesNothingIsGivenUpAtTheQueueLimit) {
 }
 
 // ---- Listener
-// --------------------------------------------------------------------------------------------------------
 
 TEST_F(ConnectionTest, PortThatIsTakenIsTroubleWithAddressAndRemedy) {
   sun_ = certificates_.context(certificates_.standard("sun"));

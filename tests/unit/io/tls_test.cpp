@@ -276,7 +276,6 @@ TEST(TlsStream, RandomBytesInsteadOfAHandshakeNeverCrashIt) {
 }
 
 // ---- TlsContext
-// ------------------------------------------------------------------------------------------------------
 
 TEST(TlsContext, KeyThatOthersCanReadIsRefused) {
   const TlsFiles files = certificates.host("sun");
