@@ -3,8 +3,7 @@
 // allocation for a message. Also the TLS hop alone.
 //
 //   chain serve FOLDER                         the server: writes its port and throw-away certificates there, runs
-//   until
-//                                              it is ended
+//                                              until it is ended
 //   chain msgsnd|semop|tls FOLDER HOST ROUNDS  median round trip in nanoseconds to the server on HOST
 
 #include <netdb.h>

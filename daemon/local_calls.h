@@ -86,8 +86,8 @@ class LocalCalls {
   std::uint64_t next_call_ = 1;
   std::map<CallId, Outstanding> calls_;
   std::map<ClientCall, CallId> by_client_;
-  std::map<ClientId, ProcessId>
-      process_of_client_;  // the socket goes with its process, so the pid is not reused meanwhile
+  // The socket goes with its process, so the pid is not reused meanwhile.
+  std::map<ClientId, ProcessId> process_of_client_;
   std::map<ClientCall, Delivered> delivered_;
   std::map<pid_t, UndoHolder> undo_holders_;
 };

@@ -22,11 +22,11 @@ namespace dipc {
 
 class RemoteCalls {
  public:
-  // All borrowed; `policy` may change between calls (reload).
   struct Policy {
     LoginsMap logins;
     KeyPolicy keys;
   };
+  // All borrowed; `policy` may change between calls (reload).
   RemoteCalls(PeerOutbox& peers, Naming& naming, Executor& executor, Users& users, const Policy& policy)
       : peers_(peers), naming_(naming), executor_(executor), users_(users), policy_(policy) {}
 

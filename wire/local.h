@@ -47,7 +47,7 @@ enum class Op : uint32_t {
   kNoteRemoved,  // kind, id: this process removed an object of this host through the kernel -> value 0
   kCallerPids,   // kind, id, semaphore (-1 for queues): the pids recorded where the kernel names the daemon
                  // -> value = last sender's or semaphore's pid, extra = last receiver's; 0 = the kernel is right
-  kAdmin,        // payload: a command line for dipcctl ("status", "objects", "reload") -> payload: JSON text
+  kAdmin,        // payload: an AdminCommand as text ("status") -> payload: JSON (daemon/core/status_report.h)
 };
 
 // Which kernel to ask for an id.

@@ -165,7 +165,7 @@ enum class ControlCommand : std::uint8_t {
   kGetWaitingForZero
 };
 
-// What IPC_SET may change. Ids travel as names; the owner's broker fills in its own numbers before the kernel sees
+// What IPC_SET may change. Ids travel as names; the owner puts its own numbers in their place before the kernel sees
 // them.
 struct Permissions {
   std::string owner_login;
@@ -240,22 +240,26 @@ struct Reply {
   bool operator==(const Reply&) const = default;
 };
 
+// A signal came, or the caller died.
 struct Cancel {
   CallId id{};
   bool operator==(const Cancel&) const = default;
-};  // a signal came, or the caller died
+};
+// The reply is with the program.
 struct Taken {
   CallId id{};
   bool operator==(const Taken&) const = default;
-};  // the reply is with the program
+};
+// It never got there: put the message back.
 struct Returned {
   CallId id{};
   bool operator==(const Returned&) const = default;
-};  // it never got there: put back
+};
+// Its undo group ends.
 struct ProcessEnded {
   ProcessId process;
   bool operator==(const ProcessEnded&) const = default;
-};  // its undo group ends
+};
 
 // ---- names: any host <-> referee
 
@@ -293,10 +297,11 @@ struct Registered {
   bool operator==(const Registered&) const = default;
 };
 
+// The create failed: the claim goes back.
 struct Abandon {
   ClaimId claim{};
   bool operator==(const Abandon&) const = default;
-};  // the create failed
+};
 
 // Owner -> referee: the object is gone. Referee -> all: drop the stand-in.
 struct Removed {
@@ -333,7 +338,7 @@ struct Announced {
   bool operator==(const Announced&) const = default;
 };
 
-// What one host owns, for `dipcctl objects`: asked of every peer, answered with text rows the tool prints.
+// What one host owns, for `dipcctl objects`: asked of every peer, answered with its rows.
 struct ListObjects {
   RequestId id{};
   bool operator==(const ListObjects&) const = default;

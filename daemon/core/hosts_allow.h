@@ -33,8 +33,8 @@ class HostsAllow {
   struct Verdict {
     bool allowed = false;
     std::size_t line = 0;  // the line that let it in, or the nearest one that did not; 0 = none
-    std::string
-        reason;  // for the log, empty if allowed: "sun is listed, but 10.0.0.9 is not in 10.0.0.3 (hosts.allow:2)"
+    // For the log, empty if allowed: "sun is listed, but 10.0.0.9 is not in 10.0.0.3 (hosts.allow:2)".
+    std::string reason;
   };
 
   HostsAllow() = default;  // lets nobody in

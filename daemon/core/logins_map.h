@@ -8,9 +8,9 @@
 //   *@vax          *              * on the right: the same name
 //   root@*         nobody
 //
-// The same name is never root: where "* " on the right meets root it gives nobody. Only a line that writes root on its
-// right
-// ("root@vax root") lets another host's root act as root. Otherwise the common line "*@vax *" would hand out root.
+// The same name is never root: where "*" on the right meets root it gives nobody. Only a line that writes root on its
+// right ("root@vax root") lets another host's root act as root. Otherwise the common line "*@vax *" would hand out
+// root.
 //
 // Without a file: root@* nobody, then *@* *.
 

@@ -12,12 +12,10 @@
 // new boot id of the owner, or by an administrator; never because a host can't be reached.
 //
 // In: on_*(), each with the host whose session it came through. on_host() begins a session, on_host_lost() ends it;
-//     messages of a host that has no session are a bug of the caller. on_time() at deadline(); extra calls do nothing.
+// messages of a host that has no session are a bug of the caller. on_time() at deadline(); extra calls do nothing.
 // Out: take_actions() after every on_*(), to be carried out in order: a Persist must be on disk before what follows it
-// is
-//     sent (one write may serve for all of a batch, if nothing of the batch is sent before it). If the write fails,
-//     the batch and all that follows it wait until it succeeds: a name must not be promised that a restart would not
-//     know.
+// is sent (one write may serve for all of a batch, if nothing of the batch is sent before it). If the write fails, the
+// batch and all that follows it wait until it succeeds: a name must not be promised that a restart would not know.
 // Owns: the table; claims and waiting requests, both bounded per host.
 //
 // Lost table (`table_lost`): for `grace` nothing is answered "absent" or "you create it"; owners announce what they

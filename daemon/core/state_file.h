@@ -5,7 +5,7 @@
 // trouble:
 //
 //   dipc-state 1
-//   boot 4fd3c1aa-93b2-4f0e-8a5e-d61b2c0f7e11:4026531839
+//   boot 4fd3c1aa-93b2-4f0e-8a5e-d61b2c0f7e11/4026531839
 //   incarnation 0x5a0c1f2e3d4b6978
 //   owned msg 0x00001234 id 5 generation 0x0000000000000007 size 0 live
 //   stand-in sem 0x00001235 id 7 owner vax ref 12 generation 0x0000000000000009 nsems 3

@@ -73,10 +73,10 @@ struct ObjectsReport {
     ObjectName name;
     std::string owner;    // host
     std::int32_t id = 0;  // on the owner
-    std::optional<std::int32_t>
-        local_id;            // on the host that was asked: the owner's, or its stand-in's; none: not used here
-    std::string login;       // of the object's owner, as the owning host calls it
-    std::uint32_t mode = 0;  // nine bits; in JSON a string of octal digits, "660"
+    // On the host that was asked: the owner's, or its stand-in's; none: not used here.
+    std::optional<std::int32_t> local_id;
+    std::string login;                           // of the object's owner, as the owning host calls it
+    std::uint32_t mode = 0;                      // nine bits; in JSON a string of octal digits, "660"
     std::uint64_t used_bytes = 0, messages = 0;  // queues
     std::uint64_t semaphores = 0;                // semaphore sets
     bool operator==(const Row&) const = default;

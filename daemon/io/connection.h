@@ -15,7 +15,6 @@
 #include <string>
 #include <string_view>
 
-#include "daemon/core/ip_address.h"  // Endpoint: an address and a port
 #include "daemon/core/ip_address.h"
 #include "daemon/io/tls.h"
 #include "wire/framing.h"

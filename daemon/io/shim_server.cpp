@@ -21,8 +21,8 @@ namespace {
 
 constexpr auto kTakenLookEvery = std::chrono::milliseconds(5);  // a program reads its reply within tens of microseconds
 constexpr std::size_t kPacketBytesMax = sizeof(local::Request) + local::kInlineBytesMax;
-constexpr std::uint64_t kPayloadBytesMax = 64u
-                                           << 20;  // of one call; kernel.msgmax is at most INT_MAX, 1 MiB in practice
+// Of one call; kernel.msgmax is at most INT_MAX, 1 MiB in practice.
+constexpr std::uint64_t kPayloadBytesMax = 64u << 20;
 
 std::uint64_t ipc_namespace_of(const char* path) {
   struct stat status {};

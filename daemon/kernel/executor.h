@@ -95,8 +95,7 @@ class Executor {
   ~Executor();
 
   // MessageSend, MessageReceive, SemaphoreOperate or Control (a GetCall is get_object()'s). `as` is the mapped login;
-  // kAccess if this daemon can't act as it,
-  // kInvalid if a call with this key is under way or its message still kept.
+  // kAccess if this daemon can't act as it, kInvalid if a call with this key is under way or its message still kept.
   void submit(CallKey key, Identity as, Caller caller, CallBody body);
   // The caller doesn't wait any longer: the reply comes soon, kInterrupted or the result if that came first. A key that
   // is not under way is ignored.

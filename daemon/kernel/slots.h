@@ -5,9 +5,8 @@
 // lost 174 of 140,000). A slot is a header and a struct msgbuf of this machine:
 //
 //   free      the type is 0 and so is all of the text
-//   receiving a msgrcv may be under way; a type that isn't 0 means that the kernel has delivered. The length is then
-//   not
-//             known: it is at least up to the last byte that isn't 0
+//   receiving a msgrcv may be under way; a type that isn't 0 means that the kernel has delivered. The length is not
+//             known then: it is at least up to the last byte that isn't 0
 //   received  `text_bytes` is the length
 //
 // Under qemu-user a SIGKILL may lose a message all the same: qemu receives into memory of its own and copies it here.
