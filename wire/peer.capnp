@@ -10,7 +10,7 @@
 # In order:
 #   dialler                      acceptor
 #   hello (its version range, who it is, which session)  ->
-#                                <-  hello (the version it took), or refusal and the end
+#                                <-  hello (likewise), or refusal and the end
 #   frame, frame, ...            <->  frame, frame, ...
 #
 # Session and connection. Frames belong to a session, which outlives connections. Each side numbers the frames that
@@ -40,10 +40,10 @@ struct Record {
 struct Hello {
   # The first record of each side on a fresh connection. The dialler's comes first; the acceptor answers with its own,
   # or with a refusal. Nothing else may be sent before both were seen.
-  # Disconnect before the answer: nothing happened; the dialler dials again (100 ms to 2 s apart).
+  # Disconnect before the answer: nothing happened; the dialler dials again (100 ms to 3 s apart).
 
   protocolMin @0 :UInt16;
-  protocolMax @1 :UInt16;      # acceptor: both are the version that it took from the dialler's range
+  protocolMax @1 :UInt16;      # versions that the sender speaks; the highest one of both ranges counts
 
   cluster @2 :Text;            # must be equal on both sides, as must `referee`
   referee @3 :Text;            # host name of the referee
@@ -80,8 +80,10 @@ struct Abi {
 struct Refusal {
   # The acceptor's other answer to a hello; it closes the connection after it. The dialler logs it once and goes on
   # dialling, since an administrator may mend it (hosts.allow, a wrong cluster name) meanwhile.
+  # In a session, from either side: the session ends on both, because the sender stops (unknownSession: it may be there
+  # again) or does not want the other host any more (notAllowed). Its connection is closed after it.
   reason @0 :Reason;
-  text @1 :Text;               # for the dialler's log
+  text @1 :Text;               # for the other side's log
 
   enum Reason {
     protocolVersion @0;        # no common version; the text names both ranges

@@ -41,7 +41,7 @@ std::vector<Stage::Role> roles(const std::string& host, const std::string& progr
 void compare(const std::string& name, const std::string& machine, const std::string& owner, const std::string& player,
              std::uint64_t seeds) {
   if (!am_root()) GTEST_SKIP() << "needs root: a lab has namespaces";
-  if (machine != "native" && !have_m68k()) GTEST_SKIP() << "the m68k build is not there: make build-m68k";
+  if (machine != "native" && !have_m68k()) GTEST_SKIP() << "the m68k build is not there: make m68k";
   char hosts[1024];
   std::snprintf(hosts, sizeof(hosts), kHosts, machine.c_str(), owner.c_str());
   const Cluster cluster(name, "vax", hosts);
