@@ -58,10 +58,10 @@ Result<std::unique_ptr<Naming>> Naming::open(uv_loop_t* loop, Options options, P
     if (!opened) return tl::unexpected(opened.error());
     referee = std::move(*opened);
   }
-  return std::unique_ptr<Naming>(new Naming(loop, std::move(options), peers, std::move(state), std::move(referee)));
+  return std::unique_ptr<Naming>(new Naming(loop, std::move(options), peers, state, std::move(referee)));
 }
 
-Naming::Naming(uv_loop_t* loop, Options options, PeerOutbox& peers, DaemonState state,
+Naming::Naming(uv_loop_t* loop, Options options, PeerOutbox& peers, const DaemonState& state,
                std::unique_ptr<RefereeService> referee)
     : options_(std::move(options)),
       peers_(peers),

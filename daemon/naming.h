@@ -80,7 +80,7 @@ class Naming final : private Gets::Objects {
     std::function<void(Error, const GetReply&)> done;
   };
 
-  Naming(uv_loop_t* loop, Options options, PeerOutbox& peers, DaemonState state,
+  Naming(uv_loop_t* loop, Options options, PeerOutbox& peers, const DaemonState& state,
          std::unique_ptr<RefereeService> referee);
 
   // Gets::Objects
