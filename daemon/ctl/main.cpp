@@ -119,7 +119,7 @@ int run(int argc, char** argv) {
   auto* issue = ca->add_subcommand("issue", "on the authority's machine: sign a host's request");
   issue->add_option("HOST", host, "name of the host in the cluster")->required();
   issue->add_option("--dir", ca_dir, std::string("folder of the authority (default: ") + kCaFolder + ")");
-  auto* from_request = issue->add_option("--request", request, "the host's request (host.csr; '-': standard input)");
+  auto* from_request = issue->add_option("--request", request, "the host's request (HOST.csr; '-': standard input)");
   issue->add_option("--out", out, "the certificate to write (default: HOST.pem; '-': standard output)")
       ->needs(from_request);
   issue->add_option("--into", into, "make key, certificate and ca.pem here, in this folder, instead")
