@@ -319,8 +319,6 @@ void Node::on_client_gone(ClientId client) {
   administration_->on_client_gone(client);
 }
 
-void Node::on_turn_end() {}
-
 // ---- other hosts
 
 bool Node::send(const std::string& host, PeerMessage message) { return network_->send(host, std::move(message)); }

@@ -42,7 +42,6 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
   void on_reply_taken(ClientId client, std::uint64_t call) override;
   void on_reply_unread(ClientId client, std::uint64_t call) override;
   void on_client_gone(ClientId client) override;
-  void on_turn_end() override;
 
   // PeerNetwork::Handler
   void on_peer_message(const std::string& host, PeerMessage message) override;

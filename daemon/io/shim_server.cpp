@@ -249,10 +249,6 @@ bool ShimServer::on_packet(Client& client, std::span<const std::byte> packet, in
 }
 
 void ShimServer::hand_over() {
-  if (turn_.empty() && turn_cancels_.empty()) {
-    handler_.on_turn_end();
-    return;
-  }
   std::vector<LocalRequest> requests;
   requests.swap(turn_);
   std::stable_sort(requests.begin(), requests.end(), [](const LocalRequest& a, const LocalRequest& b) {
@@ -267,7 +263,6 @@ void ShimServer::hand_over() {
     const auto found = clients_.find(client);
     if (found != clients_.end() && found->second->outstanding == call) handler_.on_cancel(client, call);
   }
-  handler_.on_turn_end();
 }
 
 bool ShimServer::reply(ClientId id, local::Reply header, std::span<const std::byte> payload, bool track) {

@@ -64,8 +64,6 @@ class ShimServer {
     virtual void on_reply_unread(ClientId client, std::uint64_t call) = 0;
     // The socket is closed or its process ended; nothing may be sent any more.
     virtual void on_client_gone(ClientId client) = 0;
-    // All requests of one turn have been handed over.
-    virtual void on_turn_end() = 0;
   };
   struct Options {
     std::string path;                 // of the socket

@@ -92,7 +92,6 @@ class LocalCallsTest : public LoopTest, public ShimServer::Handler {
     calls_->on_client_gone(client);
     gone_ = true;
   }
-  void on_turn_end() override {}
 
   // The call that the owner got of a program's request.
   Call call_of(local::Op op, std::int32_t command = 0) {
