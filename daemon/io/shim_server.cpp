@@ -335,8 +335,10 @@ void ShimServer::on_process_ended(pid_t pid) {
   }
   for (const ClientId id : ended) {
     // A copy of the socket in a forked child hides the ECONNRESET: ask whether the reply was read.
+    const auto found = clients_.find(id);
+    if (found == clients_.end()) continue;  // closed by what another one's end led to
+    const Client& client = *found->second;
     int unread_bytes = 0;
-    const Client& client = *clients_.at(id);
     close_client(id, client.untaken != 0 && ::ioctl(client.fd, TIOCOUTQ, &unread_bytes) == 0 && unread_bytes > 0);
   }
 }
