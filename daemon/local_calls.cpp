@@ -56,9 +56,12 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
     return;
   }
   const auto process = process_of(request);
-  if (!process) return;  // ended meanwhile: its socket tells
+  // It has ended, and nobody reads this; or we have no descriptor left to look at it or to watch it.
+  if (!process || (uses_undo(*body) && !processes_.watch(process->pid))) {
+    answer(request.client, request, Error::kNoMemory);
+    return;
+  }
   if (uses_undo(*body)) {
-    if (!processes_.watch(process->pid)) return;
     UndoHolder& holder = undo_holders_[process->pid];
     holder.process = *process;
     holder.owners.insert(owner);
