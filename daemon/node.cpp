@@ -164,8 +164,10 @@ Parsed<AdminDone> Node::reload(const std::string& who) {
   const Configuration& before = policy_.configuration;
   Configuration& after = fresh->configuration;
   if (after.cluster != before.cluster || after.host != before.host || after.referee != before.referee ||
-      after.listen != before.listen || after.paths.run != before.paths.run || after.paths.state != before.paths.state) {
-    done.done.push_back("cluster, host, referee, listen and [paths] count from the next start of dipcd");
+      after.listen != before.listen || after.paths != before.paths || after.timing != before.timing ||
+      after.limits != before.limits) {
+    done.done.push_back(
+        "cluster, host, referee, listen, [timing], [limits] and [paths] count from the next start of dipcd");
   }
   if (auto certificates = tls_->reload(); !certificates) {
     log_trouble(LogLevel::kError, "reload by " + who, certificates.error());

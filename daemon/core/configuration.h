@@ -66,6 +66,7 @@ struct Configuration {
     Duration op_timeout = std::chrono::seconds(5);       // wait for a referee, or for a daemon that restarts
     Duration claim_timeout = std::chrono::seconds(5);    // a claim to create that is not registered ends
     Duration busy_poll = std::chrono::microseconds(50);  // how long to look for work before sleeping, while that pays
+    bool operator==(const Timing&) const = default;
   } timing;
 
   struct Limits {
@@ -73,6 +74,7 @@ struct Configuration {
     std::uint64_t session_buffer_bytes = 64ull << 20;  // unacknowledged, per session
     std::uint32_t dead_letters = 10000;
     std::uint64_t segment_bytes = 4ull << 30;
+    bool operator==(const Limits&) const = default;
   } limits;
 
   std::vector<KeyRule> keys;  // in the order of the file: the first that fits decides
@@ -80,6 +82,7 @@ struct Configuration {
   struct Paths {
     std::string run;    // socket, slots
     std::string state;  // what a restart needs
+    bool operator==(const Paths&) const = default;
   } paths;
 };
 
