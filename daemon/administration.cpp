@@ -273,7 +273,7 @@ void Administration::forget(const LocalRequest& request, const ObjectName& name)
          "run it on the referee's host, " + parts_.policy.configuration.referee + "; dipcctl objects lists the names");
     return;
   }
-  const std::string what = std::string(kind_name(name.kind)) + " " + format_key(name.key);
+  const std::string what = format_name(name);
   log_warning("referee", what + " forgotten on the word of uid " + std::to_string(request.credentials.uid));
   answer(request.client, request.header.call, 0, to_json(AdminDone{{what + " is free"}}));
 }

@@ -8,12 +8,6 @@
 
 namespace dipc {
 
-namespace {
-
-std::string spoken(const ObjectName& name) { return std::string(kind_name(name.kind)) + " " + format_key(name.key); }
-
-}  // namespace
-
 Gets::Gets(uv_loop_t* loop, Options options, PeerOutbox& peers, Objects& objects)
     : options_(std::move(options)), peers_(peers), objects_(objects), timer_(loop, [this] { on_time(); }) {}
 
@@ -106,7 +100,7 @@ void Gets::finish(OperationId id, const GetOperation::Finish& result) {
   const auto stand_in = objects_.ensure_stand_in(name, result.owner, result.reply);
   if (stand_in) return end(id, Got{.id = *stand_in});
   if (!result.made) return end(id, Got{.error = stand_in.error()});
-  log_warning("gets", spoken(name) + ", just made on " + result.owner + " for this host, is removed again");
+  log_warning("gets", format_name(name) + ", just made on " + result.owner + " for this host, is removed again");
   remove({.operation = id,
           .owner = result.owner,
           .caller = operation.caller,
@@ -172,7 +166,8 @@ bool Gets::on_reply(const std::string& owner, const Reply& reply) {
     operation->second.machine.on_get_reply(loop_now(), error, got != nullptr ? *got : GetReply{}, obstructed);
     advance(asked.operation);
   } else if (error == Error::kNone && asked.call.name.key == 0) {
-    log_info("gets", spoken(asked.call.name) + " made on " + owner + " for a program that has gone: removed again");
+    log_info("gets",
+             format_name(asked.call.name) + " made on " + owner + " for a program that has gone: removed again");
     asked.removes = true;
     remove(std::move(asked), got->object);
   }

@@ -19,8 +19,6 @@ constexpr auto kSweepEvery = std::chrono::seconds(2);
 
 constexpr const char* kStateFile = "state";
 
-std::string spoken(const ObjectName& name) { return std::string(kind_name(name.kind)) + " " + format_key(name.key); }
-
 }  // namespace
 
 bool object_is_there(Kind kind, std::int32_t id) {
@@ -116,7 +114,7 @@ tl::expected<std::int32_t, Error> Naming::ensure_stand_in(const ObjectName& name
   const auto made = make_stand_in(name, object.size);
   if (!made) {
     log_error("stand-in",
-              spoken(name) + " of " + owner + ": " +
+              format_name(name) + " of " + owner + ": " +
                   (made.error() == Error::kExists
                        ? "this host has an undistributed object of that key; remove it or choose another key"
                        : std::string(errno_name(made.error())) + "; " + limits_of(name.kind)));
@@ -174,8 +172,8 @@ const StandIn* Naming::stand_in(Kind kind, std::int32_t id) const {
 
 bool Naming::forget_lost_stand_in(const StandIn& stand_in) {
   if (stand_in_exists(stand_in.name, stand_in.id)) return false;
-  log_warning("stand-in",
-              spoken(stand_in.name) + " was removed on this host; its object on " + stand_in.owner + " is as it was");
+  log_warning("stand-in", format_name(stand_in.name) + " was removed on this host; its object on " + stand_in.owner +
+                              " is as it was");
   drop_stand_in(stand_in);
   return true;
 }
@@ -241,7 +239,7 @@ void Naming::carry_out(const OwnedObjects::Action& action) {
     served.done(answer->error, answer->reply);
   } else {
     const auto& entry = std::get<OwnedObjects::Log>(action);
-    log_warning("objects", spoken(entry.name) + ": " + entry.text);
+    log_warning("objects", format_name(entry.name) + ": " + entry.text);
   }
 }
 

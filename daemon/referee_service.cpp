@@ -112,8 +112,7 @@ void RefereeService::advance() {
     } else if (const auto* broadcast = std::get_if<Referee::Broadcast>(&action)) {
       held_.emplace_back(*broadcast);
     } else if (const auto* entry = std::get_if<Referee::Log>(&action)) {
-      log_warning("referee", std::string(kind_name(entry->name.kind)) + " " + format_key(entry->name.key) + " for " +
-                                 entry->host + ": " + entry->text);
+      log_warning("referee", format_name(entry->name) + " for " + entry->host + ": " + entry->text);
     } else {
       changed_ = true;  // Persist, GraceOver: one write for all of the batch
     }

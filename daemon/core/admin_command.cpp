@@ -18,7 +18,7 @@ std::string to_string(const AdminCommand& command) {
   DIPC_CHECK(index < kVerbs.size());
   std::string text(kVerbs[index]);
   if (command.verb == AdminCommand::Verb::kForget) {
-    text.append(" ").append(kind_name(command.object.kind)).append(" ").append(format_key(command.object.key));
+    text.append(" ").append(format_name(command.object));
   }
   return text;
 }

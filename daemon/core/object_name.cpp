@@ -33,6 +33,10 @@ std::string format_key(std::int32_t key) {
   return text;
 }
 
+std::string format_name(const ObjectName& name) {
+  return std::string(kind_name(name.kind)).append(" ").append(format_key(name.key));
+}
+
 std::optional<std::int32_t> parse_key(std::string_view text) {
   int base = 10;
   if (text.starts_with("0x") || text.starts_with("0X")) {
