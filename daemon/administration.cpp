@@ -131,7 +131,8 @@ StatusReport Administration::status() const {
       row.abi = to_string(*peer.abi);
       row.machine = spoken(*peer.abi);
     }
-    row.unacknowledged_bytes = peer.waiting_bytes;
+    row.waiting_bytes = peer.waiting_bytes;
+    row.blocked_calls = parts_.executor.waiting_calls(peer.host);
     report.peers.push_back(std::move(row));
   }
   const CertificateInfo& certificate = parts_.tls.own();

@@ -16,6 +16,7 @@
 #include "daemon/io/peer_network.h"
 #include "daemon/io/shim_server.h"
 #include "daemon/io/tls.h"
+#include "daemon/kernel/executor.h"
 #include "daemon/kernel/users.h"
 #include "daemon/naming.h"
 
@@ -30,6 +31,7 @@ class Administration {
     PeerNetwork& network;
     Naming& naming;
     Users& users;
+    const Executor& executor;
     std::function<Parsed<AdminDone>(const std::string& who)> reload;
     std::function<std::map<std::string, std::uint64_t>()> counters;
   };

@@ -83,6 +83,7 @@ Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configura
                                   .network = *self.network_,
                                   .naming = *self.naming_,
                                   .users = self.users_,
+                                  .executor = *self.executor_,
                                   .reload = [&self](const std::string& who) { return self.reload(who); },
                                   .counters = [&self] { return self.counters(); }});
   const auto op_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(configuration.timing.op_timeout);
@@ -374,6 +375,10 @@ std::map<std::string, std::uint64_t> Node::counters() const {
   counters["programs"] = programs_ ? programs_->client_count() : 0;
   counters["stand_ins"] = naming_->stand_ins().size();
   counters["objects_owned"] = naming_->owned_objects().size();
+  const Executor::Counters executed = executor_->counters();
+  counters["calls_waiting"] = executed.blocked_now + executed.queued_now;
+  counters["dead_letters"] = executed.dead_letters_now;
+  counters["messages_put_back"] = executed.put_back;
   return counters;
 }
 

@@ -182,14 +182,11 @@ std::string to_json(const StatusReport& report) {
     Json row = {{"name", peer.name},
                 {"address", peer.address},
                 {"state", peer.state},
-                {"reason", peer.reason},
                 {"session", peer.session},
                 {"abi", peer.abi},
                 {"machine", peer.machine},
-                {"unacknowledged_bytes", peer.unacknowledged_bytes},
-                {"blocked_calls", peer.blocked_calls},
-                {"round_trip_us", nullptr}};
-    if (peer.round_trip_us) row["round_trip_us"] = *peer.round_trip_us;
+                {"waiting_bytes", peer.waiting_bytes},
+                {"blocked_calls", peer.blocked_calls}};
     json["peers"].push_back(std::move(row));
   }
   json["certificates"] = Json::array();
@@ -201,13 +198,6 @@ std::string to_json(const StatusReport& report) {
   }
   json["counters"] = Json::object();
   for (const auto& [name, value] : report.counters) json["counters"][name] = value;
-  json["conflicts"] = Json::array();
-  for (const auto& conflict : report.conflicts) {
-    Json row = name_json(conflict.name);
-    row["id"] = conflict.id;
-    row["text"] = conflict.text;
-    json["conflicts"].push_back(std::move(row));
-  }
   json["warnings"] = report.warnings;
   return dump(json);
 }
@@ -254,13 +244,11 @@ Result<StatusReport> status_from_json(std::string_view json) {
       row.take("name", peer.name);
       row.take("address", peer.address);
       row.take("state", peer.state);
-      row.take("reason", peer.reason);
       row.take("session", peer.session);
       row.take("abi", peer.abi);
       row.take("machine", peer.machine);
-      row.take("unacknowledged_bytes", peer.unacknowledged_bytes);
+      row.take("waiting_bytes", peer.waiting_bytes);
       row.take("blocked_calls", peer.blocked_calls);
-      row.take("round_trip_us", peer.round_trip_us);
     });
     from.objects("certificates", report.certificates, [](const Reader& row, StatusReport::Certificate& certificate) {
       row.take("file", certificate.file);
@@ -269,11 +257,6 @@ Result<StatusReport> status_from_json(std::string_view json) {
       row.take("days_left", certificate.days_left);
     });
     from.take("counters", report.counters);
-    from.objects("conflicts", report.conflicts, [](const Reader& row, StatusReport::Conflict& conflict) {
-      row.take(conflict.name);
-      row.take("id", conflict.id);
-      row.take("text", conflict.text);
-    });
     from.take("warnings", report.warnings);
   });
 }

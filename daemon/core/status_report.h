@@ -3,7 +3,7 @@
 // What a daemon tells dipcctl, as values and as JSON. The two functions of each pair meet nowhere but here, so the
 // shape of the JSON is this file's. Fields are only ever added. Kinds are "msg", "sem", "shm"; keys are strings as ipcs
 // prints them ("0x00001234"); 64-bit identities are hexadecimal strings, since JSON readers keep 53 bits of a number;
-// durations and times are whole seconds or microseconds, as the name says; what is unknown is null.
+// durations are whole seconds; what is unknown is null.
 //
 // from_json() takes what to_json() of this or a later version gave; Trouble otherwise. Missing fields are as in the
 // struct.
@@ -25,15 +25,13 @@ namespace dipc {
 struct StatusReport {
   struct Peer {
     std::string name;
-    std::string address;  // "10.0.0.3:7310", the connection's or else the configured one; may be empty
-    std::string state;    // "connected", "connecting", "broken" (session waits to be resumed), "dead", "refused"
-    std::string reason;   // why it is not connected, as in the log; may be empty
-    std::string session;  // hexadecimal; empty: none
-    std::string abi;      // "big-endian, long 4/2": arch's to_string(); empty until the first hello
-    std::uint64_t unacknowledged_bytes = 0;
+    std::string address;              // "10.0.0.3:7310", the connection's or else the configured one; may be empty
+    std::string state;                // "connected", "connecting", "broken" (session waits to be resumed), "dead"
+    std::string session;              // hexadecimal; empty: none
+    std::string abi;                  // "big-endian, long 4/2": arch's to_string(); empty until the first hello
+    std::string machine;              // what people call its ABI: "64-bit little-endian (x86-64, arm64)"
+    std::uint64_t waiting_bytes = 0;  // for this peer, not yet written to a connection
     std::uint64_t blocked_calls = 0;  // of this peer, waiting in this host's kernel
-    std::optional<std::uint64_t> round_trip_us;
-    std::string machine;  // what people call its ABI: "64-bit little-endian (x86-64, arm64)"
     bool operator==(const Peer&) const = default;
   };
   struct Certificate {
@@ -42,13 +40,6 @@ struct StatusReport {
     std::string expires;         // "2026-11-22 16:00:00 UTC"
     std::int64_t days_left = 0;  // negative: expired
     bool operator==(const Certificate&) const = default;
-  };
-  // An object under a distributed key that exists on this host and is not the cluster's.
-  struct Conflict {
-    ObjectName name;
-    std::int32_t id = 0;
-    std::string text;
-    bool operator==(const Conflict&) const = default;
   };
 
   std::string host;
@@ -62,8 +53,7 @@ struct StatusReport {
   std::vector<Peer> peers;
   std::vector<Certificate> certificates;
   std::map<std::string, std::uint64_t> counters;  // "calls_received": 12, ...; names in lower case with '_'
-  std::vector<Conflict> conflicts;
-  std::vector<std::string> warnings;  // what an administrator should look at, in sentences
+  std::vector<std::string> warnings;              // what an administrator should look at, in sentences
   bool operator==(const StatusReport&) const = default;
 };
 

@@ -77,17 +77,13 @@ std::string show(const StatusReport& report) {
     text.append("no peers\n");
   } else {
     std::vector<std::vector<std::string>> rows = {
-        {"PEER", "ADDRESS", "STATE", "ROUND TRIP", "UNACKNOWLEDGED", "WAITING CALLS", "MACHINE"}};
+        {"PEER", "ADDRESS", "STATE", "TO BE SENT", "WAITING CALLS", "MACHINE"}};
     for (const auto& peer : report.peers) {
       rows.push_back({printable(peer.name), dash_if_empty(printable(peer.address)), printable(peer.state),
-                      peer.round_trip_us ? show_micros(*peer.round_trip_us) : "-",
-                      show_bytes(peer.unacknowledged_bytes), std::to_string(peer.blocked_calls),
+                      show_bytes(peer.waiting_bytes), std::to_string(peer.blocked_calls),
                       dash_if_empty(printable(peer.machine))});
     }
-    text.append(format_table(rows, {3, 4, 5}));
-    for (const auto& peer : report.peers) {
-      if (!peer.reason.empty()) text.append(printable(peer.name + ": " + peer.reason)).append("\n");
-    }
+    text.append(format_table(rows, {3, 4}));
   }
 
   if (!report.certificates.empty()) {
@@ -106,13 +102,6 @@ std::string show(const StatusReport& report) {
       rows.push_back({label, std::to_string(value)});
     }
     text.append("\n").append(format_table(rows, {1}));
-  }
-  if (!report.conflicts.empty()) {
-    text.append("\nnot distributed, although their keys are:\n");
-    for (const auto& conflict : report.conflicts) {
-      text.append("  " + std::string(kind_name(conflict.name.kind)) + " " + key_of(conflict.name) + " (id " +
-                  std::to_string(conflict.id) + ") " + printable(conflict.text) + "\n");
-    }
   }
   if (!report.warnings.empty()) text.append("\n");
   for (const std::string& warning : report.warnings) text.append("warning: " + printable(warning) + "\n");
@@ -177,12 +166,6 @@ std::string show_bytes(std::uint64_t bytes) {
     ++unit;
   }
   return tenths(value, kUnits[unit]);
-}
-
-std::string show_micros(std::uint64_t microseconds) {
-  if (microseconds < 1000) return std::to_string(microseconds) + " us";
-  if (microseconds < 1000000) return tenths(static_cast<double>(microseconds) / 1e3, "ms");
-  return tenths(static_cast<double>(microseconds) / 1e6, "s");
 }
 
 }  // namespace dipc

@@ -19,8 +19,7 @@ std::string show(const ObjectsReport& report);
 std::string show(const AdminDone& done);
 std::string show(const AdminFailure& failure);  // "what" and "  remedy" lines
 
-std::string show_duration(std::uint64_t seconds);     // "3 days 4 h", "2 h 13 min", "45 s"
-std::string show_bytes(std::uint64_t bytes);          // "12 B", "3.4 KiB", "64.0 MiB"
-std::string show_micros(std::uint64_t microseconds);  // "85 us", "1.2 ms", "2.0 s"
+std::string show_duration(std::uint64_t seconds);  // "3 days 4 h", "2 h 13 min", "45 s"
+std::string show_bytes(std::uint64_t bytes);       // "12 B", "3.4 KiB", "64.0 MiB"
 
 }  // namespace dipc

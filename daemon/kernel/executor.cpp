@@ -175,6 +175,11 @@ Executor::Counters Executor::counters() const {
   return counters;
 }
 
+std::size_t Executor::waiting_calls(const std::string& host) const {
+  const auto found = live_by_host_.find(host);
+  return found == live_by_host_.end() ? 0 : found->second;
+}
+
 // ---- order
 
 void Executor::run(Request request) {

@@ -127,6 +127,8 @@ class Executor {
   void forget_object(Kind kind, std::int32_t id);
 
   Counters counters() const;
+  // Calls of `host` that could not be answered at once and still wait.
+  std::size_t waiting_calls(const std::string& host) const;
   DeadLetters& dead_letters() { return dead_letters_; }
   const Identity& own_identity() const { return own_; }
 

@@ -23,12 +23,11 @@ StatusReport example() {
   report.version = "0.1.0";
   report.uptime_s = ~0ull;
   report.listen = {"10.0.0.2:7310", "[fd00::2]:7310"};
-  report.peers = {{"vax", "10.0.0.3:7310", "connected", "", "7", "big-endian", 12, 3, 85, "32-bit big-endian"},
-                  {"mips", "", "refused", "name \"mips\"\n is not listed", "", "", 0, 0, std::nullopt}};
+  report.peers = {{"vax", "10.0.0.3:7310", "connected", "7", "big-endian, long 4/2", "32-bit big-endian", 12, 3},
+                  {"mips", "", "dead", "", "", "", 0, 0}};
   report.certificates = {{"/etc/dipc/tls/host.pem", "sun", "2026-11-22 16:00:00 UTC", -3}};
   report.counters = {{"calls_received", 5}, {"messages", 18446744073709551615ull}};
-  report.conflicts = {{{Kind::kMessageQueue, -1}, 4, "made without DIPC"}};
-  report.warnings = {"host.pem has expired"};
+  report.warnings = {"host.pem has expired,\n and \"mips\" is gone"};
   return report;
 }
 
@@ -95,7 +94,7 @@ TEST(StatusReport, ObjectsHaveTheShapeThatIsDocumented) {
 
 TEST(StatusReport, BytesThatAreNoTextDoNotThrow) {
   StatusReport report = example();
-  report.peers[0].reason = "\xff\xfe";
+  report.peers[0].address = "\xff\xfe";
   EXPECT_TRUE(status_from_json(to_json(report)));
 }
 

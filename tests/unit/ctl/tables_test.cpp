@@ -42,23 +42,16 @@ TEST(Tables, StatusNamesWhatNeedsAttention) {
   report.uptime_s = 8000;
   report.incarnation = "00ff";
   report.listen = {"10.0.0.2:7310"};
-  report.peers = {{"vax", "10.0.0.3:7310", "broken", "connection reset", "7", "big-endian, long 4/2", 2048, 3, 1500,
-                   "32-bit big-endian (m68k)"}};
+  report.peers = {{"vax", "10.0.0.3:7310", "broken", "7", "big-endian, long 4/2", "32-bit big-endian (m68k)", 2048, 3}};
   report.certificates = {{"host.pem", "sun", "2026-11-22 16:00:00 UTC", -3}};
   report.counters = {{"calls_received", 5}};
-  report.conflicts = {{{Kind::kMessageQueue, 7}, 4, "made by a program without DIPC"}};
   report.warnings = {"host.pem has expired"};
   const std::string text = show(report);
   EXPECT_THAT(text, HasSubstr("referee vax (NOT REACHABLE: no new names)\n"));
   EXPECT_THAT(text, HasSubstr("dipcd 0.1.0, up 2 h 13 min, incarnation 00ff\n"));
-  EXPECT_THAT(
-      text,
-      HasSubstr(
-          "\nvax   10.0.0.3:7310  broken      1.5 ms         2.0 KiB              3  32-bit big-endian (m68k)\n"));
-  EXPECT_THAT(text, HasSubstr("\nvax: connection reset\n"));
+  EXPECT_THAT(text, HasSubstr("\nvax   10.0.0.3:7310  broken     2.0 KiB              3  32-bit big-endian (m68k)\n"));
   EXPECT_THAT(text, HasSubstr("host.pem     sun  2026-11-22 16:00:00 UTC         -3\n"));
   EXPECT_THAT(text, HasSubstr("calls received  5\n"));
-  EXPECT_THAT(text, HasSubstr("  msg 0x00000007 (id 4) made by a program without DIPC\n"));
   EXPECT_THAT(text, HasSubstr("warning: host.pem has expired\n"));
 }
 
@@ -91,9 +84,6 @@ TEST(Tables, NumbersAreShownInUnitsThatPeopleRead) {
   EXPECT_EQ(show_bytes(3500), "3.4 KiB");
   EXPECT_EQ(show_bytes(64u << 20), "64.0 MiB");
   EXPECT_EQ(show_bytes(~0ull), "16777216.0 TiB");
-  EXPECT_EQ(show_micros(85), "85 us");
-  EXPECT_EQ(show_micros(1234), "1.2 ms");
-  EXPECT_EQ(show_micros(2000000), "2.0 s");
 }
 
 }  // namespace
