@@ -80,8 +80,9 @@ struct Abi {
 struct Refusal {
   # The acceptor's other answer to a hello; it closes the connection after it. The dialler logs it once and goes on
   # dialling, since an administrator may mend it (hosts.allow, a wrong cluster name) meanwhile.
-  # In a session, from either side: the session ends on both, because the sender stops (unknownSession: it may be there
-  # again) or does not want the other host any more (notAllowed). Its connection is closed after it.
+  # In a session, from either side: the session ends on both, because the sender stops or was told what makes no sense
+  # (unknownSession: a new session may follow), or does not want the other host any more (notAllowed). The connection is
+  # closed after it.
   reason @0 :Reason;
   text @1 :Text;               # for the other side's log
 
