@@ -544,7 +544,7 @@ TEST_F(ConnectionTest, ConnectionThatIsCutAnywhereIsReportedByBothSidesOnce) {
     there_.connection.reset();
     here_.connection.reset();
     wire.close();
-    run_until([this] { return true; });
+    run_until([] { return true; });
   }
 }
 
