@@ -191,10 +191,9 @@ class Rogue {
 
  private:
   bool receive() {
-    Bytes room(65536);
-    const ssize_t count = ::recv(fd_, room.data(), room.size(), 0);
+    const ssize_t count = ::recv(fd_, received_.data(), received_.size(), 0);
     timed_out_ = count < 0 && errno == EAGAIN;
-    return count > 0 && tls_.receive({room.data(), static_cast<std::size_t>(count)});
+    return count > 0 && tls_.receive({received_.data(), static_cast<std::size_t>(count)});
   }
   void flush() {
     const Bytes out = tls_.take_output();
@@ -202,6 +201,7 @@ class Rogue {
   }
 
   TlsStream tls_;
+  Bytes received_ = Bytes(65536);  // tls_ reads from it until it gives 0
   int fd_ = -1;
   bool timed_out_ = false;
 };
