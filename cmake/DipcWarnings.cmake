@@ -8,11 +8,12 @@ if(DIPC_WERROR)
 endif()
 
 # The sanitizers are for whole builds (one build folder each): a mixture of instrumented and plain code of ours
-# would miss errors or invent them. Little optimisation and line numbers only: these builds take the longest, and
-# are for their reports.
+# would miss errors or invent them. No optimisation, and line numbers only: these builds take the longest to compile, and
+# are for their reports. They are best compiled by clang, which takes a third of gcc's time for them.
 if(DIPC_SANITIZE)
-  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O1 -g1")
-  set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O1 -g1")
+  set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O0 -g1")
+  set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O0 -g1")
+  add_compile_definitions(DIPC_SANITIZED)
 endif()
 if(DIPC_SANITIZE STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)

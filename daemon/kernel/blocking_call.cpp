@@ -17,7 +17,7 @@ namespace {
 
 constexpr auto kInsistPeriod = std::chrono::milliseconds(1);
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef DIPC_SANITIZED
 constexpr std::size_t kStackBytes = 512 * 1024;  // instrumented frames are large
 #else
 constexpr std::size_t kStackBytes =

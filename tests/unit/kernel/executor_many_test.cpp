@@ -7,10 +7,10 @@ namespace {
 
 using ExecutorManyTest = ExecutorTest;
 
-// An emulated thread costs much more than a native one.
+// An emulated or instrumented thread costs much more than a native one.
 int calls_to_block() {
   if (const char* const count = std::getenv("DIPC_TEST_BLOCKED_CALLS")) return std::atoi(count);
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__x86_64__) && !defined(DIPC_SANITIZED)
   return 10000;
 #else
   return 1000;
