@@ -169,6 +169,10 @@ std::string daemon_text(const LabDirectory& directory, const LabHost& host, bool
   return look_at_daemon(directory, host, std::chrono::seconds(2)) == DaemonState::kAnswers ? "alive" : "silent";
 }
 
+Trouble no_such_host(const LabDirectory& directory, const LabFile& lab, const std::string& name) {
+  return {"the lab " + directory.cluster() + " has no host " + name, "its hosts are " + lab.host_list()};
+}
+
 }  // namespace
 
 Result<LabDirectory> select(const std::string& name) {
@@ -189,11 +193,7 @@ Result<RunningHost> running_host(const LabDirectory& directory, const std::strin
   const auto lab = directory.read();
   if (!lab) return tl::unexpected(lab.error());
   const LabHost* host = lab->host(name);
-  if (host == nullptr) {
-    std::string list;
-    for (const LabHost& one : lab->hosts) list += (list.empty() ? "" : ", ") + one.name;
-    return trouble("the lab " + directory.cluster() + " has no host " + name, "its hosts are " + list);
-  }
+  if (host == nullptr) return tl::unexpected(no_such_host(directory, *lab, name));
   const auto holder = read_identity(directory.holder_record(name));
   if (!holder || !is_alive(*holder)) return trouble("host " + name + " is not up", "start it: dipc lab start " + name);
   return RunningHost{*host, *holder};
@@ -240,7 +240,9 @@ Result<void> down(const LabDirectory& directory, bool keep_logs) {
   }
   if (keep_logs || daemon_died) keep_and_tell(directory);
   if (auto ended = end_processes(directory); !ended) return ended;
-  return directory.remove();
+  if (auto removed = directory.remove(); !removed) return removed;
+  tell_progress(directory.cluster() + " is down");
+  return {};
 }
 
 Result<void> status(const LabDirectory& directory, bool as_json) {
@@ -277,7 +279,7 @@ Result<void> status(const LabDirectory& directory, bool as_json) {
 Result<void> logs(const LabDirectory& directory, const std::string& host) {
   const auto lab = directory.read();
   if (!lab) return tl::unexpected(lab.error());
-  if (lab->host(host) == nullptr) return trouble("the lab " + directory.cluster() + " has no host " + host);
+  if (lab->host(host) == nullptr) return tl::unexpected(no_such_host(directory, *lab, host));
   std::ifstream file(directory.log(host));
   if (!file) return trouble(directory.log(host) + ": " + error_text(errno));
   char buffer[8192];
@@ -328,7 +330,7 @@ Result<void> start(const LabDirectory& directory, const std::string& name) {
   const auto lab = directory.read();
   if (!lab) return tl::unexpected(lab.error());
   const LabHost* host = lab->host(name);
-  if (host == nullptr) return trouble("the lab " + directory.cluster() + " has no host " + name);
+  if (host == nullptr) return tl::unexpected(no_such_host(directory, *lab, name));
   const NoteInterrupts noting;
   const auto holder = read_identity(directory.holder_record(name));
   if (holder && is_alive(*holder)) {
@@ -352,6 +354,7 @@ Result<void> start(const LabDirectory& directory, const std::string& name) {
 
 Result<void> set_cut(const LabDirectory& directory, const std::string& from, const std::string& to, bool one_way,
                      bool is_cut) {
+  if (from == to) return trouble(from + " and " + to + " are one host", "name two hosts");
   const auto lock = directory.lock();
   if (!lock) return tl::unexpected(lock.error());
   const auto first = running_host(directory, from);

@@ -59,6 +59,22 @@ Result<Login> find_login(const LabHost& host, const std::string& wanted) {
   return login;
 }
 
+std::string machine_of_host(const LabHost& host) {
+  if (!host.machine.empty()) return host.machine;
+  const Machine* native = native_machine();
+  return native != nullptr ? std::string(native->name) : "";
+}
+
+Result<LaunchPlace> place_of(const LabDirectory& directory, const LabHost& host) {
+  const auto lab = directory.read();
+  if (!lab) return tl::unexpected(lab.error());
+  LaunchPlace place{host.name, machine_of_host(host), {}};
+  for (const LabHost& one : lab->hosts) {
+    if (one.has_daemon) place.hosts.emplace(machine_of_host(one), one.name);
+  }
+  return place;
+}
+
 struct Namespace {
   const char* name;
   int type;
@@ -129,7 +145,8 @@ void set_environment(const LabHost& host, const Login& login) {
 
 // The child: into the host, become the login, become the program.
 [[noreturn]] void become_program(const LabHost& host, const Login& login, const std::vector<Namespace>& namespaces,
-                                 const std::vector<std::string>& command, const ExecOptions& options, int lifeline) {
+                                 const std::vector<std::string>& command, const ExecOptions& options,
+                                 const LaunchPlace& place, int lifeline) {
   std::error_code no_folder;
   const std::string folder = fs::current_path(no_folder).string();
   for (const Namespace& one : namespaces) {
@@ -152,6 +169,7 @@ void set_environment(const LabHost& host, const Login& login) {
   LaunchOptions launch_options;
   launch_options.preload = options.preload && host.has_daemon;
   launch_options.strict = options.strict;
+  launch_options.place = place;
   launch_options.program = reachable_name(command[0], folder);
   const int status = launch(command, launch_options);
   std::fflush(nullptr);
@@ -277,6 +295,8 @@ Result<int> exec(const LabDirectory& directory, const std::string& host_name, co
                  const ExecOptions& options) {
   const auto running = running_host(directory, host_name);
   if (!running) return tl::unexpected(running.error());
+  const auto place = place_of(directory, running->host);
+  if (!place) return tl::unexpected(place.error());
   const auto login = find_login(running->host, options.login);
   if (!login) return tl::unexpected(login.error());
   const auto namespaces = open_namespaces(running->holder);
@@ -309,7 +329,7 @@ Result<int> exec(const LabDirectory& directory, const std::string& host_name, co
     close(lifeline[1]);
     if (own_session) setsid();
     sigprocmask(SIG_SETMASK, &before, nullptr);
-    become_program(running->host, *login, *namespaces, command, options, lifeline[0]);
+    become_program(running->host, *login, *namespaces, command, options, *place, lifeline[0]);
   }
   close(lifeline[0]);
   return Watch(child, own_session, signals.get()).run(options.limit);

@@ -6,12 +6,17 @@
 #include <cctype>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <map>
 #include <optional>
 #include <set>
 #include <sstream>
 
 #include "cli/machines.h"
+#include "daemon/core/configuration.h"
+#include "daemon/core/text_lines.h"
 #include "daemon/core/toml_text.h"
 
 namespace dipc {
@@ -67,8 +72,9 @@ class Parser {
     lab.referee = text(root, "referee", lab.hosts.front().name);
     if (lab.host(lab.referee) == nullptr) {
       fail(root.get("referee"), "the referee " + lab.referee + " is not a host of this file",
-           "name one of its hosts: " + lab.hosts.front().name);
+           "its hosts are " + lab.host_list());
     }
+    check_homes(root, lab);
     for (LabHost& one : lab.hosts) {
       if (!one.allow.empty()) continue;
       for (const LabHost& other : lab.hosts) one.allow.push_back(other.name + " " + other.address);
@@ -120,6 +126,7 @@ class Parser {
   }
 
   std::uint32_t id(const toml::node& node, const std::string& what) const {
+    if (node.is_string()) fail(&node, what + " needs a number", "write it without quotes");
     const auto value = node.value_exact<std::int64_t>();
     if (!value || *value < 1 || *value > 4294967294 || *value == 65534) {
       fail(&node, what + " needs a number from 1 to 4294967294 (not 65534, which is nobody)", "");
@@ -217,26 +224,79 @@ class Parser {
     });
   }
 
-  // The part of dipc.toml that the lab does not look into; dipcd judges it.
+  // A table's settings with what this file says of each: copies of toml++'s nodes forget their lines.
+  using Settings = std::map<std::string, const toml::node*>;
+
+  static void add_settings(const toml::node& table, Settings& settings) {
+    for (const auto& [key, value] : *table.as_table()) settings[std::string(key.str())] = &value;
+  }
+
+  // The part of dipc.toml that is handed on as it is.
   std::string configuration(const toml::table& host_table, const toml::table& root) const {
-    toml::table part;
+    std::ostringstream text;
+    std::size_t line = 1;
+    std::map<std::size_t, const toml::node*> sources;  // by the first line that a node has in `text`
+    const auto write = [&](const std::string& what, const toml::node* source) {
+      sources[line] = source;
+      text << what << '\n';
+      line += 1 + static_cast<std::size_t>(std::count(what.begin(), what.end(), '\n'));
+    };
+    const auto write_table = [&](const std::string& heading, const toml::node* source, const Settings& settings) {
+      write(heading, source);
+      for (const auto& [key, value] : settings) {
+        toml::table setting;
+        setting.insert_or_assign(key, *value);
+        std::ostringstream entry;
+        entry << toml::toml_formatter(setting);
+        write(entry.str(), value);
+      }
+    };
     for (const char* name : {"timing", "limits"}) {
-      toml::table merged;
+      Settings merged;
+      const toml::node* source = nullptr;
       for (const toml::table* from : {&root, &host_table}) {
         const toml::node* node = from->get(name);
         if (node == nullptr) continue;
         if (!node->is_table()) fail(node, std::string(name) + " is a table", "");
-        for (const auto& [key, value] : *node->as_table()) merged.insert_or_assign(key, value);
+        add_settings(*node, merged);
+        source = node;
       }
-      if (!merged.empty()) part.insert_or_assign(name, merged);
+      if (!merged.empty()) write_table("[" + std::string(name) + "]", source, merged);
     }
     if (const toml::node* keys = root.get("keys"); keys != nullptr) {
       if (!keys->is_array_of_tables()) fail(keys, "keys is a list of tables", "write [[keys]]");
-      part.insert_or_assign("keys", *keys->as_array());
+      for (const toml::node& rule : *keys->as_array()) {
+        Settings settings;
+        add_settings(rule, settings);
+        write_table("[[keys]]", &rule, settings);
+      }
     }
-    std::ostringstream out;
-    if (!part.empty()) out << toml::toml_formatter(part) << '\n';
-    return out.str();
+    judge(text.str(), sources);
+    return text.str();
+  }
+
+  // As dipcd will, but told with the lines of this file.
+  void judge(const std::string& text, const std::map<std::size_t, const toml::node*>& sources) const {
+    constexpr std::size_t kLinesBefore = 3;
+    const auto judged = parse_configuration("cluster = \"x\"\nreferee = \"x\"\nhost = \"x\"\n" + text, "", {});
+    if (judged) return;
+    const Trouble& first = judged.error().front();  // ":LINE: WHAT"
+    const std::size_t line = std::stoul(first.what.substr(1));
+    const auto after = sources.upper_bound(line > kLinesBefore ? line - kLinesBefore : 1);
+    fail(std::prev(after)->second, first.what.substr(first.what.find(": ", 1) + 2), first.remedy);
+  }
+
+  void check_homes(const toml::table& root, const LabFile& lab) const {
+    const auto* keys = root.get_as<toml::array>("keys");
+    if (keys == nullptr) return;
+    for (const toml::node& rule : *keys) {
+      const toml::node* node = rule.as_table()->get("home");
+      if (node == nullptr) continue;
+      const std::string home = to_lower(node->value_or(std::string()));
+      if (lab.host(home) == nullptr) {
+        fail(node, "the home " + home + " is not a host of this file", "its hosts are " + lab.host_list());
+      }
+    }
   }
 
   void give_addresses(const toml::array& tables, LabFile& lab) const {
@@ -279,6 +339,12 @@ const LabHost* LabFile::host(const std::string& name) const {
   return found == hosts.end() ? nullptr : &*found;
 }
 
+std::string LabFile::host_list() const {
+  std::string list;
+  for (const LabHost& one : hosts) list += (list.empty() ? "" : ", ") + one.name;
+  return list;
+}
+
 Result<LabFile> parse_lab_file(const std::string& text, const std::string& name) {
   const auto document = parse_toml(text, name);
   if (!document) return tl::unexpected<Trouble>(document.error().front());
@@ -290,6 +356,10 @@ Result<LabFile> parse_lab_file(const std::string& text, const std::string& name)
 }
 
 Result<LabFile> read_lab_file(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return trouble(path + " is a folder", "give the path of a lab file");
+  }
   std::ifstream file(path);
   std::ostringstream text;
   text << file.rdbuf();  // fails for an empty file, which is the parser's to judge

@@ -61,6 +61,7 @@ struct LabFile {
   std::vector<LabHost> hosts;  // at least one
 
   const LabHost* host(const std::string& name) const;
+  std::string host_list() const;  // "vax, amiga"
 };
 
 inline constexpr int kLabPort = 7310;

@@ -111,6 +111,14 @@ bool is_ours(const std::string& path) {
   return name == "dipc" || name == "dipcctl" || name == "dipcd";
 }
 
+// What the machine came with, and no user compiles.
+bool is_of_the_system(const std::string& path) {
+  for (const char* folder : {"/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/", "/usr/lib/", "/usr/libexec/"}) {
+    if (path.starts_with(folder)) return true;
+  }
+  return false;
+}
+
 // One program on its way to a Launch.
 class Plan {
  public:
@@ -198,7 +206,9 @@ class Plan {
       case DaemonState::kAnswers:
         break;
       case DaemonState::kAbsent:
-        warn("no daemon runs here (there is no " + socket + "): System V IPC stays on this host; start dipcd");
+        warn("no daemon runs here (there is no " + socket +
+             "): " + (options_.strict ? "a get with IPC_DIPC fails with ENOSYS" : "System V IPC stays on this host") +
+             "; start dipcd");
         break;
       case DaemonState::kSilent:
         warn("the daemon behind " + socket + " does not answer: calls that need it will wait for it");
@@ -207,10 +217,28 @@ class Plan {
         warn("this login may not use " + socket + ": " + program + " runs without DIPC");
         return false;
       case DaemonState::kOtherOrder:
-        warn(program + " has another byte order than this host's daemon and can't talk to it: it runs without DIPC");
+        warn_of_other_machine(program, elf);
         return false;
     }
     return true;
+  }
+
+  void warn_of_other_machine(const std::string& program, const ElfIdentity& elf) {
+    if (is_of_the_system(program)) return;  // a shell, or cat: nobody meant it to use DIPC
+    const Machine* machine = machine_of(elf);
+    const Machine* wanted = machine_named(options_.place.machine);
+    if (machine == nullptr || wanted == nullptr) {
+      warn(program + " has another byte order than this host's daemon and can't talk to it: it runs without DIPC");
+      return;
+    }
+    const std::string& host = options_.place.host;
+    warn(program + " is a program for " + std::string(machine->name) + " and " + host + " a host of " +
+         std::string(wanted->name) + ": it runs without DIPC, its queues and sets stay on " + host);
+    std::string remedy = "compile it with " + std::string(wanted->triplet) + "-gcc";
+    if (const auto other = options_.place.hosts.find(std::string(machine->name)); other != options_.place.hosts.end()) {
+      remedy += ", or run it on " + other->second;
+    }
+    warn(remedy + "; --no-preload if that is meant");
   }
 
   void preload_native(const std::string& program, const ElfIdentity& elf) {

@@ -3,6 +3,7 @@
 // How a program is started so that it uses DIPC: which file, under which emulator, with which preload. Planning and
 // doing are apart, so that a plan can be looked at.
 
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,11 +19,19 @@ inline constexpr int kExitOurFailure = 125;  // as env(1) and timeout(1)
 inline constexpr int kExitCannotRun = 126;
 inline constexpr int kExitNotFound = 127;
 
+// The lab's host that a program is started on.
+struct LaunchPlace {
+  std::string host;
+  std::string machine;                       // a Machine's name; empty: not known
+  std::map<std::string, std::string> hosts;  // of the lab: machine to the first host of it
+};
+
 struct LaunchOptions {
   bool preload = true;  // false: as it is, on the kernel alone (guests are still run under qemu)
   bool strict = false;  // DIPC_STRICT=1
   std::string socket;   // of the daemon; empty: default_socket()
   std::string program;  // what to look up; empty: command[0], which is argv[0] in any case
+  LaunchPlace place;    // no host: not in a lab
 };
 
 struct Launch {

@@ -10,9 +10,13 @@
 #include <string>
 #include <vector>
 
+#include "cli/command_line.h"
 #include "cli/lab.h"
 #include "cli/lab_exec.h"
 #include "cli/launch.h"
+#include "daemon/core/text_lines.h"
+#include "daemon/ctl/unknown_verb.h"
+#include "daemon/version.h"
 
 namespace {
 
@@ -67,26 +71,35 @@ bool lacks_root(int argc, char** argv) {
   return true;
 }
 
+// CLI11 does not know of the program.
+struct WithProgram : CLI::Formatter {
+  std::string make_usage(const CLI::App* app, std::string name) const override {
+    std::string text = CLI::Formatter::make_usage(app, std::move(name));
+    text.erase(text.find_last_not_of('\n') + 1);
+    return text + " -- PROGRAM ARGS\n";
+  }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  // What follows "--" is a program's and none of our business.
-  int own_argc = 1;
-  while (own_argc < argc && std::string(argv[own_argc]) != "--") ++own_argc;
-  const bool has_separator = own_argc < argc;
-  const std::vector<std::string> command(argv + std::min(own_argc + 1, argc), argv + argc);
+  const dipc::CommandLine line = dipc::split_command_line({argv + std::min(argc, 1), argv + argc});
+  const std::vector<std::string>& command = line.program;
 
-  CLI::App app{"DIPC: System V IPC between computers"};
+  CLI::App app("DIPC: System V IPC between computers", "dipc");
+  app.set_version_flag("--version", dipc::kVersion);
   app.require_subcommand(1);
 
   CLI::App* run = app.add_subcommand("run", "run a program with distributed System V IPC: dipc run -- PROGRAM ARGS");
+  run->formatter(std::make_shared<WithProgram>());
   bool strict = false;
   run->add_flag("--strict", strict, "without a daemon, an IPC_DIPC get fails with ENOSYS instead of staying local");
 
   CLI::App* lab = app.add_subcommand("lab", "a cluster of several hosts on this machine");
   lab->require_subcommand(1);
   std::string lab_name;
-  lab->add_option("--name", lab_name, "which lab, by its cluster's name (default: the only one that is up)");
+  const char* name_means = "which lab, by its cluster's name (default: the only one that is up)";
+  lab->add_option("--name", lab_name, name_means);
 
   CLI::App* up = lab->add_subcommand("up", "start the cluster that a lab file describes");
   std::string file;
@@ -97,6 +110,7 @@ int main(int argc, char** argv) {
   std::string login;
   double timeout_s = 0;
   bool no_preload = false;
+  exec->formatter(std::make_shared<WithProgram>());
   exec->add_option("HOST", host)->required();
   exec->add_option("--as", login, "login (default: the host's first)");
   auto* timeout =
@@ -135,16 +149,29 @@ int main(int argc, char** argv) {
     verb->add_flag("--one-way", one_way, "only from the first to the second");
   }
 
-  try {
-    app.parse(own_argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitDone : dipc::kExitUsage;
+  for (CLI::App* verb : lab->get_subcommands([](CLI::App*) { return true; })) {
+    verb->add_option("--name", lab_name, name_means);
   }
+
+  try {
+    app.parse(std::vector<std::string>(line.own.rbegin(), line.own.rend()));  // CLI11 wants the last word first
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    if (const std::string unknown = dipc::unknown_verb(app); !unknown.empty()) {
+      std::fprintf(stderr, "%s\n", unknown.c_str());
+      return dipc::kExitUsage;
+    }
+    app.exit(error);
+    return dipc::kExitUsage;
+  }
+  // As in every other place where hosts are named.
+  host = dipc::to_lower(host);
+  other = dipc::to_lower(other);
   const bool takes_command = run->parsed() || exec->parsed();
   if (takes_command && command.empty()) {
     return usage(std::string("which program? dipc ") + (run->parsed() ? "run" : "lab exec HOST") + " -- PROGRAM ARGS");
   }
-  if (!takes_command && has_separator)
+  if (!takes_command && line.has_separator)
     return usage("there is no program to run here: leave \"--\" and what follows out");
 
   if (run->parsed()) return dipc::launch(command, {.preload = true, .strict = strict, .socket = ""});

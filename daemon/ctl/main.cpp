@@ -14,8 +14,10 @@
 #include "daemon/ctl/certificate_commands.h"
 #include "daemon/ctl/daemon_client.h"
 #include "daemon/ctl/tables.h"
+#include "daemon/ctl/unknown_verb.h"
 #include "daemon/io/certificates.h"
 #include "daemon/io/configuration_files.h"
+#include "daemon/version.h"
 
 namespace dipc {
 namespace {
@@ -81,6 +83,7 @@ int run(int argc, char** argv) {
       "Looks after DIPC on this host: asks its daemon, makes certificates.\n"
       "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no daemon to be reached.",
       "dipcctl");
+  app.set_version_flag("--version", kVersion);
   app.require_subcommand(1);
   app.fallthrough();
   std::string socket;
@@ -138,7 +141,13 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kDone : kUsage;
+    if (error.get_exit_code() == 0) return app.exit(error);
+    if (const std::string unknown = unknown_verb(app); !unknown.empty()) {
+      std::cerr << unknown << "\n";
+      return kUsage;
+    }
+    app.exit(error);
+    return kUsage;
   }
 
   const auto limit = std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));

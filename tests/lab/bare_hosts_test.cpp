@@ -193,6 +193,26 @@ TEST_F(BareHosts, StatusTellsWhatIsUp) {
   EXPECT_THAT(json.output, HasSubstr(R"("daemon": "none", "daemon_alive": false})"));
 }
 
+TEST_F(BareHosts, AreNamedInUpperAndLowerCase) {
+  EXPECT_EQ(lab_->run({"exec", "VAX", "--", "hostname"}).output, "vax\n");
+}
+
+TEST_F(BareHosts, OptionsAfterTheProgramAreItsOwn) {
+  EXPECT_EQ(lab_->run({"exec", "vax", "echo", "--as", "bob", "--help"}).output, "--as bob --help\n");
+}
+
+TEST_F(BareHosts, HostThatIsNotThereIsToldWithThoseThatAre) {
+  for (const char* verb : {"logs", "start"}) {
+    EXPECT_THAT(lab_->run({verb, "nosuch"}).output, HasSubstr("its hosts are vax, amiga")) << verb;
+  }
+}
+
+TEST_F(BareHosts, HostIsNotCutFromItself) {
+  const auto cut = lab_->run({"cut", "vax", "vax"});
+  EXPECT_EQ(cut.status, 1);
+  EXPECT_THAT(cut.output, HasSubstr("vax and vax are one host"));
+}
+
 TEST_F(BareHosts, SecondLabOfOneNameIsRefusedAndLeavesTheFirstAlone) {
   const auto second = lab_->up();
   EXPECT_EQ(second.status, 1);

@@ -81,6 +81,25 @@ TEST_F(DipcRun, MissingDaemonIsSaidOnceOnStandardError) {
   EXPECT_THAT(both, HasSubstr("dipc: warning: no daemon runs here (there is no /nonexistent/dipcd.sock)"));
 }
 
+TEST_F(DipcRun, ProgramAndItsOptionsNeedNoSeparator) {
+  const auto done = run_command({DIPC_PROGRAM, "run", "sh", "-c", "echo $0 $1", "--strict", "--help"});
+  EXPECT_EQ(done->status, 0);
+  EXPECT_THAT(done->output, HasSubstr("--strict --help\n"));
+}
+
+TEST_F(DipcRun, WordThatIsNoCommandIsNamedWithThoseThatAre) {
+  const auto wrong = run_command({DIPC_PROGRAM, "rum", "true"});
+  EXPECT_EQ(wrong->status, 2);
+  EXPECT_THAT(wrong->output, HasSubstr("dipc: there is no 'rum'; there are: run, lab\n"));
+  EXPECT_THAT(run_command({DIPC_PROGRAM, "lab", "sttus"})->output,
+              HasSubstr("dipc lab: there is no 'sttus'; there are: up, exec, status, "));
+}
+
+TEST_F(DipcRun, HelpShowsWhereTheProgramGoes) {
+  EXPECT_THAT(run_command({DIPC_PROGRAM, "lab", "exec", "--help"})->output, HasSubstr("HOST -- PROGRAM ARGS\n"));
+  EXPECT_EQ(run_command({DIPC_PROGRAM, "--version"})->status, 0);
+}
+
 TEST_F(DipcRun, StrictIsHandedToTheShim) {
   const auto strict = run_command({DIPC_PROGRAM, "run", "--strict", "--", "sh", "-c", "echo strict: $DIPC_STRICT"});
   EXPECT_THAT(strict->output, HasSubstr("strict: 1\n"));

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "cli/lab_host_files.h"
 #include "daemon/core/configuration.h"
 #include "daemon/core/hosts_allow.h"
@@ -137,6 +140,51 @@ TEST(LabFile, MistakesNameFileAndLine) {
               StartsWith("lab.toml:4: eve"));
   EXPECT_THAT(mistake("cluster = \"x\"\n"), StartsWith("lab.toml:1: there is no host"));
   EXPECT_THAT(mistake(""), StartsWith("lab.toml:1: cluster is missing"));
+}
+
+// What dipcd would refuse is refused here, before any host starts.
+TEST(LabFile, MistakesInWhatIsHandedOnNameTheLabFilesLine) {
+  const std::string head = "cluster = \"x\"\n[[host]]\nname = \"a\"\n";
+  EXPECT_THAT(mistake(head + "[[keys]]\nrange = \"all\"\ncolour = \"red\"\n"), StartsWith("lab.toml:6: "));
+  EXPECT_THAT(mistake(head + "[[keys]]\nkind = [\"msg\"]\n"), StartsWith("lab.toml:4: "));
+  EXPECT_THAT(mistake(head + "[[keys]]\nrange = \"0x1\"\n[[keys]]\nrange = \"some\"\n"), StartsWith("lab.toml:7: "));
+  EXPECT_THAT(mistake(head + "[timing]\nkeepalive = \"soon\"\n"), StartsWith("lab.toml:5: "));
+  EXPECT_THAT(mistake(head + "limits = { dead_letters = \"x\" }\n"), StartsWith("lab.toml:4: "));
+}
+
+TEST(LabFile, HomeIsAHostOfTheFile) {
+  const std::string text =
+      "cluster = \"x\"\n[[host]]\nname = \"a\"\n[[host]]\nname = \"b\"\n[[keys]]\nrange = \"all\"\n";
+  EXPECT_EQ(mistake(text + "home = \"B\"\n"), "no mistake");
+  const auto lab = parse_lab_file(text + "home = \"c\"\n", "lab.toml");
+  ASSERT_FALSE(lab);
+  EXPECT_EQ(lab.error().what, "lab.toml:8: the home c is not a host of this file");
+  EXPECT_EQ(lab.error().remedy, "its hosts are a, b");
+}
+
+TEST(LabFile, NumberInQuotesIsToldToLoseThem) {
+  const auto lab = parse_lab_file("cluster = \"x\"\n[[host]]\nname = \"a\"\nlogins = { b = \"7\" }\n", "lab.toml");
+  ASSERT_FALSE(lab);
+  EXPECT_EQ(lab.error().remedy, "write it without quotes");
+}
+
+TEST(LabFile, ExampleOfTheAdministratorsGuideIsGood) {
+  std::ifstream guide(std::filesystem::path(__FILE__).parent_path() / "../../../docs/ADMIN.md");
+  std::string text;
+  bool inside = false;
+  for (std::string line; std::getline(guide, line);) {
+    if (inside && line == "```") break;
+    if (inside) text += line + "\n";
+    inside = inside || line == "```toml mine.toml";
+  }
+  EXPECT_THAT(text, HasSubstr("[[host]]"));
+  EXPECT_EQ(mistake(text), "no mistake");
+}
+
+TEST(LabFile, FolderInPlaceOfTheFileIsCalledOne) {
+  const auto lab = read_lab_file("/");
+  ASSERT_FALSE(lab);
+  EXPECT_EQ(lab.error().what, "/ is a folder");
 }
 
 TEST(LabFile, MissingFileIsNamed) {

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "daemon/core/status_report.h"
+#include "daemon/version.h"
 #include "tests/unit/ctl/fake_daemon.h"
 
 namespace dipc {
@@ -47,6 +48,17 @@ TEST(Dipcctl, WrongUsageIsStatus2) {
     EXPECT_EQ(result.status, 2) << arguments << "\n" << result.out;
     EXPECT_FALSE(result.out.empty());
   }
+}
+
+TEST(Dipcctl, WordThatIsNoCommandIsNamedWithThoseThatAre) {
+  EXPECT_EQ(run("sttus").out, "dipcctl: there is no 'sttus'; there are: status, objects, reload, forget, ca\n");
+  EXPECT_THAT(run("ca isue vax").out, StartsWith("dipcctl ca: there is no 'isue'; there are: init, request, "));
+}
+
+TEST(Dipcctl, VersionIsStatus0) {
+  const Outcome result = run("--version");
+  EXPECT_EQ(result.status, 0);
+  EXPECT_EQ(result.out, std::string(kVersion) + "\n");
 }
 
 TEST(Dipcctl, HelpIsStatus0) {
