@@ -17,6 +17,7 @@ constexpr std::chrono::milliseconds kAcknowledgeDelay{5};
 constexpr std::uint64_t kAcknowledgeFrames = 64;
 constexpr std::uint64_t kAcknowledgeBytes = 1U << 20U;
 constexpr std::size_t kEndedNumbers = 16;
+constexpr std::size_t kBootBytesMax = 128;  // a UUID and the namespace; the referee keeps it with each name
 
 std::string names(const std::string& ours, const std::string& theirs) {
   return "ours is \"" + ours + "\", yours is \"" + theirs + "\"";
@@ -96,6 +97,9 @@ std::optional<Refusal> PeerSessions::objection(const Hello& hello) const {
     return Refusal{Reason::kProtocolVersion, own_.host + " speaks protocol versions " + range(own_) + ", " +
                                                  hello.host + " speaks " + range(hello) +
                                                  ": install matching versions of DIPC"};
+  }
+  if (hello.boot.size() > kBootBytesMax) {
+    return Refusal{Reason::kNotAllowed, "the boot id in the hello has " + std::to_string(hello.boot.size()) + " bytes"};
   }
   if (hello.cluster != own_.cluster) {
     return Refusal{Reason::kCluster,

@@ -123,6 +123,7 @@ struct Connection::Block {
   std::size_t batch_begin = 0;
   Bytes in_flight;  // encrypted, the kernel has part of it
   bool write_pending = false;
+  bool seen_record = false;
   bool shut_down = false;
   bool peer_gone = false;                // nothing more will be read
   std::optional<Trouble> dial_failure;   // to be reported on the next turn
@@ -210,8 +211,8 @@ void Connection::Block::on_bytes(ssize_t count) {
   if (auto good = tls.receive({incoming.data(), static_cast<std::size_t>(count)}); !good) return end(good.error());
   if (phase == Phase::kHandshake && tls.state() == TlsStream::State::kReady) {
     phase = Phase::kReady;
-    uv_timer_stop(&timer);
-    push();  // the handshake's last words before the first record
+    if (role == TlsStream::Role::kDialler) uv_timer_stop(&timer);  // else it waits for the first record
+    push();                                                        // the handshake's last words before the first record
     call([](Connection& connection, const Callbacks& to) {
       if (to.on_ready) to.on_ready(connection);
     });
@@ -247,6 +248,7 @@ bool Connection::Block::deliver_records() {
       end(record.error());
       return false;
     }
+    if (!std::exchange(seen_record, true) && !write_failure) uv_timer_stop(&timer);
     call([&](Connection& connection, const Callbacks& to) {
       if (to.on_record) to.on_record(connection, std::move(*record));
     });
@@ -382,7 +384,9 @@ void Connection::Block::on_timer() {
       return end({"the peer did not finish the TLS handshake in " + std::to_string(limits.handshake.count()) + " ms",
                   "is it a dipcd?"});
     case Phase::kReady:
-      return write_failure ? end(*write_failure) : void();
+      if (write_failure) return end(*write_failure);
+      return end({"the peer said nothing for " + std::to_string(limits.handshake.count()) + " ms after the handshake",
+                  "is it a dipcd?"});
     case Phase::kFarewell:
       return destroy();
     case Phase::kGone:

@@ -24,8 +24,8 @@
 namespace dipc {
 
 struct ConnectionLimits {
-  // From connect() or accept() to the end of the handshake. A guest under qemu needs 60 ms for one when nothing else
-  // runs.
+  // From connect() or accept() to the end of the handshake, for the acceptor to the first record. A guest under qemu
+  // needs 60 ms for one when nothing else runs.
   std::chrono::milliseconds handshake{10'000};
   // For what close() still has to send.
   std::chrono::milliseconds farewell{1'000};

@@ -1,5 +1,7 @@
 #include "daemon/io/peer_network.h"
 
+#include <algorithm>
+
 #include "arch/abi_names.h"
 #include "daemon/io/log.h"
 #include "daemon/io/random.h"
@@ -8,7 +10,10 @@ namespace dipc {
 
 namespace {
 
-constexpr std::size_t kStrangersMax = 256;  // connections that have not said who they are
+// Connections that have not said who they are: of all addresses, and of one. When there are too many the oldest goes: a
+// daemon says who it is within milliseconds.
+constexpr std::size_t kStrangersMax = 256;
+constexpr std::size_t kStrangersOfAddressMax = 16;
 
 std::string topic(const std::string& host) { return "peer " + host; }
 
@@ -40,7 +45,7 @@ PeerNetwork::PeerNetwork(uv_loop_t* loop, Configuration configuration, HostsAllo
       after_poll_(std::make_unique<AfterPoll>(loop, [this] { deliver_to_self(); })) {}
 
 PeerNetwork::~PeerNetwork() {
-  for (auto& [key, connection] : strangers_) connection->abort();
+  for (const auto& connection : strangers_) connection->abort();
   for (auto& [host, peer] : peers_) {
     if (peer->dialled) peer->dialled->abort();
     for (auto& [id, connection] : peer->connections) connection->close();
@@ -94,10 +99,15 @@ void PeerNetwork::on_accept(std::shared_ptr<Connection> connection) {
     connection->abort();
     return;
   }
-  if (strangers_.size() >= kStrangersMax) {
-    log_warning("refused", from + ": too many connections that have not said who they are");
-    connection->abort();
-    return;
+  const auto is_neighbour = [&](const auto& other) { return other->remote().address == connection->remote().address; };
+  const bool many_of_address =
+      std::count_if(strangers_.begin(), strangers_.end(), is_neighbour) >= std::ptrdiff_t{kStrangersOfAddressMax};
+  if (many_of_address || strangers_.size() >= kStrangersMax) {
+    const auto oldest =
+        many_of_address ? std::find_if(strangers_.begin(), strangers_.end(), is_neighbour) : strangers_.begin();
+    log_warning("refused", (*oldest)->remote().to_string() + ": has not said who it is, and too many others wait");
+    (*oldest)->abort();
+    strangers_.erase(oldest);
   }
   Connection::Callbacks callbacks;
   callbacks.on_record = [this](Connection& from_peer, Record record) {
@@ -105,15 +115,18 @@ void PeerNetwork::on_accept(std::shared_ptr<Connection> connection) {
   };
   callbacks.on_closed = [this, from](Connection& closed, const Trouble& why) {
     log_trouble(LogLevel::kWarning, "connection from " + from, why);
-    strangers_.erase(&closed);
+    drop_stranger(closed);
   };
   connection->set_callbacks(std::move(callbacks));
-  const Connection* key = connection.get();
-  strangers_.emplace(key, std::move(connection));
+  strangers_.push_back(std::move(connection));
+}
+
+void PeerNetwork::drop_stranger(const Connection& connection) {
+  strangers_.remove_if([&](const auto& stranger) { return stranger.get() == &connection; });
 }
 
 void PeerNetwork::on_first_record(const std::shared_ptr<Connection>& connection, Record record) {
-  strangers_.erase(connection.get());
+  drop_stranger(*connection);
   const std::string from = connection->remote().to_string();
   const auto* hello = std::get_if<Hello>(&record);
   if (hello == nullptr) {

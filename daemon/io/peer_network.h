@@ -11,6 +11,7 @@
 
 #include <deque>
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -71,6 +72,7 @@ class PeerNetwork : public PeerOutbox {
   struct Peer;
   Peer& peer(const std::string& host);
   void on_accept(std::shared_ptr<Connection> connection);
+  void drop_stranger(const Connection& connection);
   void on_first_record(const std::shared_ptr<Connection>& connection, Record record);
   void dial(Peer& peer);
   void stop_dial(Peer& peer);
@@ -89,7 +91,7 @@ class PeerNetwork : public PeerOutbox {
   Hello own_;
   Handler& handler_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  std::map<const Connection*, std::shared_ptr<Connection>> strangers_;  // accepted, no Hello yet
+  std::list<std::shared_ptr<Connection>> strangers_;  // accepted, no Hello yet; the oldest first
   std::map<std::string, std::unique_ptr<Peer>> peers_;
   std::uint64_t next_connection_ = 1;
   std::deque<PeerMessage> to_self_;

@@ -12,7 +12,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "daemon/io/log.h"
 #include "wire/check.h"
+#include "wire/framing.h"
 #include "wire/local_abi.h"
 
 namespace dipc {
@@ -22,7 +24,10 @@ namespace {
 constexpr auto kTakenLookEvery = std::chrono::milliseconds(5);  // a program reads its reply within tens of microseconds
 constexpr std::size_t kPacketBytesMax = sizeof(local::Request) + local::kInlineBytesMax;
 // Of one call; kernel.msgmax is at most INT_MAX, 1 MiB in practice.
-constexpr std::uint64_t kPayloadBytesMax = 64u << 20;
+// Of the largest message, with its mtype. What is longer is never read: the owner's kernel says what it thinks of the
+// size.
+constexpr std::uint64_t kPayloadBytesMax = kTextBytesMax + sizeof(std::int64_t);
+constexpr auto kAcceptPause = std::chrono::milliseconds(100);  // when no descriptor is left
 
 std::uint64_t ipc_namespace_of(const char* path) {
   struct stat status {};
@@ -56,6 +61,10 @@ bool somebody_answers(const sockaddr_un& address) {
   ::close(fd);
   return answered;
 }
+
+// A file in memory, and not one that may never answer a read, as in FUSE, or that shows us what it hides from the
+// program, as in /proc: only shmem has seals (fcntl(2)).
+bool is_memfd(int fd) { return ::fcntl(fd, F_GET_SEALS) >= 0; }
 
 // Reads what the sender put into `memfd`: pread, never mmap, so that truncating it meanwhile can't hurt us.
 Bytes read_memfd(int memfd, std::size_t bytes) {
@@ -135,6 +144,8 @@ ShimServer::ShimServer(uv_loop_t* loop, Options options, Handler& handler, int f
       packet_(kPacketBytesMax + 1),
       processes_(loop, [this](pid_t pid) { on_process_ended(pid); }),
       accept_poll_(std::make_unique<ReadPoll>(loop, fd, [this] { on_connection(); })),
+      accept_timer_(std::make_unique<Timer>(
+          loop, [this] { accept_poll_ = std::make_unique<ReadPoll>(loop_, fd_, [this] { on_connection(); }); })),
       after_poll_(std::make_unique<AfterPoll>(loop, [this] { hand_over(); })),
       taken_timer_(std::make_unique<Timer>(loop, [this] { look_for_taken(); })) {}
 
@@ -148,7 +159,10 @@ ShimServer::~ShimServer() {
 void ShimServer::on_connection() {
   for (;;) {
     const int fd = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) return;
+    if (fd < 0) {
+      if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause_accepting();
+      return;
+    }
     const int on = 1;
     ::setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
     auto client = std::make_unique<Client>();
@@ -158,6 +172,13 @@ void ShimServer::on_connection() {
     clients_.emplace(added.id, std::move(client));
     added.poll = std::make_unique<ReadPoll>(loop_, fd, [this, &added] { on_readable(added); });
   }
+}
+
+// Those who wait stay readable: without a pause the loop would turn for nothing but them.
+void ShimServer::pause_accepting() {
+  log_warning("programs", "no descriptor left for another program's connection (RLIMIT_NOFILE of dipcd)");
+  accept_poll_.reset();
+  accept_timer_->start_at(loop_now() + kAcceptPause);
 }
 
 // One packet a turn: a client has one call outstanding, and what more there is comes with the next turn.
@@ -176,7 +197,7 @@ void ShimServer::on_readable(Client& client) {
     return;
   }
   LocalCredentials credentials;
-  int memfd = -1;
+  std::vector<int> passed;  // the kernel rounds our room up: there may be two
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET) continue;
     if (header->cmsg_type == SCM_CREDENTIALS) {
@@ -184,14 +205,15 @@ void ShimServer::on_readable(Client& client) {
       std::memcpy(&from, CMSG_DATA(header), sizeof(from));
       credentials = {from.pid, from.uid, from.gid};
     } else if (header->cmsg_type == SCM_RIGHTS) {
-      std::memcpy(&memfd, CMSG_DATA(header), sizeof(memfd));
+      passed.resize((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+      std::memcpy(passed.data(), CMSG_DATA(header), passed.size() * sizeof(int));
     }
   }
   const std::span<const std::byte> packet(packet_.data(), static_cast<std::size_t>(n));
   const ClientId id = client.id;
-  const bool fits = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
-  const bool understood = fits && on_packet(client, packet, memfd, credentials);
-  if (memfd >= 0) ::close(memfd);
+  const bool fits = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 && passed.size() <= 1;
+  const bool understood = fits && on_packet(client, packet, passed.empty() ? -1 : passed.front(), credentials);
+  for (const int fd : passed) ::close(fd);
   if (!understood) close_client(id, false);
 }
 
@@ -232,8 +254,10 @@ bool ShimServer::on_packet(Client& client, std::span<const std::byte> packet, in
   if (client.outstanding != 0) return false;
   confirm_taken(client);
   if (request.header.marks & local::kPayloadInMemfd) {
-    if (memfd < 0 || request.header.payload_bytes > kPayloadBytesMax) return false;
-    request.payload = read_memfd(memfd, request.header.payload_bytes);
+    if (memfd < 0 || !is_memfd(memfd)) return false;
+    if (request.header.payload_bytes <= kPayloadBytesMax) {
+      request.payload = read_memfd(memfd, request.header.payload_bytes);
+    }
   } else {
     const auto payload = packet.subspan(sizeof(request.header));
     request.payload.assign(payload.begin(), payload.end());

@@ -84,6 +84,7 @@ class ShimServer {
   struct Client;
   ShimServer(uv_loop_t* loop, Options options, Handler& handler, int fd);
   void on_connection();
+  void pause_accepting();
   void on_readable(Client& client);
   bool on_hello(Client& client, const local::HelloRequest& hello, const LocalCredentials& credentials);
   bool on_packet(Client& client, std::span<const std::byte> packet, int memfd, const LocalCredentials& credentials);
@@ -105,6 +106,7 @@ class ShimServer {
   std::vector<std::byte> packet_;
   ProcessWatch processes_;
   std::unique_ptr<ReadPoll> accept_poll_;
+  std::unique_ptr<Timer> accept_timer_;
   std::unique_ptr<AfterPoll> after_poll_;
   std::unique_ptr<Timer> taken_timer_;
 };

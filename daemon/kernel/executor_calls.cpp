@@ -270,7 +270,10 @@ void Executor::run_control(Request request) {
       forget_adjustments(object.id, static_cast<std::uint16_t>(call.semaphore));
       break;
     case ControlCommand::kSetAll:
-      for (std::size_t i = call.values.size(); i > 0; --i) pids_.operated(object.id, i - 1, pid);
+      if (const auto facts = object_facts(Kind::kSemaphoreSet, object.id)) {
+        // The kernel took as many as the set has, whatever was sent.
+        for (std::size_t i = 0; i < facts->semaphores; ++i) pids_.operated(object.id, i, pid);
+      }
       forget_adjustments(object.id, std::nullopt);
       break;
     case ControlCommand::kStat:

@@ -1,0 +1,142 @@
+#include "daemon/io/shim_server.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
+
+#include "wire/local_abi.h"
+
+namespace dipc {
+namespace {
+
+struct Recorder : ShimServer::Handler {
+  void on_request(LocalRequest request) override { requests.push_back(std::move(request)); }
+  void on_cancel(ClientId, std::uint64_t) override {}
+  void on_reply_taken(ClientId, std::uint64_t) override {}
+  void on_reply_unread(ClientId, std::uint64_t) override {}
+  void on_client_gone(ClientId) override {}
+  std::vector<LocalRequest> requests;
+};
+
+std::size_t open_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+// What a program, with the shim or without, may put into its daemon's socket.
+class ShimServerTest : public testing::Test {
+ protected:
+  ShimServerTest() {
+    char name[] = "/tmp/dipc-test-XXXXXX";
+    folder_ = ::mkdtemp(name);
+    uv_loop_init(&loop_);
+    auto server = ShimServer::listen(&loop_, {.path = folder_ / "socket"}, recorder_);
+    EXPECT_TRUE(server.has_value());
+    server_ = std::move(*server);
+    socket_ = ::socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strcpy(address.sun_path, (folder_ / "socket").c_str());
+    EXPECT_EQ(::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    local::HelloRequest hello;
+    hello.version = local::kVersion;
+    const auto abi = local::encode_abi(measured_abi());
+    std::memcpy(hello.abi, abi.bytes, sizeof hello.abi);
+    EXPECT_EQ(::send(socket_, &hello, sizeof hello, 0), static_cast<ssize_t>(sizeof hello));
+    turn();
+    local::HelloReply reply;
+    EXPECT_EQ(::recv(socket_, &reply, sizeof reply, MSG_DONTWAIT), static_cast<ssize_t>(sizeof reply));
+    EXPECT_EQ(reply.error, 0);
+  }
+  ~ShimServerTest() override {
+    ::close(socket_);
+    server_.reset();
+    uv_run(&loop_, UV_RUN_DEFAULT);
+    EXPECT_EQ(uv_loop_close(&loop_), 0);
+    std::filesystem::remove_all(folder_);
+  }
+  void turn() {
+    for (int i = 0; i < 5; ++i) uv_run(&loop_, UV_RUN_NOWAIT);
+  }
+  void send(std::uint32_t payload_bytes, const std::vector<int>& passed) {
+    local::Request request;
+    request.magic = local::kMagic;
+    request.op = local::Op::kSend;
+    request.marks = local::kPayloadInMemfd;
+    request.call = 1;
+    request.payload_bytes = payload_bytes;
+    iovec part{&request, sizeof request};
+    alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))] = {};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(passed.size() * sizeof(int));
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(passed.size() * sizeof(int));
+    std::memcpy(CMSG_DATA(header), passed.data(), passed.size() * sizeof(int));
+    ASSERT_EQ(::sendmsg(socket_, &message, 0), static_cast<ssize_t>(sizeof request));
+    turn();
+  }
+  bool is_closed() {
+    char byte;
+    return ::recv(socket_, &byte, 1, MSG_DONTWAIT) == 0;
+  }
+
+  std::filesystem::path folder_;
+  uv_loop_t loop_{};
+  Recorder recorder_;
+  std::unique_ptr<ShimServer> server_;
+  int socket_ = -1;
+};
+
+class PassedFile : public ShimServerTest {
+ protected:
+  int memfd_ = ::memfd_create("body", MFD_CLOEXEC);
+  ~PassedFile() override { ::close(memfd_); }
+};
+
+TEST_F(PassedFile, OfMemoryIsRead) {
+  ASSERT_EQ(::write(memfd_, "sixteen bytes ok", 16), 16);
+  const std::size_t before = open_descriptors();
+  send(16, {memfd_});
+  ASSERT_EQ(recorder_.requests.size(), 1u);
+  EXPECT_EQ(recorder_.requests[0].payload.size(), 16u);
+  EXPECT_FALSE(recorder_.requests[0].unreadable);
+  EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST_F(PassedFile, OfAnyOtherKindIsNotTouched) {
+  const int device = ::open("/dev/zero", O_RDONLY | O_CLOEXEC);
+  send(16, {device});
+  ::close(device);
+  EXPECT_TRUE(recorder_.requests.empty());
+  EXPECT_TRUE(is_closed());
+}
+
+TEST_F(PassedFile, InAPairIsRefusedAndNoneStaysOpen) {
+  const std::size_t before = open_descriptors();
+  send(16, {memfd_, memfd_});
+  EXPECT_TRUE(recorder_.requests.empty());
+  EXPECT_TRUE(is_closed());
+  EXPECT_EQ(open_descriptors(), before - 1) << "the server's end of our connection is closed, nothing else is open";
+}
+
+TEST_F(PassedFile, LongerThanAnyMessageIsLeftToTheKernelToRefuse) {
+  ASSERT_EQ(::ftruncate(memfd_, off_t{64} << 20), 0);
+  send(30'000'000, {memfd_});
+  ASSERT_EQ(recorder_.requests.size(), 1u);
+  EXPECT_TRUE(recorder_.requests[0].unreadable);
+  EXPECT_TRUE(recorder_.requests[0].payload.empty());
+}
+
+}  // namespace
+}  // namespace dipc
