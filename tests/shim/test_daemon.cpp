@@ -444,7 +444,8 @@ Reply Client::send(Call& call) {
 }
 
 void Client::receive(Call& call) {
-  std::vector<char> message(kMessageBytesMax);
+  auto room = std::clamp<int64_t>(call.request.size, 0, kMessageBytesMax);
+  std::vector<char> message(sizeof(long) + static_cast<size_t>(room));
   ssize_t bytes = msgrcv(call.request.id, message.data(), static_cast<size_t>(call.request.size),
                          static_cast<long>(call.request.type), call.request.flags);
   Reply reply = result(bytes);
