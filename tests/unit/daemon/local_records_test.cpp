@@ -22,8 +22,8 @@ Abi abi_with_long(std::uint8_t bytes) {
 
 template <typename T>
 void append(Bytes& bytes, const T& value) {
-  const auto* from = reinterpret_cast<const std::byte*>(&value);
-  bytes.insert(bytes.end(), from, from + sizeof(value));
+  bytes.resize(bytes.size() + sizeof(value));
+  std::memcpy(bytes.data() + bytes.size() - sizeof(value), &value, sizeof(value));
 }
 
 LocalRequest request(local::Op op, const Abi& abi) {
