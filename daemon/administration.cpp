@@ -126,6 +126,7 @@ StatusReport Administration::status() const {
     row.name = peer.host;
     row.address = peer.address;
     row.state = state_name(peer.state);
+    row.reason = peer.reason;
     if (peer.session != SessionNumber{}) row.session = hexadecimal(static_cast<std::uint64_t>(peer.session));
     if (peer.abi) {
       row.abi = to_string(*peer.abi);
@@ -148,6 +149,7 @@ StatusReport Administration::status() const {
   if (RefereeService* referee = parts_.naming.referee(); referee != nullptr && referee->trouble()) {
     report.warnings.push_back("no names are given until the registry can be written: " + referee->trouble()->what);
   }
+  for (std::string& warning : warnings_of(configuration)) report.warnings.push_back(std::move(warning));
   if (!report.referee_reachable) {
     report.warnings.push_back("the referee " + configuration.referee + " can't be reached: no new names until it is");
   }

@@ -11,6 +11,7 @@
 #include "daemon/io/configuration_files.h"
 #include "daemon/io/log.h"
 #include "daemon/io/loop.h"
+#include "daemon/io/tls.h"
 #include "daemon/node.h"
 #include "daemon/version.h"
 
@@ -77,7 +78,7 @@ int main(int argc, char** argv) {
   bool check = false;
   app.add_option("--config", file, "configuration file; hosts.allow, logins.map and tls/ lie beside it")
       ->capture_default_str();
-  app.add_flag("--check", check, "read the configuration, say what is wrong with it, and exit");
+  app.add_flag("--check", check, "read configuration and certificates, say what is wrong with them, and exit");
   app.set_version_flag("--version", dipc::kVersion);
   try {
     app.parse(argc, argv);
@@ -91,7 +92,14 @@ int main(int argc, char** argv) {
     return kFailed;
   }
   if (check) {
-    std::printf("%s: good\n", file.c_str());
+    if (const auto tls = dipc::TlsContext::load(dipc::tls_files_beside(file)); !tls) {
+      print(tls.error());
+      return kFailed;
+    }
+    for (const std::string& warning : dipc::warnings_of(policy->configuration)) {
+      std::fprintf(stderr, "dipcd: warning: %s\n", warning.c_str());
+    }
+    std::printf("%s, the files beside it and the certificates: good\n", file.c_str());
     return 0;
   }
   std::signal(SIGPIPE, SIG_IGN);

@@ -27,9 +27,8 @@ Result<void> make_folder(const std::string& path, std::filesystem::perms mode) {
   return {};
 }
 
-TlsFiles tls_files(const std::string& configuration_file) {
-  const auto folder = std::filesystem::path(configuration_file).parent_path() / "tls";
-  return {.ca = folder / "ca.pem", .certificate = folder / "host.pem", .key = folder / "host.key"};
+void log_warnings(const Configuration& configuration) {
+  for (const std::string& warning : warnings_of(configuration)) log_warning("configuration", warning);
 }
 
 std::optional<Kind> kind_of(std::uint32_t number) {
@@ -48,7 +47,7 @@ Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configura
   if (auto made = make_folder(paths.state, std::filesystem::perms(0700)); !made) return tl::unexpected(made.error());
   auto boot = boot_identity();
   if (!boot) return tl::unexpected(boot.error());
-  auto tls = TlsContext::load(tls_files(configuration_file));
+  auto tls = TlsContext::load(tls_files_beside(configuration_file));
   if (!tls) return tl::unexpected(tls.error());
   const CertificateInfo certificate = (*tls)->own();
   if (certificate.expires_soon(std::chrono::system_clock::now())) {
@@ -95,6 +94,7 @@ Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configura
   node->administration_->attach(*node->programs_);
   if (auto listening = node->network_->start(); !listening) return tl::unexpected(listening.error());
   node->naming_->start();
+  log_warnings(configuration);
   log_info("started", "host " + configuration.host + " of cluster " + configuration.cluster + ", referee " +
                           configuration.referee);
   return node;
@@ -180,6 +180,7 @@ Parsed<AdminDone> Node::reload(const std::string& who) {
   network_->reconfigure(policy_.configuration, policy_.hosts_allow);
   done.done.push_back("hosts.allow: " + std::to_string(policy_.hosts_allow.line_count()) + " lines");
   done.done.push_back("logins.map, [[keys]] and certificates read again");
+  log_warnings(policy_.configuration);
   log_info("reload by " + who, "done");
   return done;
 }
@@ -372,7 +373,7 @@ std::map<std::string, std::uint64_t> Node::counters() const {
   std::map<std::string, std::uint64_t> counters;
   counters["calls_received"] = remote_calls_->received();
   counters["calls_under_way"] = local_calls_->under_way();
-  counters["programs"] = programs_ ? programs_->client_count() : 0;
+  counters["programs"] = programs_ ? programs_->program_count() : 0;
   counters["stand_ins"] = naming_->stand_ins().size();
   counters["objects_owned"] = naming_->owned_objects().size();
   const Executor::Counters executed = executor_->counters();

@@ -32,7 +32,8 @@ std::optional<Identity> RemoteCalls::identity_of(const std::string& host, const 
   }
   auto identity = users_.identity_of_login(mapped->local);
   if (!identity) {
-    log_warning("refused", policy_.logins.explain(caller.login, host) + "; this host has no login " + mapped->local);
+    log_warning("refused", policy_.logins.explain(caller.login, host) + "; this host has no login " + mapped->local +
+                               ": make it, or map the caller to another in logins.map");
     return std::nullopt;
   }
   if (identity->uid == 0 && mapped->same_name) {

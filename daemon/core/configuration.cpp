@@ -519,6 +519,16 @@ Configuration::Paths default_paths(std::uint32_t effective_uid, const char* xdg_
           is_set(home) ? std::string(home) + "/.local/state/dipc" : fallback + "/state"};
 }
 
+std::vector<std::string> warnings_of(const Configuration& configuration) {
+  std::vector<std::string> warnings;
+  for (const KeyRule& rule : configuration.keys) {
+    if (rule.home.empty() || rule.home == configuration.host || configuration.peers.contains(rule.home)) continue;
+    warnings.push_back(configuration.file + ":" + std::to_string(rule.line) + ": the home " + rule.home +
+                       " is neither this host nor in [peers]: gets of such keys fail unless it dials this host");
+  }
+  return warnings;
+}
+
 Parsed<Configuration> parse_configuration(std::string_view text, std::string_view file,
                                           const ConfigurationDefaults& defaults) {
   auto parsed = parse_toml(text, file);

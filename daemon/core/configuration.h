@@ -101,6 +101,10 @@ Configuration::Paths default_paths(std::uint32_t effective_uid, const char* xdg_
 Parsed<Configuration> parse_configuration(std::string_view text, std::string_view file,
                                           const ConfigurationDefaults& defaults);
 
+// What is no mistake by itself and yet hardly meant: a `home` that is neither this host nor one that it dials. Each
+// with file and line.
+std::vector<std::string> warnings_of(const Configuration& configuration);
+
 // Letters, digits, '-', '_' and '.', not first or last a '-' or '.', at most 64 characters: what may stand in a
 // certificate, in hosts.allow and in logins.map alike. Lower case only.
 bool is_host_name(std::string_view name);

@@ -186,7 +186,8 @@ std::string to_json(const StatusReport& report) {
                 {"abi", peer.abi},
                 {"machine", peer.machine},
                 {"waiting_bytes", peer.waiting_bytes},
-                {"blocked_calls", peer.blocked_calls}};
+                {"blocked_calls", peer.blocked_calls},
+                {"reason", peer.reason}};
     json["peers"].push_back(std::move(row));
   }
   json["certificates"] = Json::array();
@@ -244,6 +245,7 @@ Result<StatusReport> status_from_json(std::string_view json) {
       row.take("name", peer.name);
       row.take("address", peer.address);
       row.take("state", peer.state);
+      row.take("reason", peer.reason);
       row.take("session", peer.session);
       row.take("abi", peer.abi);
       row.take("machine", peer.machine);

@@ -32,6 +32,7 @@ struct StatusReport {
     std::string machine;              // what people call its ABI: "64-bit little-endian (x86-64, arm64)"
     std::uint64_t waiting_bytes = 0;  // for this peer, not yet written to a connection
     std::uint64_t blocked_calls = 0;  // of this peer, waiting in this host's kernel
+    std::string reason = {};          // why it is not connected, as in the log; may be empty
     bool operator==(const Peer&) const = default;
   };
   struct Certificate {

@@ -84,6 +84,9 @@ std::string show(const StatusReport& report) {
                       dash_if_empty(printable(peer.machine))});
     }
     text.append(format_table(rows, {3, 4}));
+    for (const auto& peer : report.peers) {
+      if (!peer.reason.empty()) text.append(printable(peer.name + ": " + peer.reason)).append("\n");
+    }
   }
 
   if (!report.certificates.empty()) {

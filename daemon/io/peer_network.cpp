@@ -32,6 +32,7 @@ struct PeerNetwork::Peer {
   std::shared_ptr<Connection> dialled;  // not yet reported to `sessions`
   std::map<ConnectionId, std::shared_ptr<Connection>> connections;
   bool carrying_out = false;
+  std::string reason;  // what last kept it from being connected
 };
 
 PeerNetwork::PeerNetwork(uv_loop_t* loop, Configuration configuration, HostsAllow allow, const TlsContext& tls,
@@ -114,7 +115,9 @@ void PeerNetwork::on_accept(std::shared_ptr<Connection> connection) {
     on_first_record(from_peer.shared_from_this(), std::move(record));
   };
   callbacks.on_closed = [this, from](Connection& closed, const Trouble& why) {
-    log_trouble(LogLevel::kWarning, "connection from " + from, why);
+    // Of two hosts that dial each other at the same moment one gives its connection up.
+    const bool may_be_needless = is_connecting_with(closed.remote().address);
+    log_trouble(may_be_needless ? LogLevel::kInfo : LogLevel::kWarning, "connection from " + from, why);
     drop_stranger(closed);
   };
   connection->set_callbacks(std::move(callbacks));
@@ -149,7 +152,7 @@ void PeerNetwork::on_first_record(const std::shared_ptr<Connection>& connection,
   }
   Peer& known = peer(hello->host);
   const ConnectionId id{next_connection_++};
-  adopt(known, id, connection);
+  adopt(known, id, connection, false);
   known.sessions.on_accepted(loop_now(), id, connection->remote().address.to_string());
   known.sessions.on_hello(loop_now(), id, *hello);
   carry_out(known);
@@ -171,10 +174,10 @@ void PeerNetwork::dial(Peer& peer) {
     const auto verdict = judge(ready, host);
     if (verdict.allowed) {
       const ConnectionId id{next_connection_++};
-      adopt(dialled, id, connection);
+      adopt(dialled, id, connection, true);
       dialled.sessions.on_dialled(loop_now(), id, ready.remote().address.to_string());
     } else {
-      log_warning("refused", "dialled " + host + ": " + verdict.reason);
+      note(dialled, LogLevel::kWarning, "refused", {"dialled " + host + ": " + verdict.reason, ""});
       connection->abort();
       dialled.sessions.on_dial_failed(loop_now());
     }
@@ -182,7 +185,7 @@ void PeerNetwork::dial(Peer& peer) {
   };
   callbacks.on_closed = [this, host](Connection&, const Trouble& why) {
     Peer& dialled = *peers_.at(host);
-    log_trouble(LogLevel::kInfo, topic(host), why);
+    note(dialled, LogLevel::kWarning, topic(host), why);
     dialled.dialled.reset();
     dialled.sessions.on_dial_failed(loop_now());
     carry_out(dialled);
@@ -197,21 +200,39 @@ void PeerNetwork::stop_dial(Peer& peer) {
 
 // ---- connections with a peer at the other end
 
-void PeerNetwork::adopt(Peer& peer, ConnectionId id, std::shared_ptr<Connection> connection) {
+void PeerNetwork::adopt(Peer& peer, ConnectionId id, std::shared_ptr<Connection> connection, bool is_ours) {
   const std::string host = peer.sessions.peer();
   Connection::Callbacks callbacks;
   callbacks.on_record = [this, host, id](Connection&, Record record) {
     on_record(*peers_.at(host), id, std::move(record));
   };
-  callbacks.on_closed = [this, host, id](Connection&, const Trouble& why) {
+  callbacks.on_closed = [this, host, id, is_ours](Connection&, const Trouble& why) {
     Peer& of = *peers_.at(host);
-    log_trouble(LogLevel::kInfo, topic(host), why);
+    // A peer that does not believe our certificate says so only after the handshake has ended for us.
+    note(of, is_ours && !has_session(host) ? LogLevel::kWarning : LogLevel::kInfo, topic(host), why);
     of.connections.erase(id);
     of.sessions.on_closed(loop_now(), id);
     carry_out(of);
   };
   connection->set_callbacks(std::move(callbacks));
   peer.connections.emplace(id, std::move(connection));
+}
+
+// A peer that can't be reached is dialled again and again: what is wrong is told once, until it changes.
+void PeerNetwork::note(Peer& peer, LogLevel level, const std::string& about, const Trouble& why) {
+  log_trouble(why.what == peer.reason ? LogLevel::kDebug : level, about, why);
+  peer.reason = why.what;
+}
+
+bool PeerNetwork::is_connecting_with(const IpAddress& address) const {
+  return std::any_of(peers_.begin(), peers_.end(), [&](const auto& entry) {
+    const auto& [host, known] = entry;
+    const auto configured = configuration_.peers.find(host);
+    if (known->dialled && configured != configuration_.peers.end() && configured->second.address == address)
+      return true;
+    return std::any_of(known->connections.begin(), known->connections.end(),
+                       [&](const auto& one) { return one.second->remote().address == address; });
+  });
 }
 
 void PeerNetwork::on_record(Peer& peer, ConnectionId id, Record record) {
@@ -240,6 +261,7 @@ void PeerNetwork::carry_out(Peer& peer) {
     for (auto& action : actions) act(peer, action);
   }
   peer.carrying_out = false;
+  if (peer.sessions.connection()) peer.reason.clear();
   peer.timer.start_at(peer.sessions.deadline());
 }
 
@@ -270,12 +292,18 @@ void PeerNetwork::act(Peer& peer, PeerSessions::Action& action) {
     log_info(topic(host), "session began; " + spoken(began->peer.abi));
     handler_.on_session_began(host, began->peer);
   } else if (const auto* ended = std::get_if<PeerSessions::Ended>(&action)) {
+    peer.reason = ended->text;
     log_warning(topic(host), "session ended: " + ended->text);
     handler_.on_session_ended(host, ended->unwritten);
   } else if (const auto* unreachable = std::get_if<PeerSessions::Unreachable>(&action)) {
     handler_.on_unreachable(host, unreachable->unwritten);
   } else if (const auto* refused = std::get_if<PeerSessions::Refused>(&action)) {
-    log_event(level_of(refused->refusal), topic(host), "refuses us: " + refused->refusal.text);
+    const LogLevel level = level_of(refused->refusal);
+    if (level == LogLevel::kWarning) {
+      note(peer, level, topic(host), {"refuses us: " + refused->refusal.text, ""});
+    } else {
+      log_event(level, topic(host), "refuses us: " + refused->refusal.text);
+    }
   }
 }
 
@@ -352,6 +380,7 @@ std::vector<PeerNetwork::PeerStatus> PeerNetwork::peers() const {
       if (connection != known->connections.end()) status.address = connection->second->remote().to_string();
     }
     status.state = known->sessions.state(loop_now());
+    if (status.state != PeerSessions::State::kConnected) status.reason = known->reason;
     status.session = known->sessions.session_number();
     if (const Hello* hello = known->sessions.peer_hello()) status.abi = hello->abi;
     status.waiting_bytes = known->sessions.waiting_bytes();

@@ -22,6 +22,7 @@
 #include "daemon/core/hosts_allow.h"
 #include "daemon/core/session.h"
 #include "daemon/io/connection.h"
+#include "daemon/io/log.h"
 #include "daemon/io/loop.h"
 #include "daemon/io/peer_outbox.h"
 #include "daemon/io/tls.h"
@@ -43,6 +44,7 @@ class PeerNetwork : public PeerOutbox {
     std::string host;
     std::string address;  // of the connection, or where it is dialled
     PeerSessions::State state{};
+    std::string reason;  // why it is not connected; empty if it is, or nothing has gone wrong yet
     SessionNumber session{};
     std::optional<Abi> abi;  // of the session
     std::uint64_t waiting_bytes = 0;
@@ -76,7 +78,9 @@ class PeerNetwork : public PeerOutbox {
   void on_first_record(const std::shared_ptr<Connection>& connection, Record record);
   void dial(Peer& peer);
   void stop_dial(Peer& peer);
-  void adopt(Peer& peer, ConnectionId id, std::shared_ptr<Connection> connection);
+  void adopt(Peer& peer, ConnectionId id, std::shared_ptr<Connection> connection, bool is_ours);
+  void note(Peer& peer, LogLevel level, const std::string& about, const Trouble& why);
+  bool is_connecting_with(const IpAddress& address) const;
   void on_record(Peer& peer, ConnectionId id, Record record);
   HostsAllow::Verdict judge(const Connection& connection, const std::string& claimed) const;
   void carry_out(Peer& peer);

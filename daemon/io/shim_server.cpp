@@ -100,6 +100,7 @@ struct ShimServer::Client {
   ClientId id{};
   int fd = -1;
   bool greeted = false;
+  bool administers = false;
   Abi abi;
   pid_t pid = 0;                  // of the hello; watched
   std::uint64_t outstanding = 0;  // call not yet answered, 0 = none
@@ -268,6 +269,7 @@ bool ShimServer::on_packet(Client& client, std::span<const std::byte> packet, in
   request.credentials = credentials;
   request.abi = client.abi;
   client.outstanding = request.header.call;
+  client.administers = client.administers || request.header.op == local::Op::kAdmin;
   turn_.push_back(std::move(request));
   return true;
 }
@@ -287,6 +289,11 @@ void ShimServer::hand_over() {
     const auto found = clients_.find(client);
     if (found != clients_.end() && found->second->outstanding == call) handler_.on_cancel(client, call);
   }
+}
+
+std::size_t ShimServer::program_count() const {
+  return static_cast<std::size_t>(
+      std::count_if(clients_.begin(), clients_.end(), [](const auto& entry) { return !entry.second->administers; }));
 }
 
 bool ShimServer::reply(ClientId id, local::Reply header, std::span<const std::byte> payload, bool track) {

@@ -78,7 +78,8 @@ class ShimServer {
   // False: the client has gone or does not read; a tracked reply is then unread. Payload: up to 4 GiB, copied.
   bool reply(ClientId client, local::Reply header, std::span<const std::byte> payload, bool track = false);
 
-  std::size_t client_count() const { return clients_.size(); }
+  // Connections that have not asked for administration, as dipcctl does.
+  std::size_t program_count() const;
 
  private:
   struct Client;

@@ -47,6 +47,11 @@ TlsContext::TlsContext(TlsFiles files, Loaded loaded)
 
 TlsContext::~TlsContext() = default;
 
+TlsFiles tls_files_beside(const std::filesystem::path& configuration_file) {
+  const auto folder = configuration_file.parent_path() / "tls";
+  return {.ca = folder / "ca.pem", .certificate = folder / "host.pem", .key = folder / "host.key"};
+}
+
 Result<std::unique_ptr<TlsContext>> TlsContext::load(TlsFiles files) {
   auto loaded = read(files);
   if (!loaded) return tl::unexpected(loaded.error());

@@ -27,6 +27,9 @@ struct TlsFiles {
   std::filesystem::path key;          // host.key, readable by its owner alone
 };
 
+// In the folder tls beside dipc.toml.
+TlsFiles tls_files_beside(const std::filesystem::path& configuration_file);
+
 // The host's own identity and whom it believes. Errors of load and reload name the file and what to do: missing, not a
 // certificate, key readable by others, key that does not fit the certificate, certificate not signed by the authority,
 // expired.

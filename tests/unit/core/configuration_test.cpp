@@ -345,5 +345,17 @@ TEST(Configuration, GarbageIsAnErrorAndNothingWorse) {
 
 TEST(Configuration, DeepNestingIsRefused) { EXPECT_FALSE(parse(with("peers = " + std::string(100000, '[') + "\n"))); }
 
+TEST(Configuration, HomeThatIsNeitherThisHostNorAPeerIsWarnedOf) {
+  const auto parsed = parse_configuration(
+      "cluster = \"lab\"\nhost = \"sun\"\nreferee = \"sun\"\n[peers]\nvax = \"10.0.0.3:7310\"\n"
+      "[[keys]]\nrange = \"0x1\"\nhome = \"vax\"\n[[keys]]\nrange = \"0x2\"\nhome = \"Sun\"\n"
+      "[[keys]]\nrange = \"0x3\"\n[[keys]]\nrange = \"0x4\"\nhome = \"vex\"\n",
+      "dipc.toml", {});
+  ASSERT_TRUE(parsed) << parsed.error().front().what;
+  const std::vector<std::string> warnings = warnings_of(*parsed);
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_EQ(warnings[0].find("dipc.toml:14: the home vex is neither this host nor in [peers]"), 0u) << warnings[0];
+}
+
 }  // namespace
 }  // namespace dipc

@@ -24,7 +24,7 @@ StatusReport example() {
   report.uptime_s = ~0ull;
   report.listen = {"10.0.0.2:7310", "[fd00::2]:7310"};
   report.peers = {{"vax", "10.0.0.3:7310", "connected", "7", "big-endian, long 4/2", "32-bit big-endian", 12, 3},
-                  {"mips", "", "dead", "", "", "", 0, 0}};
+                  {"mips", "", "dead", "", "", "", 0, 0, "name \"mips\"\n is not listed"}};
   report.certificates = {{"/etc/dipc/tls/host.pem", "sun", "2026-11-22 16:00:00 UTC", -3}};
   report.counters = {{"calls_received", 5}, {"messages", 18446744073709551615ull}};
   report.warnings = {"host.pem has expired,\n and \"mips\" is gone"};

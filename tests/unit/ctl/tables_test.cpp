@@ -42,7 +42,8 @@ TEST(Tables, StatusNamesWhatNeedsAttention) {
   report.uptime_s = 8000;
   report.incarnation = "00ff";
   report.listen = {"10.0.0.2:7310"};
-  report.peers = {{"vax", "10.0.0.3:7310", "broken", "7", "big-endian, long 4/2", "32-bit big-endian (m68k)", 2048, 3}};
+  report.peers = {{"vax", "10.0.0.3:7310", "broken", "7", "big-endian, long 4/2", "32-bit big-endian (m68k)", 2048, 3,
+                   "connection reset"}};
   report.certificates = {{"host.pem", "sun", "2026-11-22 16:00:00 UTC", -3}};
   report.counters = {{"calls_received", 5}};
   report.warnings = {"host.pem has expired"};
@@ -50,6 +51,7 @@ TEST(Tables, StatusNamesWhatNeedsAttention) {
   EXPECT_THAT(text, HasSubstr("referee vax (NOT REACHABLE: no new names)\n"));
   EXPECT_THAT(text, HasSubstr("dipcd 0.1.0, up 2 h 13 min, incarnation 00ff\n"));
   EXPECT_THAT(text, HasSubstr("\nvax   10.0.0.3:7310  broken     2.0 KiB              3  32-bit big-endian (m68k)\n"));
+  EXPECT_THAT(text, HasSubstr("\nvax: connection reset\n"));
   EXPECT_THAT(text, HasSubstr("host.pem     sun  2026-11-22 16:00:00 UTC         -3\n"));
   EXPECT_THAT(text, HasSubstr("calls received  5\n"));
   EXPECT_THAT(text, HasSubstr("warning: host.pem has expired\n"));

@@ -154,6 +154,22 @@ TEST_F(PeerNetworkTest, ANewerProtocolVersionIsRefusedWithBothRangesInBothLogs) 
   testing::internal::GetCapturedStderr();
 }
 
+// Dialled again and again, told once; gone from the status as soon as the peer is there.
+TEST_F(PeerNetworkTest, WhyAPeerIsNotConnectedIsInItsStatusAndLoggedOnce) {
+  testing::internal::CaptureStderr();
+  Host& sun = start("sun", 1, {{"vax", endpoint(0)}}, hello_of("sun"));
+  const auto reason = [&] { return sun.network->peers().at(0).reason; };
+  run_until([&] { return !reason().empty(); });
+  const std::string refused = "cannot connect to " + endpoint(0).to_string() + ": connection refused";
+  EXPECT_EQ(reason(), refused);
+  Host& vax = start("vax", 0, {}, hello_of("vax"));
+  run_until([&] { return vax.began["sun"] == 1 && sun.began["vax"] == 1; });
+  EXPECT_EQ(reason(), "");
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(log, HasSubstr("peer vax: " + refused));
+  EXPECT_EQ(log.find(refused), log.rfind(refused)) << log;
+}
+
 // A member of the cluster, with a good certificate, that sends what it likes after its Hello: blocking, by hand.
 class Rogue {
  public:
