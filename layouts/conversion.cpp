@@ -9,9 +9,8 @@
 namespace dipc {
 namespace {
 
-constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t align) {
-  return (value + align - 1) / align * align;
-}
+// Structs that would need more were refused (kStructBytesMax).
+std::uint32_t bytes32(std::uint64_t bytes) { return static_cast<std::uint32_t>(bytes); }
 
 bool is_foreign(ByteOrder order) { return order != measured_abi().byte_order; }
 
@@ -23,19 +22,21 @@ class StepWriter {
 
   // Fields [first, last) of a struct that begins at these offsets, which may be below 0 for a message's (unsigned
   // arithmetic brings them back). Padding between them is zeroed, from `written` on.
-  void fields(std::size_t structure, std::size_t first, std::size_t last, std::uint64_t source, std::uint64_t target,
-              std::uint64_t& written) {
+  void fields(std::size_t structure, std::size_t first, std::size_t last, std::uint32_t source, std::uint32_t target,
+              std::uint32_t& written) {
     const StructDeclaration& declared = types_.structs[structure];
     for (std::size_t i = first; i < last; ++i) {
       const FieldShape& on_from = from_[structure].fields[i];
       const FieldShape& on_to = to_[structure].fields[i];
-      zeros(written, target + on_to.offset);
-      elements(declared.fields[i].type, declared.fields[i].elements(), source + on_from.offset, target + on_to.offset);
-      written = target + on_to.offset + on_to.bytes;
+      const std::uint32_t begin = target + bytes32(on_to.offset);
+      zeros(written, begin);
+      elements(declared.fields[i].type, bytes32(declared.fields[i].elements()), source + bytes32(on_from.offset),
+               begin);
+      written = begin + bytes32(on_to.bytes);
     }
   }
 
-  void elements(const TypeUse& type, std::uint64_t count, std::uint64_t source, std::uint64_t target) {
+  void elements(const TypeUse& type, std::uint32_t count, std::uint32_t source, std::uint32_t target) {
     if (!type.is_struct) {
       scalars(type.scalar, count, source, target);
     } else if (count == 1) {
@@ -45,7 +46,7 @@ class StepWriter {
     }
   }
 
-  void zeros(std::uint64_t from, std::uint64_t to) {
+  void zeros(std::uint32_t from, std::uint32_t to) {
     if (to == from || ids_only_) return;
     Step step;
     step.code = StepCode::kZero;
@@ -60,13 +61,13 @@ class StepWriter {
  private:
   void add(const Step& step) { append_step(steps_, joinable_, step); }
 
-  void whole(std::size_t structure, std::uint64_t source, std::uint64_t target) {
-    std::uint64_t written = target;
+  void whole(std::size_t structure, std::uint32_t source, std::uint32_t target) {
+    std::uint32_t written = target;
     fields(structure, 0, types_.structs[structure].fields.size(), source, target, written);
-    zeros(written, target + to_[structure].size);
+    zeros(written, target + bytes32(to_[structure].size));
   }
 
-  void loop(std::size_t structure, std::uint64_t count, std::uint64_t source, std::uint64_t target) {
+  void loop(std::size_t structure, std::uint32_t count, std::uint32_t source, std::uint32_t target) {
     StepWriter inside(types_, from_, to_, ids_only_);
     inside.whole(structure, 0, 0);
     has_ids_ = has_ids_ || inside.has_ids_;
@@ -77,8 +78,8 @@ class StepWriter {
     step.count = count;
     step.source = source;
     step.target = target;
-    step.source_stride = from_[structure].size;
-    step.target_stride = to_[structure].size;
+    step.source_stride = bytes32(from_[structure].size);
+    step.target_stride = bytes32(to_[structure].size);
     if (body.size() == 1 && is_dense(body.front(), step.source_stride, step.target_stride)) {
       step = body.front();
       step.count *= count;
@@ -93,7 +94,7 @@ class StepWriter {
     joinable_ = steps_.size();
   }
 
-  void scalars(const Scalar& scalar, std::uint64_t count, std::uint64_t source, std::uint64_t target) {
+  void scalars(const Scalar& scalar, std::uint32_t count, std::uint32_t source, std::uint32_t target) {
     const TypeShape on_from = from_.form().shape(scalar);
     const TypeShape on_to = to_.form().shape(scalar);
     const ByteOrder from_order = from_.form().byte_order();
@@ -119,7 +120,7 @@ class StepWriter {
     add(step);
   }
 
-  static StepCode same_width(unsigned bytes, bool swapped, std::uint64_t count) {
+  static StepCode same_width(unsigned bytes, bool swapped, std::uint32_t count) {
     if (bytes == 1) return count == 1 ? StepCode::kCopy1 : StepCode::kCopy;
     if (count > 1) {
       if (!swapped) return StepCode::kCopy;
@@ -131,7 +132,7 @@ class StepWriter {
 
  public:
   // Does this step, made for one element, do all of them with as many times its count?
-  static bool is_dense(const Step& step, std::uint64_t source_stride, std::uint64_t target_stride) {
+  static bool is_dense(const Step& step, std::uint32_t source_stride, std::uint32_t target_stride) {
     switch (step.code) {
       case StepCode::kCopy:
       case StepCode::kSwap2Run:
@@ -170,19 +171,26 @@ class StepWriter {
   bool has_ids_ = false;
 };
 
+Program program(std::vector<Step> steps, Conversion::Engine engine, std::uint32_t source_bytes,
+                std::uint32_t target_bytes) {
+  if (engine == Conversion::Engine::kBest) return with_shuffles(std::move(steps), source_bytes, target_bytes);
+  Program plain;
+  plain.steps = std::move(steps);
+  return plain;
+}
+
+bool run(const Program& program, const std::byte* source, std::byte* target, IdRewriter* rewriter,
+         StepFailure& failure) {
+  if (!program.shuffles.empty()) run_shuffles(program.shuffles, source, target);
+  return run_steps(program.steps.data(), program.steps.data() + program.steps.size(), source, target, rewriter,
+                   failure);
+}
+
 std::string number_text(std::uint64_t value, bool is_signed) {
   return is_signed ? std::to_string(static_cast<std::int64_t>(value)) : std::to_string(value);
 }
 
 }  // namespace
-
-std::uint64_t Conversion::Side::length(std::uint64_t elements, Ending ending) const {
-  if (stride == 0) return ending == Ending::kPadded ? padded : end;
-  const std::uint64_t last = end + elements * stride;
-  const std::uint64_t with_padding = round_up(mtype_bytes + last, align) - mtype_bytes;
-  const bool tells = counted || with_padding - last < stride;  // else a receiver would take padding for elements
-  return ending == Ending::kPadded && tells ? with_padding : last;
-}
 
 Conversion::Side Conversion::Side::of(const StructDeclaration& declared, const Shapes& shapes, std::size_t structure) {
   const StructShape& shape = shapes[structure];
@@ -196,8 +204,14 @@ Conversion::Side Conversion::Side::of(const StructDeclaration& declared, const S
   return side;
 }
 
-Conversion::Conversion(std::shared_ptr<const TypeSet> types, std::size_t structure, const Form& from, const Form& to)
-    : types_(std::move(types)), structure_(structure), from_shapes_(*types_, from), to_shapes_(*types_, to) {
+Conversion::Conversion(std::shared_ptr<const TypeSet> types, std::size_t structure, Shapes from_shapes,
+                       Shapes to_shapes, Engine engine)
+    : types_(std::move(types)),
+      structure_(structure),
+      from_shapes_(std::move(from_shapes)),
+      to_shapes_(std::move(to_shapes)) {
+  const Form& from = from_shapes_.form();
+  const Form& to = to_shapes_.form();
   const StructDeclaration& declared = types_->structs[structure];
   from_ = Side::of(declared, from_shapes_, structure);
   to_ = Side::of(declared, to_shapes_, structure);
@@ -205,32 +219,34 @@ Conversion::Conversion(std::shared_ptr<const TypeSet> types, std::size_t structu
              !first_difference(*types_, structure, from_shapes_, to_shapes_) && from_.align == to_.align;
   const std::size_t first = declared.begins_with_mtype() ? 1 : 0;
   const std::size_t last = declared.fields.size() - (declared.is_open() ? 1 : 0);
-  const std::uint64_t source = 0 - from_.mtype_bytes;
-  const std::uint64_t target = 0 - to_.mtype_bytes;
+  const std::uint32_t source = 0 - bytes32(from_.mtype_bytes);
+  const std::uint32_t target = 0 - bytes32(to_.mtype_bytes);
   StepWriter fixed(*types_, from_shapes_, to_shapes_, is_copy_);
-  std::uint64_t written = 0;
+  std::uint32_t written = 0;
   fixed.fields(structure, first, last, source, target, written);
-  fixed.zeros(written, to_.end);
+  fixed.zeros(written, bytes32(to_.end));
   has_ids_ = fixed.has_ids();
-  steps_ = fixed.take();
+  fixed_ = program(fixed.take(), engine, bytes32(from_.end), bytes32(to_.end));
   if (!declared.is_open()) return;
 
   StepWriter tail(*types_, from_shapes_, to_shapes_, is_copy_);
-  tail.elements(declared.fields.back().type, declared.fields.back().elements(), 0, 0);
+  tail.elements(declared.fields.back().type, bytes32(declared.fields.back().elements()), 0, 0);
   has_ids_ = has_ids_ || tail.has_ids();
-  element_ = tail.take();
-  if (element_.size() == 1) {
-    const Step run = StepWriter::as_run(element_.front());
-    element_is_run_ = StepWriter::is_dense(run, from_.stride, to_.stride);
-    if (element_is_run_) element_.front() = run;
+  std::vector<Step> element = tail.take();
+  if (element.size() == 1) {
+    const Step run = StepWriter::as_run(element.front());
+    element_is_run_ = StepWriter::is_dense(run, bytes32(from_.stride), bytes32(to_.stride));
+    if (element_is_run_) element.front() = run;
   }
+  const Engine for_elements = element_is_run_ ? Engine::kPlain : engine;
+  element_ = program(std::move(element), for_elements, bytes32(from_.stride), bytes32(to_.stride));
   if (declared.fields.back().extent != Field::Extent::kCounted) return;
   Counter counter;
-  std::uint64_t offset = source;
+  std::uint32_t offset = source;
   std::size_t inside = structure;
   for (const std::size_t index : declared.fields.back().counter) {
     const Field& field = types_->structs[inside].fields[index];
-    offset += from_shapes_[inside].fields[index].offset;
+    offset += bytes32(from_shapes_[inside].fields[index].offset);
     if (field.type.is_struct) {
       inside = field.type.structure;
     } else {
@@ -243,51 +259,63 @@ Conversion::Conversion(std::shared_ptr<const TypeSet> types, std::size_t structu
 }
 
 Result<Conversion> Conversion::compile(std::shared_ptr<const TypeSet> types, std::size_t structure, const Form& from,
-                                       const Form& to) {
-  Conversion made(std::move(types), structure, from, to);
-  if (std::max(made.from_.padded, made.to_.padded) > kStructBytesMax) {
-    return trouble("struct " + made.types_->structs[structure].name + " has more than 1 GiB", "declare shorter arrays");
+                                       const Form& to, Engine engine) {
+  Shapes from_shapes(*types, from);
+  Shapes to_shapes(*types, to);
+  if (std::max(from_shapes[structure].size, to_shapes[structure].size) > kPayloadBytesMax) {
+    return trouble("struct " + types->structs[structure].name + " is larger than any payload",
+                   "declare shorter arrays");
   }
-  return made;
+  return Conversion(std::move(types), structure, std::move(from_shapes), std::move(to_shapes), engine);
 }
 
 bool Conversion::measure(const Payload& in, Measured& measured, Converted& failed) const {
   const std::uint64_t bytes = in.bytes.size();
   const bool is_canonical = from_shapes_.form().is_canonical();
-  failed.error = Error::kInvalid;
-  failed.reason = Converted::Reason::kLength;
-  failed.at = bytes;
-  failed.value = bytes;
   if (from_.stride == 0) {
-    if (bytes != from_.padded && bytes != from_.end) return false;
+    if (bytes != from_.padded && bytes != from_.end) return wrong_length(bytes, failed);
     measured.ending = is_canonical ? in.ending : bytes == from_.padded ? Ending::kPadded : Ending::kLastField;
     return true;
   }
-  if (bytes < from_.end) return false;
+  if (bytes < from_.end || bytes > kPayloadBytesMax) return wrong_length(bytes, failed);
   // As many as fit; what is over can only be padding. A counter may say one less, whose padding has room for another.
-  measured.elements = (bytes - from_.end) / from_.stride;
+  measured.elements = bytes32(bytes - from_.end) / bytes32(from_.stride);  // 64 bits divide slowly
   measured.ending = is_canonical ? in.ending : Ending::kLastField;
   if (counter_) {
     const std::uint64_t count = load_number(in.bytes.data() + counter_->source, counter_->form, counter_->is_signed);
-    const bool is_negative = counter_->is_signed && static_cast<std::int64_t>(count) < 0;
-    failed.at = counter_->source;
-    failed.value = count;
-    failed.is_signed = counter_->is_signed;
-    failed.expected = measured.elements;
-    failed.reason = is_negative ? Converted::Reason::kNegativeCount : Converted::Reason::kCount;
-    if (count > measured.elements) return false;
+    if (count > measured.elements) return wrong_count(count, measured.elements, failed);
     measured.elements = count;
   }
   if (bytes == from_.length(measured.elements, Ending::kLastField)) return true;
   measured.ending = Ending::kPadded;
-  return bytes == from_.length(measured.elements, Ending::kPadded);
+  if (bytes == from_.length(measured.elements, Ending::kPadded)) return true;
+  if (counter_) return wrong_count(measured.elements, bytes32(bytes - from_.end) / bytes32(from_.stride), failed);
+  return wrong_length(bytes, failed);
+}
+
+bool Conversion::wrong_length(std::uint64_t bytes, Converted& failed) const {
+  failed.error = Error::kInvalid;
+  failed.reason = Converted::Reason::kLength;
+  failed.at = bytes32(std::min<std::uint64_t>(bytes, kPayloadBytesMax));
+  failed.value = bytes;
+  return false;
+}
+
+bool Conversion::wrong_count(std::uint64_t count, std::uint64_t elements, Converted& failed) const {
+  const bool is_negative = counter_->is_signed && static_cast<std::int64_t>(count) < 0;
+  failed.error = Error::kInvalid;
+  failed.reason = is_negative ? Converted::Reason::kNegativeCount : Converted::Reason::kCount;
+  failed.at = counter_->source;
+  failed.value = count;
+  failed.is_signed = counter_->is_signed;
+  failed.expected = bytes32(elements);
+  return false;
 }
 
 Converted Conversion::convert(const Payload& in, std::span<std::byte> out, IdRewriter* rewriter) const {
   Measured measured;
   Converted result;
   if (!measure(in, measured, result)) return result;
-  result = {};
   result.ending = measured.ending;
   std::uint64_t bytes = to_.length(measured.elements, measured.ending);
   const std::uint64_t last = to_.length(measured.elements, Ending::kLastField);
@@ -296,10 +324,10 @@ Converted Conversion::convert(const Payload& in, std::span<std::byte> out, IdRew
     result.error = Error::kTooBig;
     result.reason = Converted::Reason::kRoom;
     result.value = bytes;
-    result.expected = out.size();
+    result.expected = bytes32(out.size());  // less than the result's
     return result;
   }
-  result.bytes = static_cast<std::size_t>(bytes);
+  result.bytes = bytes32(bytes);
   std::byte* const target = out.data();
   const std::byte* const source = in.bytes.data();
   StepFailure failure;
@@ -307,17 +335,17 @@ Converted Conversion::convert(const Payload& in, std::span<std::byte> out, IdRew
     if (bytes > 0) std::memcpy(target, source, std::min<std::size_t>(result.bytes, in.bytes.size()));
     if (!has_ids_ || rewriter == nullptr) return result;
   }
-  bool good = run_steps(steps_.data(), steps_.data() + steps_.size(), source, target, rewriter, failure);
-  if (good && measured.elements > 0 && !element_.empty()) {
+  bool good = run(fixed_, source, target, rewriter, failure);
+  if (good && measured.elements > 0) {
     if (element_is_run_) {
-      Step step = element_.front();
-      step.count *= measured.elements;
+      Step step = element_.steps.front();
+      step.count *= bytes32(measured.elements);
       good = run_steps(&step, &step + 1, source + from_.end, target + to_.end, rewriter, failure);
     } else {
       const std::byte* from = source + from_.end;
       std::byte* to = target + to_.end;
       for (std::uint64_t i = 0; good && i < measured.elements; ++i, from += from_.stride, to += to_.stride) {
-        good = run_steps(element_.data(), element_.data() + element_.size(), from, to, rewriter, failure);
+        good = run(element_, from, to, rewriter, failure);
       }
     }
   }
@@ -327,7 +355,7 @@ Converted Conversion::convert(const Payload& in, std::span<std::byte> out, IdRew
   }
   result.error = failure.error;
   result.reason = failure.error == Error::kOverflow ? Converted::Reason::kValue : Converted::Reason::kRewrite;
-  result.at = static_cast<std::uint64_t>(failure.at - source);
+  result.at = static_cast<std::uint32_t>(failure.at - source);
   result.value = failure.value;
   result.is_signed = failure.is_signed;
   result.bytes = 0;
@@ -373,6 +401,7 @@ Trouble Conversion::describe(const Converted& failed) const {
 
 std::optional<std::size_t> Conversion::largest_source_bytes(std::size_t room) const {
   if (room < to_.end) return std::nullopt;
+  room = std::min<std::size_t>(room, kPayloadBytesMax);
   if (from_.stride == 0) return static_cast<std::size_t>(from_.padded);
   const std::uint64_t elements = (room - to_.end) / to_.stride;
   // A byte less than one element more: its padding must not make room for that.

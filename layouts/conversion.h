@@ -21,7 +21,7 @@
 
 #include "layouts/declarations.h"
 #include "layouts/shape.h"
-#include "layouts/steps.h"
+#include "layouts/shuffles.h"
 #include "wire/errors.h"
 #include "wire/result.h"
 
@@ -57,22 +57,27 @@ struct Converted {
   // rewriter said. kTooBig: the result does not fit the buffer.
   Error error = Error::kNone;
   Ending ending = Ending::kLastField;  // of the payload: to be sent beside a canonical result
-  std::size_t bytes = 0;               // of the result
+  std::uint32_t bytes = 0;             // of the result
 
   // Of an error, for describe():
   enum class Reason : std::uint8_t { kNone, kLength, kCount, kNegativeCount, kValue, kRewrite, kRoom };
   Reason reason = Reason::kNone;
-  std::uint64_t at = 0;        // byte of the payload where the field lies
-  std::uint64_t value = 0;     // what it holds; kLength: the payload's bytes; kRoom: the result's
   bool is_signed = false;      // is `value` one that was negative, if its high bit is set?
-  std::uint64_t expected = 0;  // kCount: elements that the payload has; kRoom: the buffer's bytes
+  std::uint32_t at = 0;        // byte of the payload where the field lies
+  std::uint32_t expected = 0;  // kCount: elements that the payload has; kRoom: the buffer's bytes
+  std::uint64_t value = 0;     // what it holds; kLength: the payload's bytes; kRoom: the result's
 };
+
+// Payloads of more are none of any layout; msgsnd knows none so large.
+inline constexpr std::uint32_t kPayloadBytesMax = 0x7fffffff;
 
 class Conversion {
  public:
-  // `structure`: index into types->structs. Trouble: has more bytes than a payload can (1 GiB).
+  // kPlain: as on a processor without byte shuffles.
+  enum class Engine : std::uint8_t { kBest, kPlain };
+  // `structure`: index into types->structs. Trouble: is larger than kPayloadBytesMax in one of them.
   static Result<Conversion> compile(std::shared_ptr<const TypeSet> types, std::size_t structure, const Form& from,
-                                    const Form& to);
+                                    const Form& to, Engine engine = Engine::kBest);
 
   // Writes the result at the begin of `out`, padding as zeros. Where the payload is as long with tail padding as
   // without, a fixed struct counts as padded, an open array as not (its elements must stay as many). A padded result
@@ -103,11 +108,17 @@ class Conversion {
     std::uint64_t padded = 0;  // no open array: sizeof; from the payload's begin
     std::uint64_t stride = 0;  // of the open array; 0: there is none
     bool counted = false;      // the open array is: padding behind it is told from elements
-    std::uint64_t length(std::uint64_t elements, Ending ending) const;
+    std::uint64_t length(std::uint64_t elements, Ending ending) const {
+      if (stride == 0) return ending == Ending::kPadded ? padded : end;
+      const std::uint64_t last = end + elements * stride;
+      const std::uint64_t with_padding = ((mtype_bytes + last + align - 1) & ~(align - 1)) - mtype_bytes;
+      const bool tells = counted || with_padding - last < stride;  // else a receiver would take padding for elements
+      return ending == Ending::kPadded && tells ? with_padding : last;
+    }
     static Side of(const StructDeclaration& declared, const Shapes& shapes, std::size_t structure);
   };
   struct Counter {
-    std::uint64_t source = 0;
+    std::uint32_t source = 0;
     NumberForm form;
     bool is_signed = false;
   };
@@ -116,8 +127,11 @@ class Conversion {
     Ending ending = Ending::kLastField;
   };
 
-  Conversion(std::shared_ptr<const TypeSet> types, std::size_t structure, const Form& from, const Form& to);
+  Conversion(std::shared_ptr<const TypeSet> types, std::size_t structure, Shapes from_shapes, Shapes to_shapes,
+             Engine engine);
   bool measure(const Payload& in, Measured& measured, Converted& failed) const;
+  bool wrong_length(std::uint64_t bytes, Converted& failed) const;  // always false
+  bool wrong_count(std::uint64_t count, std::uint64_t elements, Converted& failed) const;
 
   std::shared_ptr<const TypeSet> types_;
   std::size_t structure_;
@@ -126,8 +140,8 @@ class Conversion {
   Side from_;
   Side to_;
   std::optional<Counter> counter_;
-  std::vector<Step> steps_;      // for the fields before the open array
-  std::vector<Step> element_;    // for one element of it
+  Program fixed_;                // for the fields before the open array
+  Program element_;              // for one element of it
   bool element_is_run_ = false;  // element_ is one step that does all elements at once with another count
   bool is_copy_ = false;
   bool has_ids_ = false;

@@ -72,7 +72,8 @@ void place(const TypeSet& types, std::size_t structure, const Shapes& shapes, co
     row.padding = (is_last ? shape.size : shape.fields[i + 1].offset) - (at.offset + at.bytes);
     rows.push_back(row);
     if (field.type.is_struct) {
-      place(types, field.type.structure, shapes, row.path + ".", depth + 1, base + at.offset, rows);
+      place(types, field.type.structure, shapes, prefix + field.name + index_text(field, 0) + ".", depth + 1,
+            base + at.offset, rows);
     }
   }
 }

@@ -71,7 +71,7 @@ class Shapes {
 
 // One line of a table of a struct: a field, those of nested structs after it. Of an array of structs the first element.
 struct PlacedField {
-  std::string path;  // "header.count", "items[8].weight", "text[]"
+  std::string path;  // "header.count", "items[8]", "items[0].weight", "text[]"
   std::string type;  // "unsigned long"; "struct point" for the line before its fields
   unsigned depth = 0;
   std::uint64_t offset = 0;   // from the outermost struct's begin

@@ -29,9 +29,26 @@ void swap_one(const std::byte* source, std::byte* target) {
   store(target, turned(load<T>(source)));
 }
 
+// Four in a row without a loop: runs are short mostly, a block of coordinates, and then the loop is what costs.
 template <typename T>
-void swap_run(const std::byte* __restrict source, std::byte* __restrict target, std::uint64_t count) {
-  for (std::uint64_t i = 0; i < count; ++i) swap_one<T>(source + i * sizeof(T), target + i * sizeof(T));
+void swap_run(const std::byte* source, std::byte* target, std::size_t count) {
+  for (; count >= 4; count -= 4, source += 4 * sizeof(T), target += 4 * sizeof(T)) {
+    const T a = load<T>(source);
+    const T b = load<T>(source + sizeof(T));
+    const T c = load<T>(source + 2 * sizeof(T));
+    const T d = load<T>(source + 3 * sizeof(T));
+    store(target, turned(a));
+    store(target + sizeof(T), turned(b));
+    store(target + 2 * sizeof(T), turned(c));
+    store(target + 3 * sizeof(T), turned(d));
+  }
+  if (count >= 2) {
+    swap_one<T>(source, target);
+    swap_one<T>(source + sizeof(T), target + sizeof(T));
+    source += 2 * sizeof(T);
+    target += 2 * sizeof(T);
+  }
+  if (count % 2 != 0) swap_one<T>(source, target);
 }
 
 template <typename T, bool kSwapped>
@@ -51,7 +68,7 @@ std::uint64_t extended(std::uint32_t value, bool is_signed) {
 
 template <bool kFromSwapped, bool kToSwapped>
 void widen(const Step& step, const std::byte* __restrict source, std::byte* __restrict target) {
-  for (std::uint64_t i = 0; i < step.count; ++i) {
+  for (std::uint32_t i = 0; i < step.count; ++i) {
     const auto value = load_as<std::uint32_t, kFromSwapped>(source + 4 * i);
     store_as<std::uint64_t, kToSwapped>(target + 8 * i, extended(value, step.is_signed));
   }
@@ -61,19 +78,35 @@ void widen(const Step& step, const std::byte* __restrict source, std::byte* __re
 template <bool kFromSwapped, bool kToSwapped>
 bool narrow(const Step& step, const std::byte* __restrict source, std::byte* __restrict target, StepFailure& failure) {
   std::uint64_t lost = 0;
-  for (std::uint64_t i = 0; i < step.count; ++i) {
+  for (std::uint32_t i = 0; i < step.count; ++i) {
     const auto value = load_as<std::uint64_t, kFromSwapped>(source + 8 * i);
     const auto narrowed = static_cast<std::uint32_t>(value);
     lost |= value ^ extended(narrowed, step.is_signed);
     store_as<std::uint32_t, kToSwapped>(target + 4 * i, narrowed);
   }
   if (lost == 0) return true;
-  for (std::uint64_t i = 0; i < step.count; ++i) {
+  for (std::uint32_t i = 0; i < step.count; ++i) {
     const auto value = load_as<std::uint64_t, kFromSwapped>(source + 8 * i);
     if (value == extended(static_cast<std::uint32_t>(value), step.is_signed)) continue;
     failure = {Error::kOverflow, source + 8 * i, value, step.is_signed};
     break;
   }
+  return false;
+}
+
+bool resize_one(const Step& step, const std::byte* source, std::byte* target, StepFailure& failure) {
+  if (step.from.bytes == 4) {
+    const auto value = load<std::uint32_t>(source);
+    const std::uint64_t wide = extended(step.from.swapped ? turned(value) : value, step.is_signed);
+    store(target, step.to.swapped ? turned(wide) : wide);
+    return true;
+  }
+  const auto read = load<std::uint64_t>(source);
+  const std::uint64_t value = step.from.swapped ? turned(read) : read;
+  const auto narrowed = static_cast<std::uint32_t>(value);
+  store(target, step.to.swapped ? turned(narrowed) : narrowed);
+  if (extended(narrowed, step.is_signed) == value) return true;
+  failure = {Error::kOverflow, source, value, step.is_signed};
   return false;
 }
 
@@ -85,6 +118,7 @@ bool resize(const Step& step, const std::byte* source, std::byte* target, StepFa
 }
 
 bool resize(const Step& step, const std::byte* source, std::byte* target, StepFailure& failure) {
+  if (step.count == 1) return resize_one(step, source, target, failure);
   if (step.from.swapped) {
     return step.to.swapped ? resize<true, true>(step, source, target, failure)
                            : resize<true, false>(step, source, target, failure);
@@ -114,7 +148,8 @@ void store_number(std::byte* at, NumberForm form, std::uint64_t value) {
 // An unsigned id keeps its sign bit of 64 bits clear in the canonical form, so numbers of the field's own width pass
 // through a signed one.
 bool rewrite(const Step& step, const std::byte* source, std::byte* target, IdRewriter* rewriter, StepFailure& failure) {
-  for (std::uint64_t i = 0; i < step.count; ++i) {
+  if (rewriter == nullptr && step.from.bytes + step.to.bytes == 4 + 8) return resize(step, source, target, failure);
+  for (std::uint32_t i = 0; i < step.count; ++i) {
     const std::byte* from = source + i * step.from.bytes;
     const std::uint64_t number = load_number(from, step.from, step.is_signed);
     IdRewriter::Answer answer{Error::kNone, static_cast<std::int64_t>(number)};
@@ -130,30 +165,45 @@ bool rewrite(const Step& step, const std::byte* source, std::byte* target, IdRew
   return true;
 }
 
+// The first and the last `kBytes`, which may overlap.
+template <std::size_t kBytes>
+void copy_ends(const std::byte* source, std::byte* target, std::uint32_t bytes) {
+  std::byte first[kBytes];
+  std::byte last[kBytes];
+  std::memcpy(first, source, kBytes);
+  std::memcpy(last, source + bytes - kBytes, kBytes);
+  std::memcpy(target, first, kBytes);
+  std::memcpy(target + bytes - kBytes, last, kBytes);
+}
+
 // Of a payload's odd lengths: a call of memcpy costs more than the copy.
-void copy(const std::byte* source, std::byte* target, std::uint64_t bytes) {
-  if (bytes > 16 || bytes < 4) {
-    std::memcpy(target, source, static_cast<std::size_t>(bytes));
+void copy(const std::byte* source, std::byte* target, std::uint32_t bytes) {
+  if (bytes > 32 || bytes < 4) {
+    std::memcpy(target, source, bytes);
+  } else if (bytes > 16) {
+    copy_ends<16>(source, target, bytes);
   } else if (bytes >= 8) {
-    const auto first = load<std::uint64_t>(source);
-    const auto last = load<std::uint64_t>(source + bytes - 8);
-    store(target, first);
-    store(target + bytes - 8, last);
+    copy_ends<8>(source, target, bytes);
   } else {
-    const auto first = load<std::uint32_t>(source);
-    const auto last = load<std::uint32_t>(source + bytes - 4);
-    store(target, first);
-    store(target + bytes - 4, last);
+    copy_ends<4>(source, target, bytes);
   }
 }
 
-void zero(std::byte* target, std::uint64_t bytes) {
-  for (; bytes >= 4; bytes -= 4, target += 4) store(target, std::uint32_t{0});
-  for (; bytes > 0; --bytes, ++target) *target = std::byte{0};
+void zero(std::byte* target, std::uint32_t bytes) {
+  for (; bytes >= 8; bytes -= 8, target += 8) store(target, std::uint64_t{0});
+  if (bytes >= 4) {
+    store(target, std::uint32_t{0});
+    target += 4;
+  }
+  if (bytes % 4 >= 2) {
+    store(target, std::uint16_t{0});
+    target += 2;
+  }
+  if (bytes % 2 != 0) *target = std::byte{0};
 }
 
 bool loop(const Step* step, const std::byte* source, std::byte* target, IdRewriter* rewriter, StepFailure& failure) {
-  for (std::uint64_t i = 0; i < step->count; ++i) {
+  for (std::uint32_t i = 0; i < step->count; ++i) {
     if (!run_steps(step + 1, step + 1 + step->body, source, target, rewriter, failure)) return false;
     source += step->source_stride;
     target += step->target_stride;
@@ -183,7 +233,7 @@ unsigned unit_bytes(StepCode run) {
   return run == StepCode::kSwap2Run ? 2 : run == StepCode::kSwap4Run ? 4 : run == StepCode::kSwap8Run ? 8 : 1;
 }
 
-std::uint64_t written_bytes(const Step& step) {
+std::uint32_t written_bytes(const Step& step) {
   if (step.code == StepCode::kResize || step.code == StepCode::kRewrite) return step.count * step.to.bytes;
   return step.code == StepCode::kZero ? step.count : run_bytes(step);
 }
@@ -213,7 +263,7 @@ std::uint64_t load_number(const std::byte* at, NumberForm form, bool is_signed) 
   return is_signed ? static_cast<std::uint64_t>(static_cast<std::int64_t>(static_cast<std::int16_t>(plain))) : plain;
 }
 
-std::uint64_t run_bytes(const Step& step) {
+std::uint32_t run_bytes(const Step& step) {
   switch (step.code) {
     case StepCode::kCopy1:
       return 1;

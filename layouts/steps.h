@@ -45,12 +45,13 @@ struct Step {
   std::uint8_t meaning = 0;  // kRewrite: a Meaning
   NumberForm from, to;       // kResize, kRewrite
   std::uint32_t body = 0;    // kLoop
-  std::uint64_t count = 1;
-  std::uint64_t source = 0;  // offsets, bytes; inside a loop from the element's begin
-  std::uint64_t target = 0;
-  std::uint64_t source_stride = 0;  // kLoop, bytes
-  std::uint64_t target_stride = 0;
+  std::uint32_t count = 1;
+  std::uint32_t source = 0;  // offsets, bytes; inside a loop from the element's begin
+  std::uint32_t target = 0;
+  std::uint32_t source_stride = 0;  // kLoop, bytes
+  std::uint32_t target_stride = 0;
 };
+static_assert(sizeof(Step) == 32);
 
 // Where and why steps stopped.
 struct StepFailure {
@@ -61,7 +62,7 @@ struct StepFailure {
 };
 
 // Bytes that a step reads one after the other from `source` on; 0 if it does not read them so (loops, zeros).
-std::uint64_t run_bytes(const Step& step);
+std::uint32_t run_bytes(const Step& step);
 
 // The steps [first, last), in their order. `rewriter` may be null: then pids and logins pass as they are. False:
 // stopped, and `failure` says where; the destination holds part of the result. Allocates nothing.

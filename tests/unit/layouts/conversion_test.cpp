@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <string>
 
+#include "tests/unit/layouts/allocations.h"
 #include "tests/unit/layouts/random_layout.h"
 
 namespace dipc::layout_test {
@@ -251,6 +252,25 @@ TEST(Conversion, BetweenEqualMachinesIsACopy) {
   EXPECT_FALSE(Way(kMessage, "x86-64", "s390x").conversion.is_copy());
   EXPECT_FALSE(Way(kMessage, "x86-64", "i386").conversion.is_copy());
   EXPECT_TRUE(Way("struct m { long mtype; int a; short b[]; };", "x86-64", "x86-64").conversion.is_copy());
+}
+
+TEST(Conversion, AMessageCostsNoAllocation) {
+  const Way way("struct p { char c; long l; }; struct m { long mtype; int n; double d; pid q; struct p tail[n]; };",
+                "s390x", "i386");
+  std::vector<std::byte> payload(24 + 2 * 16);
+  payload[3] = std::byte{2};
+  std::vector<std::byte> out(way.conversion.largest_result_bytes(payload.size()));
+  const std::size_t before = allocations();
+  const Converted good = way.conversion.convert({payload, {}}, out);
+  payload[24 + 8] = std::byte{1};
+  const Converted overflow = way.conversion.convert({payload, {}}, out);
+  payload[3] = std::byte{9};
+  const Converted refused = way.conversion.convert({payload, {}}, out);
+  EXPECT_EQ(allocations(), before);
+  EXPECT_GT(before, 0U);
+  EXPECT_EQ(good.error, Error::kNone);
+  EXPECT_EQ(overflow.error, Error::kOverflow);
+  EXPECT_EQ(refused.error, Error::kInvalid);
 }
 
 TEST(Conversion, AMessageMayBeItsTypeAlone) {

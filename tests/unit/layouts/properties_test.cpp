@@ -84,7 +84,8 @@ void check_pair(const Case& one, const Form& from, const Form& to) {
   const Shapes to_shapes(*one.types, to);
   const auto out = *Conversion::compile(one.types, one.structure, from, Form::canonical());
   const auto in = *Conversion::compile(one.types, one.structure, Form::canonical(), to);
-  const auto straight = *Conversion::compile(one.types, one.structure, from, to);
+  const auto straight = *Conversion::compile(one.types, one.structure, from, to, Conversion::Engine::kPlain);
+  const auto shuffled = *Conversion::compile(one.types, one.structure, from, to);
   const std::vector<std::byte> payload = one.payload(from_shapes);
 
   const Result canonical = converted(out, payload, {});
@@ -107,6 +108,7 @@ void check_pair(const Case& one, const Form& from, const Form& to) {
   expected.ending = one.expected_ending(from_shapes, to_shapes);
   EXPECT_EQ(arrived.bytes, expected.payload(to_shapes));
   EXPECT_EQ(directly.bytes, arrived.bytes);
+  EXPECT_EQ(converted(shuffled, payload, {}).bytes, arrived.bytes);
 
   const auto back_out = *Conversion::compile(one.types, one.structure, to, Form::canonical());
   const auto back_in = *Conversion::compile(one.types, one.structure, Form::canonical(), from);

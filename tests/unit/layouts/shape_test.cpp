@@ -123,7 +123,7 @@ TEST(Shapes, TablesHaveALineForEachFieldWithThePaddingAfterIt) {
   const auto rows = placed_fields(types, 1, shapes(types, "x86-64"));
   ASSERT_EQ(rows.size(), 5U);
   EXPECT_EQ(rows[0].padding, 3U);
-  EXPECT_EQ(rows[2].path, "p[2].a");
+  EXPECT_EQ(rows[2].path, "p[0].a");
   EXPECT_EQ(rows[2].depth, 1U);
   EXPECT_EQ(rows[2].padding, 2U);
   EXPECT_EQ(rows[4].offset, 20U);
