@@ -1,6 +1,7 @@
 # Third-party libraries under one set of names, natively and when crossing:
 #   dipc::capnp dipc::uv dipc::openssl                 libraries
 #   dipc::tomlpp dipc::cli11 dipc::spdlog dipc::expected dipc::json   header-only
+#   dipc::dw                                           debug information; native only
 #   dipc::atomic                                       64-bit atomics where the machine has none
 #   GTest::gtest GTest::gtest_main GTest::gmock GTest::gmock_main   and benchmark::benchmark (native only)
 #   dipc::guest                                        defines where set-up put qemu: DIPC_TOOLS_DIR
@@ -54,6 +55,9 @@ dipc_import(cli11 CLI/CLI.hpp)
 dipc_import(spdlog spdlog/spdlog.h)
 dipc_import(expected tl/expected.hpp)
 dipc_import(json nlohmann/json.hpp)
+if(NOT CMAKE_CROSSCOMPILING)
+  dipc_import(dw elfutils/libdw.h LIBS dw elf)
+endif()
 target_link_libraries(dipc_uv INTERFACE ${CMAKE_DL_LIBS})
 target_link_libraries(dipc_openssl INTERFACE ${CMAKE_DL_LIBS})
 target_compile_definitions(dipc_spdlog INTERFACE FMT_HEADER_ONLY)

@@ -1,4 +1,5 @@
-// dipcctl: the administrator's tool. Asks the daemon of this host, and makes certificates.
+// dipcctl: the administrator's tool. Asks the daemon of this host, makes certificates, reads declarations
+// of payloads.
 
 #include <unistd.h>
 
@@ -14,6 +15,8 @@
 #include "daemon/ctl/certificate_commands.h"
 #include "daemon/ctl/daemon_client.h"
 #include "daemon/ctl/tables.h"
+#include "daemon/ctl/types_commands.h"
+#include "daemon/ctl/types_import.h"
 #include "daemon/ctl/unknown_verb.h"
 #include "daemon/io/certificates.h"
 #include "daemon/io/configuration_files.h"
@@ -37,6 +40,20 @@ int print(const Result<std::string>& text) {
   std::cout << *text << std::flush;
   // A full disk behind a redirection must not look like success.
   return std::cout.good() ? kDone : kFailed;
+}
+
+int complain_all(const Troubles& troubles) {
+  for (const Trouble& one : troubles) complain(one);
+  return kFailed;
+}
+
+int print_parsed(const Parsed<std::string>& text) { return text ? print(*text) : complain_all(text.error()); }
+
+int import_and_print(const std::string& program, const std::string& name) {
+  const auto imported = import_type(program, name);
+  if (!imported) return complain_all(imported.error());
+  for (const std::string& note : imported->notes) std::cerr << "dipcctl: " << note << "\n";
+  return print(imported->declaration);
 }
 
 template <typename T>
@@ -80,7 +97,7 @@ int ask(const std::string& socket, const AdminCommand& command, std::chrono::mil
 
 int run(int argc, char** argv) {
   CLI::App app(
-      "Looks after DIPC on this host: asks its daemon, makes certificates.\n"
+      "Looks after DIPC on this host: asks its daemon, makes certificates, reads declarations of payloads.\n"
       "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no daemon to be reached.",
       "dipcctl");
   app.set_version_flag("--version", kVersion);
@@ -138,6 +155,27 @@ int run(int argc, char** argv) {
   auto* describe = ca->add_subcommand("show", "what a certificate says: host, expiry, fingerprint");
   describe->add_option("FILE", certificate, "the certificate ('-': standard input)")->required();
 
+  auto* types = app.add_subcommand("types", "declarations of payloads: docs/LAYOUTS.md");
+  types->require_subcommand(1);
+  std::vector<std::filesystem::path> type_files;
+  std::vector<std::string> machines;
+  std::string type_name, program;
+  auto* check = types->add_subcommand("check", "are these declarations good? All that is wrong, with line and column");
+  check->add_option("FILE", type_files, "*.types files, or a folder of them; together they are one set")->required();
+  auto* show_one =
+      types->add_subcommand("show", "where the fields of a struct lie on a machine, or on two side by side");
+  show_one->add_option("NAME", type_name, "the struct")->required();
+  show_one->add_option("--abi", machines, "x86-64, i386, m68k, s390x, arm64; i386/time64: with a time_t of 64 bits")
+      ->required()
+      ->allow_extra_args(false)
+      ->expected(1, 2)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  show_one->add_option("--types", type_files, std::string("files or folder to read (default: ") + kTypesFolder + ")");
+  auto* import =
+      types->add_subcommand("import", "write the declaration of a struct from a program's debug information");
+  import->add_option("--program", program, "an ELF file of any architecture, compiled with -g")->required();
+  import->add_option("--struct", type_name, "a struct, or a typedef of one")->required();
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -163,6 +201,13 @@ int run(int argc, char** argv) {
     }
     return ask(socket, *command, limit, false);
   }
+
+  if (*check) return print_parsed(check_types(type_files));
+  if (*show_one) {
+    if (type_files.empty()) type_files.emplace_back(kTypesFolder);
+    return print_parsed(show_type(type_files, type_name, machines));
+  }
+  if (*import) return import_and_print(program, type_name);
 
   if (*init) return print(make_authority(ca_dir, cluster, ca_days));
   if (*ask_for) return print(make_request(tls_dir, host));

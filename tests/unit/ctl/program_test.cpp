@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <fstream>
 #include <string>
 
 #include "daemon/core/status_report.h"
@@ -51,7 +52,7 @@ TEST(Dipcctl, WrongUsageIsStatus2) {
 }
 
 TEST(Dipcctl, WordThatIsNoCommandIsNamedWithThoseThatAre) {
-  EXPECT_EQ(run("sttus").out, "dipcctl: there is no 'sttus'; there are: status, objects, reload, forget, ca\n");
+  EXPECT_EQ(run("sttus").out, "dipcctl: there is no 'sttus'; there are: status, objects, reload, forget, ca, types\n");
   EXPECT_THAT(run("ca isue vax").out, StartsWith("dipcctl ca: there is no 'isue'; there are: init, request, "));
 }
 
@@ -122,6 +123,26 @@ TEST(Dipcctl, AnErrorWithoutTextIsNamedByItsNumber) {
   const Outcome result = run("forget msg 0x1234 --socket " + (folder / "sock").string());
   EXPECT_EQ(result.status, 1);
   EXPECT_EQ(result.out, "dipcctl: forget msg 0x00001234: Operation not permitted\n");
+}
+
+TEST(Dipcctl, TypesNeedNoDaemon) {
+  const TemporaryFolder folder;
+  const std::string good = (folder / "good.types").string();
+  const std::string bad = (folder / "bad.types").string();
+  std::ofstream(good) << "struct note { long mtype; char text[]; };";
+  std::ofstream(bad) << "struct note {\n  char *text;\n};";
+  const Outcome checked = run("types check " + good);
+  EXPECT_EQ(checked.status, 0);
+  EXPECT_EQ(checked.out, "1 struct, 0 bindings\n");
+  const Outcome refused = run("types check " + bad);
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.out, HasSubstr("bad.types:2:8: 'text' is a pointer"));
+  const Outcome shown = run("types show note --abi m68k --abi x86-64 --types " + good);
+  EXPECT_EQ(shown.status, 0);
+  EXPECT_THAT(shown.out, HasSubstr("m68k OFFSET"));
+  EXPECT_THAT(shown.out, HasSubstr("x86-64: 8 bytes, aligned to 8"));
+  EXPECT_EQ(run("types show note --types " + good).status, 2);
+  EXPECT_EQ(run("types import --program " + good + " --struct note").status, 1);
 }
 
 TEST(Dipcctl, AnAnswerThatIsNotUnderstoodIsStatus1) {

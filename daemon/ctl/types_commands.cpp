@@ -1,0 +1,195 @@
+#include "daemon/ctl/types_commands.h"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "daemon/core/object_name.h"
+#include "daemon/core/text_lines.h"
+#include "daemon/ctl/tables.h"
+#include "layouts/parser.h"
+#include "layouts/shape.h"
+
+namespace dipc {
+namespace {
+
+constexpr std::string_view kMachines = "write x86-64, i386, m68k, s390x or arm64; i386/time64 for a time_t of 64 bits";
+
+tl::unexpected<Troubles> one_trouble(Trouble trouble) { return tl::unexpected<Troubles>(Troubles{std::move(trouble)}); }
+
+Result<std::vector<std::filesystem::path>> files_of(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) return std::vector{path};
+  std::vector<std::filesystem::path> files;
+  for (auto entry = std::filesystem::directory_iterator(path, error); !error && entry != std::filesystem::end(entry);
+       entry.increment(error)) {
+    if (entry->path().extension() == ".types") files.push_back(entry->path());
+  }
+  if (error) return trouble("can't read " + path.string() + ": " + error.message());
+  if (files.empty())
+    return trouble("there are no *.types files in " + path.string(), "name files or a folder that has some");
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::string keys_text(const Binding& binding) {
+  if (binding.keys == Binding::Keys::kAll) return "all";
+  if (binding.keys == Binding::Keys::kPrivate) return "private";
+  const std::string first = format_key(static_cast<std::int32_t>(binding.first_key));
+  if (binding.first_key == binding.last_key) return first;
+  return first + "-" + format_key(static_cast<std::int32_t>(binding.last_key));
+}
+
+std::string binding_text(const TypeSet& types, const Binding& binding) {
+  std::string text = std::string(kind_name(binding.kind)) + " " + keys_text(binding) + ":";
+  for (const Binding::MtypeCase& one : binding.cases) {
+    text += " " + std::to_string(one.first);
+    if (one.last != one.first) text += "-" + std::to_string(one.last);
+    text += " is struct " + types.structs[one.structure].name + ",";
+  }
+  if (binding.otherwise) {
+    text += (binding.cases.empty() ? " " : " any other is ") + ("struct " + types.structs[*binding.otherwise].name);
+  } else {
+    text.pop_back();
+  }
+  return text;
+}
+
+std::string counted(std::uint64_t number, const std::string& what) {
+  return std::to_string(number) + " " + what + (number == 1 ? "" : "s");
+}
+
+// A struct on one machine.
+struct Placed {
+  StructShape whole;
+  std::vector<PlacedField> rows;
+};
+
+void add_cells(std::vector<std::string>& cells, const PlacedField& row) {
+  cells.push_back(std::to_string(row.offset));
+  cells.push_back(std::to_string(row.bytes));
+  cells.push_back(row.padding == 0 ? "" : std::to_string(row.padding));
+}
+
+std::string sizes_text(const std::string& machine, const StructDeclaration& declared, const Placed& placed) {
+  std::string text =
+      machine + ": " + counted(placed.whole.size, "byte") + ", aligned to " + std::to_string(placed.whole.align);
+  if (!declared.begins_with_mtype()) return text + "\n";
+  const std::uint64_t mtype = placed.whole.fields.front().bytes;
+  text += "; a message is " + counted(placed.whole.end - mtype, "byte");
+  if (declared.is_open()) return text + " and the elements of " + declared.fields.back().name + "\n";
+  if (placed.whole.end != placed.whole.size)
+    text += ", or " + std::to_string(placed.whole.size - mtype) + " with padding";
+  return text + "\n";
+}
+
+std::string table(const StructDeclaration& declared, const std::vector<std::string>& machines,
+                  const std::vector<Placed>& placed) {
+  std::vector<std::vector<std::string>> cells;
+  std::vector<std::string> head = {"FIELD", "TYPE"};
+  for (const std::string& machine : machines) {
+    head.push_back((machines.size() > 1 ? machine + " " : "") + "OFFSET");
+    head.insert(head.end(), {"SIZE", "PADDING"});
+  }
+  cells.push_back(head);
+  for (std::size_t i = 0; i < placed.front().rows.size(); ++i) {
+    const PlacedField& row = placed.front().rows[i];
+    std::vector<std::string> line = {std::string(2 * row.depth, ' ') + row.path, row.type};
+    for (const Placed& one : placed) add_cells(line, one.rows[i]);
+    const PlacedField& other = placed.back().rows[i];
+    const bool differs = row.offset != other.offset || row.bytes != other.bytes || row.padding != other.padding;
+    if (machines.size() > 1) line.push_back(differs ? "*" : "");
+    cells.push_back(std::move(line));
+  }
+  std::string text = "struct " + declared.name + "\n" + format_table(cells, {2, 3, 4, 5, 6, 7});
+  for (std::size_t i = 0; i < machines.size(); ++i) text += sizes_text(machines[i], declared, placed[i]);
+  return text;
+}
+
+std::string verdict(const std::vector<std::string>& machines, const std::optional<Difference>& difference) {
+  if (!difference) return "Every field has the same place and size on both: segments can be shared.\n";
+  const auto text = [](std::uint64_t offset, std::uint64_t bytes) {
+    return counted(bytes, "byte") + " at " + std::to_string(offset);
+  };
+  if (difference->path.empty()) {
+    return "The size differs (" + std::to_string(difference->bytes_a) + " on " + machines[0] + ", " +
+           std::to_string(difference->bytes_b) + " on " + machines[1] +
+           "): messages are converted, segments refused.\n";
+  }
+  return "The first field that differs is " + difference->path + " (" +
+         text(difference->offset_a, difference->bytes_a) + " on " + machines[0] + ", " +
+         text(difference->offset_b, difference->bytes_b) + " on " + machines[1] +
+         "): messages are converted, segments refused.\n";
+}
+
+}  // namespace
+
+Parsed<TypeSet> read_types(const std::vector<std::filesystem::path>& paths) {
+  Troubles troubles;
+  std::vector<std::pair<std::string, std::string>> texts;  // name, contents
+  for (const std::filesystem::path& path : paths) {
+    const auto files = files_of(path);
+    if (!files) {
+      troubles.push_back(files.error());
+      continue;
+    }
+    for (const std::filesystem::path& file : *files) {
+      std::ifstream stream(file, std::ios::binary);
+      std::string text{std::istreambuf_iterator<char>(stream), {}};
+      if (!stream.is_open() || stream.bad())
+        troubles.push_back({"can't read " + file.string(), "name a file of declarations"});
+      texts.emplace_back(file.string(), std::move(text));
+    }
+  }
+  if (!troubles.empty()) return tl::unexpected<Troubles>(std::move(troubles));
+  std::vector<TypeFile> files;
+  for (const auto& [name, text] : texts) files.push_back({name, text});
+  return parse_types(files);
+}
+
+Parsed<std::string> check_types(const std::vector<std::filesystem::path>& paths) {
+  const auto types = read_types(paths);
+  if (!types) return tl::unexpected<Troubles>(types.error());
+  std::string text;
+  for (const Binding& binding : types->bindings) text += binding_text(*types, binding) + "\n";
+  return text + counted(types->structs.size(), "struct") + ", " + counted(types->bindings.size(), "binding") + "\n";
+}
+
+Result<Abi> abi_named(const std::string& name) {
+  const std::size_t slash = name.find('/');
+  const auto abi = known_abi(name.substr(0, slash));
+  if (!abi) return trouble("no machine is known as " + in_quotes(name), std::string(kMachines));
+  if (slash == std::string::npos) return *abi;
+  const std::string bits = name.substr(slash + 1);
+  if (bits == "time64") return with_time_bits(*abi, 64);
+  if (bits == "time32" && (*abi)[CType::kLong].size_bytes == 4) return with_time_bits(*abi, 32);
+  return trouble("no machine is known as " + in_quotes(name), std::string(kMachines));
+}
+
+Parsed<std::string> show_type(const std::vector<std::filesystem::path>& paths, const std::string& name,
+                              const std::vector<std::string>& machines) {
+  const auto types = read_types(paths);
+  if (!types) return tl::unexpected<Troubles>(types.error());
+  const auto structure = types->find(name);
+  if (!structure) {
+    std::vector<std::string_view> names;
+    for (const StructDeclaration& one : types->structs) names.push_back(one.name);
+    const std::string meant = nearest(name, names);
+    return one_trouble(
+        {"no struct " + in_quotes(name) + " is declared", meant.empty() ? "" : "did you mean " + meant + "?"});
+  }
+  std::vector<Shapes> shapes;
+  std::vector<Placed> placed;
+  for (const std::string& machine : machines) {
+    const auto abi = abi_named(machine);
+    if (!abi) return one_trouble(abi.error());
+    shapes.emplace_back(*types, *Form::native(*abi));
+    placed.push_back({shapes.back()[*structure], placed_fields(*types, *structure, shapes.back())});
+  }
+  std::string text = table(types->structs[*structure], machines, placed);
+  if (machines.size() > 1) text += verdict(machines, first_difference(*types, *structure, shapes[0], shapes[1]));
+  return text;
+}
+
+}  // namespace dipc

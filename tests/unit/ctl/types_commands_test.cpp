@@ -1,0 +1,122 @@
+#include "daemon/ctl/types_commands.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+
+namespace dipc {
+namespace {
+
+using testing::HasSubstr;
+
+class TypesCommands : public testing::Test {
+ protected:
+  TypesCommands() {
+    std::string name = (std::filesystem::temp_directory_path() / "dipc-types-XXXXXX").string();
+    if (::mkdtemp(name.data()) != nullptr) folder_ = name;
+  }
+  ~TypesCommands() override {
+    std::error_code ignored;
+    if (!folder_.empty()) std::filesystem::remove_all(folder_, ignored);
+  }
+  std::filesystem::path write(const std::string& name, const std::string& text) {
+    std::ofstream(folder_ / name) << text;
+    return folder_ / name;
+  }
+  std::filesystem::path folder_;
+};
+
+constexpr const char* kMessage =
+    "struct pair { short a; double b; };\nstruct note { long mtype; struct pair pairs[2]; char text[8]; };\n";
+
+TEST_F(TypesCommands, CheckSaysWhatIsBoundToWhat) {
+  const auto file = write("a.types", std::string(kMessage) +
+                                         "struct other { long mtype; };\n"
+                                         "bind msg 0x10-0x1f, private to { 1: note; 2-5: other; default: other; };\n"
+                                         "bind msg 0x20 to { 7: note; };\nbind shm all to pair;\n");
+  const auto text = check_types({file});
+  ASSERT_TRUE(text.has_value());
+  EXPECT_EQ(*text,
+            "msg 0x00000010-0x0000001f: 1 is struct note, 2-5 is struct other, any other is struct other\n"
+            "msg private: 1 is struct note, 2-5 is struct other, any other is struct other\n"
+            "msg 0x00000020: 7 is struct note\n"
+            "shm all: struct pair\n"
+            "3 structs, 4 bindings\n");
+}
+
+TEST_F(TypesCommands, CheckSaysAllThatIsWrong) {
+  const auto text = check_types({write("a.types", "struct s { char *p; };\nstruct t { strange x; };\n")});
+  ASSERT_FALSE(text.has_value());
+  ASSERT_EQ(text.error().size(), 2U);
+  EXPECT_THAT(text.error()[0].what, HasSubstr("a.types:1:17: 'p' is a pointer"));
+  EXPECT_THAT(text.error()[1].what, HasSubstr("a.types:2:12: 'strange'"));
+}
+
+TEST_F(TypesCommands, AFolderIsItsTypesFilesInTheOrderOfTheirNames) {
+  write("20-b.types", "struct line { struct point from, to; };");
+  write("10-a.types", "struct point { int x; };");
+  write("notes.txt", "not a declaration");
+  const auto text = check_types({folder_});
+  ASSERT_TRUE(text.has_value()) << text.error().front().what;
+  EXPECT_EQ(*text, "2 structs, 0 bindings\n");
+}
+
+TEST_F(TypesCommands, WhatCantBeReadIsNamed) {
+  EXPECT_THAT(check_types({folder_ / "absent"}).error().front().what, HasSubstr("can't read"));
+  EXPECT_THAT(check_types({folder_}).error().front().what, HasSubstr("no *.types files"));
+}
+
+TEST_F(TypesCommands, ShowsPlacesOnOneMachine) {
+  const auto text = show_type({write("a.types", kMessage)}, "note", {"m68k"});
+  ASSERT_TRUE(text.has_value());
+  EXPECT_EQ(*text,
+            "struct note\n"
+            "FIELD         TYPE         OFFSET  SIZE  PADDING\n"
+            "mtype         long              0     4\n"
+            "pairs[2]      struct pair       4    20\n"
+            "  pairs[0].a  short             4     2\n"
+            "  pairs[0].b  double            6     8\n"
+            "text[8]       char             24     8\n"
+            "m68k: 32 bytes, aligned to 2; a message is 28 bytes\n");
+}
+
+TEST_F(TypesCommands, ShowsTwoMachinesSideBySideAndMarksWhatDiffers) {
+  const auto text =
+      show_type({write("a.types", "struct s { int a; double b; char c; };")}, "struct s", {"i386", "x86-64"});
+  ASSERT_TRUE(text.has_value());
+  EXPECT_EQ(*text,
+            "struct s\n"
+            "FIELD  TYPE    i386 OFFSET  SIZE  PADDING  x86-64 OFFSET  SIZE  PADDING\n"
+            "a      int               0     4                       0     4        4  *\n"
+            "b      double            4     8                       8     8           *\n"
+            "c      char             12     1        3             16     1        7  *\n"
+            "i386: 16 bytes, aligned to 4\n"
+            "x86-64: 24 bytes, aligned to 8\n"
+            "The first field that differs is b (8 bytes at 4 on i386, 8 bytes at 8 on x86-64): messages are converted, "
+            "segments refused.\n");
+}
+
+TEST_F(TypesCommands, SaysWhetherSegmentsCanBeShared) {
+  const auto file = write("a.types", "struct s { int a[4]; char c[4]; };\nstruct t { int a; char c; };");
+  EXPECT_THAT(*show_type({file}, "s", {"m68k", "x86-64"}), HasSubstr("segments can be shared"));
+  EXPECT_THAT(*show_type({file}, "t", {"m68k", "x86-64"}), HasSubstr("The size differs (6 on m68k, 8 on x86-64)"));
+}
+
+TEST_F(TypesCommands, TheTimeOfAProgramIsPartOfAMachinesName) {
+  const auto file = write("a.types", "struct s { time_t t; };");
+  EXPECT_THAT(*show_type({file}, "s", {"i386"}), HasSubstr("i386: 4 bytes"));
+  EXPECT_THAT(*show_type({file}, "s", {"i386/time64"}), HasSubstr("i386/time64: 8 bytes"));
+  EXPECT_FALSE(abi_named("x86-64/time32").has_value());
+  EXPECT_FALSE(abi_named("i386/time16").has_value());
+}
+
+TEST_F(TypesCommands, UnknownNamesAreSaidWithWhatWasMeant) {
+  const auto file = write("a.types", kMessage);
+  EXPECT_EQ(show_type({file}, "nota", {"m68k"}).error().front().remedy, "did you mean note?");
+  EXPECT_THAT(show_type({file}, "note", {"vax"}).error().front().remedy, HasSubstr("s390x"));
+}
+
+}  // namespace
+}  // namespace dipc
