@@ -15,7 +15,7 @@ CLANG := -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++
 NINJA := cmake --build
 CTEST := ctest --output-on-failure --no-tests=error --timeout 120 -j $(JOBS) --test-dir
 
-.PHONY: all help setup setup-native setup-lint native m68k check test demo lint format sanitize asan tsan bench install clean
+.PHONY: all help setup setup-native setup-lint native m68k check test demo lint format sanitize asan tsan fuzz bench install clean
 
 all: native m68k
 
@@ -28,6 +28,7 @@ help:
 	@echo 'make lint      format, clang build, clang-tidy'
 	@echo 'make format    settle the layout of the sources'
 	@echo 'make sanitize  tests under ASan, UBSan and TSan'
+	@echo 'make fuzz      hostile input, FUZZ_SECONDS=60 for each target, under ASan and UBSan'
 	@echo 'make bench     figures, also into build/bench.json'
 	@echo 'make install   PREFIX=/usr/local, DESTDIR='
 	@echo 'make clean     remove build/ (set-up keeps its cache)'
@@ -83,6 +84,13 @@ tsan: setup-lint
 	@$(NINJA) $(BUILD)/tsan -j $(JOBS)
 	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $(FIXED_LAYOUT) \
 	  $(CTEST) $(BUILD)/tsan $(SANITIZED_TESTS)
+
+# Inputs that break something are left in build/fuzz, NAME-crash-...; as a file of tests/fuzz/corpus/NAME they become tests.
+FUZZ_SECONDS ?= 60
+fuzz: setup-lint
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(CMAKE) -B $(BUILD)/fuzz -DDIPC_SANITIZE=address -DDIPC_FUZZ=ON \
+	  -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++
+	@$(NINJA) $(BUILD)/fuzz -j $(JOBS) --target run_fuzz
 
 bench: native
 	@bench/run

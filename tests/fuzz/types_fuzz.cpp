@@ -1,0 +1,47 @@
+// Hostile declarations: the parser never fails but with troubles that have a place, and what it takes can be placed,
+// written back and converted on every machine.
+
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <string_view>
+
+#include "layouts/conversion.h"
+#include "layouts/parser.h"
+#include "wire/check.h"
+
+namespace dipc {
+namespace {
+
+void use(const std::shared_ptr<const TypeSet>& types, std::size_t structure) {
+  const std::string text = to_declaration(*types, structure);
+  const TypeFile file{"again.types", text};
+  const auto read = parse_types({&file, 1});
+  DIPC_CHECK(read.has_value());
+  DIPC_CHECK(to_declaration(*read, read->structs.size() - 1) == text);
+  for (const std::string_view machine : {"x86-64", "m68k", "i386", "s390x"}) {
+    const Form form = *Form::native(*known_abi(machine));
+    const Shapes shapes(*types, form);
+    DIPC_CHECK(shapes[structure].end <= shapes[structure].size);
+    path_at(*types, structure, shapes, shapes[structure].size);
+    DIPC_CHECK(Conversion::compile(types, structure, form, Form::canonical()).has_value());
+  }
+}
+
+}  // namespace
+}  // namespace dipc
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t bytes) {
+  const dipc::TypeFile file{"fuzz.types", {reinterpret_cast<const char*>(data), bytes}};
+  auto types = dipc::parse_types({&file, 1});
+  if (!types) {
+    DIPC_CHECK(!types.error().empty() && types.error().size() <= 20);
+    for (const dipc::Trouble& one : types.error())
+      DIPC_CHECK(one.what.starts_with("fuzz.types:") && !one.remedy.empty());
+    return 0;
+  }
+  const auto shared = std::make_shared<const dipc::TypeSet>(std::move(*types));
+  // The last struct has the others in it, mostly; all of many would only take time.
+  if (!shared->structs.empty() && !shared->structs.back().name.empty()) dipc::use(shared, shared->structs.size() - 1);
+  return 0;
+}
