@@ -144,6 +144,7 @@ Parsed<TypeSet> read_types(const std::vector<std::filesystem::path>& paths) {
   }
   if (!troubles.empty()) return tl::unexpected<Troubles>(std::move(troubles));
   std::vector<TypeFile> files;
+  files.reserve(texts.size());
   for (const auto& [name, text] : texts) files.push_back({name, text});
   return parse_types(files);
 }
@@ -174,6 +175,7 @@ Parsed<std::string> show_type(const std::vector<std::filesystem::path>& paths, c
   const auto structure = types->find(name);
   if (!structure) {
     std::vector<std::string_view> names;
+    names.reserve(types->structs.size());
     for (const StructDeclaration& one : types->structs) names.push_back(one.name);
     const std::string meant = nearest(name, names);
     return one_trouble(

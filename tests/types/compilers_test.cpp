@@ -108,7 +108,7 @@ std::string assignment(const layout_test::Place& place, const Form& form, std::u
 }
 
 // A function that fills the struct and says whether its bytes are the ones that the converter made.
-std::string function(const Drawn& one, int index, const Form& form, sim::Random& random) {
+std::string function(const Drawn& one, std::size_t index, const Form& form, sim::Random& random) {
   const Shapes shapes(*one.types, form);
   const std::uint64_t elements = one.types->structs[one.structure].is_open() ? random.below(4) : 0;
   const auto values = layout_test::random_values(random, *one.types, one.structure, shapes, elements);
@@ -144,9 +144,8 @@ TEST_P(Compilers, MakeProgramsThatReadWhatTheConverterWrites) {
                   c_start();
   std::string calls;
   const auto drawn = draw(random, kRun);
-  for (int i = 0; i < kRun; ++i) {
-    const std::size_t index = static_cast<std::size_t>(i);
-    c += drawn[index].layout.c + function(drawn[index], i, form(), random);
+  for (std::size_t index = 0; index < drawn.size(); ++index) {
+    c += drawn[index].layout.c + function(drawn[index], index, form(), random);
     calls += "  if (!check" + number(index) + "()) return " + number(index + 1) + ";\n";
   }
   c += "int main_of_test(void) {\n" + calls + "  return 100;\n}\n";
