@@ -23,7 +23,7 @@ namespace {
 
 constexpr auto kTakenLookEvery = std::chrono::milliseconds(5);  // a program reads its reply within tens of microseconds
 constexpr std::size_t kPacketBytesMax = sizeof(local::Request) + local::kInlineBytesMax;
-// Of one call; kernel.msgmax is at most INT_MAX, 1 MiB in practice.
+constexpr std::size_t kPassedMax = 253;  // SCM_MAX_FD of include/net/scm.h
 // Of the largest message, with its mtype. What is longer is never read: the owner's kernel says what it thinks of the
 // size.
 constexpr std::uint64_t kPayloadBytesMax = kTextBytesMax + sizeof(std::int64_t);
@@ -184,7 +184,8 @@ void ShimServer::pause_accepting() {
 
 // One packet a turn: a client has one call outstanding, and what more there is comes with the next turn.
 void ShimServer::on_readable(Client& client) {
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(sizeof(int))];
+  // Room for all that can be passed, though one is right: what does not fit, qemu-user 7.2 leaves open and unnamed.
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(kPassedMax * sizeof(int))];
   iovec vector{packet_.data(), packet_.size()};
   msghdr message{};
   message.msg_iov = &vector;
@@ -198,7 +199,7 @@ void ShimServer::on_readable(Client& client) {
     return;
   }
   LocalCredentials credentials;
-  std::vector<int> passed;  // the kernel rounds our room up: there may be two
+  std::vector<int> passed;
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level != SOL_SOCKET) continue;
     if (header->cmsg_type == SCM_CREDENTIALS) {
