@@ -9,6 +9,11 @@ namespace dipc {
 
 namespace {
 constexpr std::uint32_t kNobodyId = 65534;  // what stands for an id that has no name here, as in user namespaces
+
+bool removes(const CallBody& body) {
+  const auto* control = std::get_if<Control>(&body);
+  return control != nullptr && control->command == ControlCommand::kRemove;
+}
 }  // namespace
 
 LocalCalls::LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users,
@@ -73,7 +78,8 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
                                  .object = object,
                                  .abi = request.abi,
                                  .expected = ExpectedReply(*body, semaphores),
-                                 .consumes_message = consumes_message(*body)});
+                                 .consumes_message = consumes_message(*body),
+                                 .removes = removes(*body)});
   by_client_.emplace(ClientCall{request.client, request.header.call}, id);
   if (!peers_.send(owner, Call{.id = id, .caller = {login, *process}, .body = std::move(*body)})) {
     on_reply(owner, Reply{.id = id, .error = Error::kHostUnreachable, .value = -1});
@@ -121,8 +127,9 @@ void LocalCalls::on_reply(const std::string& owner, const Reply& reply) {
   const Outstanding call = std::move(found->second);
   calls_.erase(found);
   by_client_.erase({call.client, call.call});
+  const bool removed_now = call.removes && reply.error == Error::kNone;
+  if (removed_now || reply.error == Error::kRemoved || reply.error == Error::kStale) object_gone_(owner, call.object);
   finish(call, reply);
-  if (reply.error == Error::kRemoved || reply.error == Error::kStale) object_gone_(owner, call.object);
 }
 
 void LocalCalls::finish(const Outstanding& call, const Reply& reply) {

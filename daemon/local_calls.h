@@ -33,7 +33,8 @@ namespace dipc {
 
 class LocalCalls {
  public:
-  // All borrowed. `object_gone` is called when an owner says that it has no such object any more.
+  // All borrowed. `object_gone` is called when an owner says that it has no such object any more, and before the
+  // program that removed it hears so: the referee, from whom other hosts hear, does not know objects without a key.
   LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users,
              std::function<void(const std::string& owner, const ObjectRef&)> object_gone);
   void attach(ShimServer& programs) { programs_ = &programs; }
@@ -60,6 +61,7 @@ class LocalCalls {
     Abi abi;
     ExpectedReply expected;
     bool consumes_message = false;
+    bool removes = false;
     bool abandoned = false;  // nobody waits for the answer any more
   };
   struct Delivered {  // a message in a program's socket

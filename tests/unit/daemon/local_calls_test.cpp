@@ -66,7 +66,11 @@ class Program {
 class LocalCallsTest : public LoopTest, public ShimServer::Handler {
  protected:
   void SetUp() override {
-    calls_.emplace(&loop_, peers_, users_, [](const std::string&, const ObjectRef&) {});
+    calls_.emplace(&loop_, peers_, users_, [this](const std::string& owner, const ObjectRef& object) {
+      EXPECT_EQ(owner, "moon");
+      EXPECT_FALSE(program_->reply()) << "a program that has its answer looks with ipcs";
+      gone_objects_.push_back(object);
+    });
     const std::string path = (directory_.path() / "dipcd.sock").string();
     auto server = ShimServer::listen(&loop_, {.path = path, .op_timeout_ms = 1000}, *this);
     ASSERT_TRUE(server) << server.error().what;
@@ -116,6 +120,7 @@ class LocalCallsTest : public LoopTest, public ShimServer::Handler {
   std::optional<Program> program_;
   ClientId client_{};
   bool gone_ = false;
+  std::vector<ObjectRef> gone_objects_;
 };
 
 TEST_F(LocalCallsTest, AReplyGoesToItsProgram) {
@@ -170,6 +175,24 @@ TEST_F(LocalCallsTest, ACallOfAProgramThatEndedIsForgottenIfTheOwnerNeverSawIt) 
   run_until([this] { return gone_; });
   EXPECT_EQ(calls_->under_way(), 0u);
   EXPECT_FALSE(peers_.next<Cancel>("moon"));
+}
+
+TEST_F(LocalCallsTest, AnObjectThatAProgramRemovedIsGoneBeforeTheProgramHears) {
+  const Call call = call_of(local::Op::kControl, IPC_RMID);
+  calls_->on_reply("moon", Reply{.id = call.id});
+  EXPECT_EQ(answer().error, 0);
+  EXPECT_EQ(gone_objects_, std::vector{kSet}) << "no referee speaks of an object without a key";
+}
+
+TEST_F(LocalCallsTest, AnObjectIsGoneWhenItsOwnerSaysSoAndNotWhenARemovalIsRefused) {
+  Call call = call_of(local::Op::kControl, IPC_RMID);
+  calls_->on_reply("moon", Reply{.id = call.id, .error = Error::kNotPermitted, .value = -1});
+  EXPECT_EQ(answer().error, EPERM);
+  EXPECT_TRUE(gone_objects_.empty());
+  call = call_of(local::Op::kReceive);
+  calls_->on_reply("moon", Reply{.id = call.id, .error = Error::kRemoved, .value = -1});
+  EXPECT_EQ(answer().error, EIDRM);
+  EXPECT_EQ(gone_objects_, std::vector{kQueue});
 }
 
 TEST_F(LocalCallsTest, NothingOfAnEndedSessionIsSentInTheNext) {
