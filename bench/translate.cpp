@@ -72,7 +72,8 @@ dipc::Conversion conversion(std::string_view text, const dipc::Form& from, const
   auto types = dipc::parse_types({&file, 1});
   if (!types) die(types.error().front().what.c_str());
   const std::size_t last = types->structs.size() - 1;
-  return *dipc::Conversion::compile(std::make_shared<const dipc::TypeSet>(std::move(*types)), last, from, to);
+  return *dipc::Conversion::compile(std::make_shared<const dipc::TypeSet>(std::move(*types)), dipc::Kind::kMessageQueue,
+                                    last, from, to);
 }
 
 void convert(const dipc::Conversion& conversion, std::span<const std::byte> in, std::span<std::byte> out) {

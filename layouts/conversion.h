@@ -5,12 +5,14 @@
 // message without allocating.
 //
 //   auto types = std::make_shared<const TypeSet>(*parse_types(files));
-//   auto out = Conversion::compile(types, *types->find("request"), *Form::native(measured_abi()), Form::canonical());
+//   auto out = Conversion::compile(types, Kind::kMessageQueue, *types->find("request"), *Form::native(measured_abi()),
+//                                  Form::canonical());
 //   const Converted done = out->convert({payload, {}}, buffer);
 //   if (done.error != Error::kNone) log(out->describe(done));
 //
-// A struct that begins with a long is a message's: that is its mtype, which is no part of the payload and travels as a
-// number of 64 bits. What is between it and the first field (padding on some machines) is payload.
+// A queue's struct begins with a long: the mtype, which is no part of the payload and travels as a number of 64 bits.
+// What is between it and the next field (padding on some machines) is payload. A segment's struct is payload as a
+// whole, whatever it begins with.
 
 #include <cstddef>
 #include <cstdint>
@@ -20,28 +22,13 @@
 #include <vector>
 
 #include "layouts/declarations.h"
+#include "layouts/id_rewriter.h"
 #include "layouts/shape.h"
 #include "layouts/shuffles.h"
 #include "wire/errors.h"
 #include "wire/result.h"
 
 namespace dipc {
-
-// Makes a number of one host mean the same on another, for fields declared pid, uid or gid. A conversion asks once for
-// each such field, in the order of the payload: leaving a host (to the canonical form) and entering the next (from it).
-class IdRewriter {
- public:
-  struct Answer {
-    Error error = Error::kNone;  // else the conversion ends with it
-    std::int64_t value = 0;
-  };
-  // `value` is the field's: a pid signed, uid and gid as declared. It runs between two memory accesses, so it should
-  // only look up.
-  virtual Answer rewrite(Meaning meaning, std::int64_t value) = 0;
-
- protected:
-  ~IdRewriter() = default;
-};
 
 // Senders count up to the last field or to the end of the struct, and receivers expect the same: it travels beside a
 // canonical payload, which has no padding to tell by.
@@ -54,7 +41,7 @@ struct Payload {
 
 struct Converted {
   // kNone; kOverflow: a value does not fit the other form. kInvalid: the payload is none of this layout, or what the
-  // rewriter said. kTooBig: the result does not fit the buffer.
+  // rewriter said. kTooBig: the result does not fit the buffer, or any message (kPayloadBytesMax).
   Error error = Error::kNone;
   Ending ending = Ending::kLastField;  // of the payload: to be sent beside a canonical result
   std::uint32_t bytes = 0;             // of the result
@@ -75,9 +62,11 @@ class Conversion {
  public:
   // kPlain: as on a processor without byte shuffles.
   enum class Engine : std::uint8_t { kBest, kPlain };
-  // `structure`: index into types->structs. Trouble: is larger than kPayloadBytesMax in one of them.
-  static Result<Conversion> compile(std::shared_ptr<const TypeSet> types, std::size_t structure, const Form& from,
-                                    const Form& to, Engine engine = Engine::kBest);
+  // `kind`: a queue or a segment; `structure`: index into types->structs. Trouble: no message (TypeSet::mtype_of), or
+  // larger than kPayloadBytesMax on an ABI with unusual alignments. DIPC_CHECK: there is such a struct; semaphores have
+  // none.
+  static Result<Conversion> compile(std::shared_ptr<const TypeSet> types, Kind kind, std::size_t structure,
+                                    const Form& from, const Form& to, Engine engine = Engine::kBest);
 
   // Writes the result at the begin of `out`, padding as zeros. Where the payload is as long with tail padding as
   // without, a fixed struct counts as padded, an open array as not (its elements must stay as many). A padded result
@@ -91,7 +80,7 @@ class Conversion {
   // The largest payload in the source's form whose result fits `room` bytes: what to pass to msgrcv so that the kernel
   // says E2BIG with the message still queued. Nothing: no payload does.
   std::optional<std::size_t> largest_source_bytes(std::size_t room) const;
-  // Room that every result of a payload of at most `source_bytes` fits.
+  // Room that every result of a payload of at most `source_bytes` fits; at most kPayloadBytesMax, as results are.
   std::size_t largest_result_bytes(std::size_t source_bytes) const;
 
   // Payloads pass byte for byte (pids and logins apart).
@@ -115,7 +104,8 @@ class Conversion {
       const bool tells = counted || with_padding - last < stride;  // else a receiver would take padding for elements
       return ending == Ending::kPadded && tells ? with_padding : last;
     }
-    static Side of(const StructDeclaration& declared, const Shapes& shapes, std::size_t structure);
+    static Side of(const StructDeclaration& declared, const Shapes& shapes, std::size_t structure,
+                   const std::optional<Scalar>& mtype);
   };
   struct Counter {
     std::uint32_t source = 0;
@@ -127,8 +117,9 @@ class Conversion {
     Ending ending = Ending::kLastField;
   };
 
-  Conversion(std::shared_ptr<const TypeSet> types, std::size_t structure, Shapes from_shapes, Shapes to_shapes,
-             Engine engine);
+  Conversion(std::shared_ptr<const TypeSet> types, std::size_t structure, const std::optional<Scalar>& mtype,
+             Shapes from_shapes, Shapes to_shapes, Engine engine);
+  Counter counter_of(const std::vector<std::size_t>& path) const;
   bool measure(const Payload& in, Measured& measured, Converted& failed) const;
   bool wrong_length(std::uint64_t bytes, Converted& failed) const;  // always false
   bool wrong_count(std::uint64_t count, std::uint64_t elements, Converted& failed) const;

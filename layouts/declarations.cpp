@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 namespace dipc {
 namespace {
@@ -69,17 +70,17 @@ std::uint64_t Field::elements() const {
   return product;
 }
 
-bool StructDeclaration::begins_with_mtype() const {
-  const Field& first = fields.front();
-  return !first.type.is_struct && first.type.scalar.kind == ScalarKind::kLong && first.type.scalar.is_signed &&
-         first.dimensions.empty() && first.extent == Field::Extent::kFixed;
+std::optional<std::size_t> Binding::structure_for(std::int64_t mtype) const {
+  const auto after = std::upper_bound(cases.begin(), cases.end(), mtype,
+                                      [](std::int64_t type, const MtypeCase& one) { return type < one.first; });
+  if (after != cases.begin() && mtype <= std::prev(after)->last) return std::prev(after)->structure;
+  return otherwise;
 }
 
-std::optional<std::size_t> Binding::structure_for(std::int64_t mtype) const {
-  for (const MtypeCase& one : cases) {
-    if (one.first <= mtype && mtype <= one.last) return one.structure;
-  }
-  return otherwise;
+bool Binding::has(std::size_t structure) const {
+  return otherwise == structure || std::any_of(cases.begin(), cases.end(), [structure](const MtypeCase& one) {
+           return one.structure == structure;
+         });
 }
 
 std::optional<std::size_t> TypeSet::find(std::string_view name) const {
@@ -91,17 +92,42 @@ std::optional<std::size_t> TypeSet::find(std::string_view name) const {
   return std::nullopt;
 }
 
+Result<Scalar> TypeSet::mtype_of(std::size_t structure) const {
+  const StructDeclaration& declared = structs[structure];
+  const Field* first = &declared.fields.front();
+  const auto is_one = [](const Field& field) {
+    return field.dimensions.empty() && field.extent == Field::Extent::kFixed;
+  };
+  while (first->type.is_struct && is_one(*first)) first = &structs[first->type.structure].fields.front();
+  const Scalar scalar = first->type.scalar;
+  const bool is_type = scalar.meaning == Meaning::kNumber || scalar.meaning == Meaning::kPid;
+  if (first->type.is_struct || !is_one(*first) || scalar.kind != ScalarKind::kLong || !scalar.is_signed || !is_type) {
+    return trouble("struct " + declared.name + " is no message: it does not begin with a long",
+                   "declare all of what msgsnd is given: struct " + declared.name + " { long mtype; ... };");
+  }
+  const std::vector<std::size_t>& counter = declared.fields.back().counter;
+  if (!counter.empty() && std::all_of(counter.begin(), counter.end(), [](std::size_t index) { return index == 0; })) {
+    return trouble("struct " + declared.name + " is no message: " + declared.fields.back().counter_text +
+                       " is its mtype, which is no part of the payload and can't count " + declared.fields.back().name,
+                   "declare the array open, [], or count it by another field");
+  }
+  return scalar;
+}
+
 const Binding* TypeSet::binding_for(Kind kind, std::int32_t key) const {
+  using Which = Binding::Keys::Which;
   const auto wanted = static_cast<std::uint32_t>(key);
   const Binding* general = nullptr;
   for (const Binding& one : bindings) {
     if (one.kind != kind) continue;
-    if (wanted == 0) {
-      if (one.keys == Binding::Keys::kPrivate) return &one;
-    } else if (one.keys == Binding::Keys::kRange && one.first_key <= wanted && wanted <= one.last_key) {
-      return &one;
-    } else if (one.keys == Binding::Keys::kAll) {
-      general = &one;
+    for (const Binding::Keys& keys : one.keys) {
+      if (wanted == 0) {
+        if (keys.which == Which::kPrivate) return &one;
+      } else if (keys.which == Which::kRange && keys.first <= wanted && wanted <= keys.last) {
+        return &one;
+      } else if (keys.which == Which::kAll) {
+        general = &one;
+      }
     }
   }
   return general;

@@ -12,8 +12,14 @@
 #include <vector>
 
 #include "wire/messages.h"
+#include "wire/result.h"
 
 namespace dipc {
+
+// Limits of what can be declared.
+inline constexpr std::uint32_t kAlignedMax = 4096;
+inline constexpr unsigned kStructDepthMax = 32;            // structs in structs
+inline constexpr std::uint64_t kStructPlacesMax = 65'536;  // scalars in a struct with its nested ones; an array is one
 
 // What is behind the name of a type, as far as places and conversion are concerned: int32_t is int, bool is a byte.
 enum class ScalarKind : std::uint8_t { kByte, kShort, kInt, kLong, kLongLong, kInt64, kSize, kTime, kFloat, kDouble };
@@ -37,6 +43,7 @@ struct TypeUse {
   bool is_struct = false;     // then `structure`, else `scalar`
   Scalar scalar;              // an enum is one too
   std::size_t structure = 0;  // index into TypeSet::structs, before the struct that has the field
+  std::optional<std::size_t> enumeration = std::nullopt;  // index into TypeSet::enums, of an enum with a name
 };
 
 struct Field {
@@ -66,8 +73,6 @@ struct StructDeclaration {
   std::uint32_t aligned = 1;
 
   bool is_open() const { return fields.back().extent != Field::Extent::kFixed; }
-  // Does it begin as messages do, with `long mtype`? By what it is, not by its name.
-  bool begins_with_mtype() const;
 };
 
 struct EnumDeclaration {
@@ -75,29 +80,34 @@ struct EnumDeclaration {
     std::string name;
     std::int64_t value = 0;
   };
-  std::string name;  // may be empty: its members are constants all the same
-  TypeUse type;      // what holds it: "int" unless said otherwise
+  std::string name;       // may be empty: its members are constants all the same
+  TypeUse type;           // what holds it: an integer
+  bool has_type = false;  // was it said? Else it is int, or unsigned without negative members, as in C
   std::vector<Member> members;
 };
 
-// bind msg 0x1000-0x1fff to { 1: request; 2-9: reply; default: note; }
+// bind msg 0x1000-0x1fff, private to { 1: request; 2-9: reply; default: note; }
 struct Binding {
+  struct Keys {
+    enum class Which : std::uint8_t { kRange, kAll, kPrivate };
+    Which which = Which::kRange;
+    std::uint32_t first = 0;  // kRange; the negative key_t values are those above 0x7fffffff
+    std::uint32_t last = 0;   // included
+    std::string place;
+  };
   struct MtypeCase {
     std::int64_t first = 0;
     std::int64_t last = 0;  // included
     std::size_t structure = 0;
   };
-  enum class Keys : std::uint8_t { kRange, kAll, kPrivate };
-  Kind kind = Kind::kMessageQueue;  // a queue or a segment
-  Keys keys = Keys::kRange;
-  std::uint32_t first_key = 0;           // kRange; the negative key_t values are those above 0x7fffffff
-  std::uint32_t last_key = 0;            // included
-  std::vector<MtypeCase> cases;          // queues; they don't overlap
+  Kind kind = Kind::kMessageQueue;       // a queue or a segment
+  std::vector<Keys> keys;                // never empty
+  std::vector<MtypeCase> cases;          // queues; in the order of the types, without overlaps
   std::optional<std::size_t> otherwise;  // every other mtype, or the segment; index into TypeSet::structs
-  std::string place;
 
   // The struct that a message of this type carries; nothing: none was declared.
   std::optional<std::size_t> structure_for(std::int64_t mtype) const;
+  bool has(std::size_t structure) const;  // for some mtype
 };
 
 struct TypeSet {
@@ -107,12 +117,17 @@ struct TypeSet {
 
   // "request" or "struct request".
   std::optional<std::size_t> find(std::string_view name) const;
+  // The mtype of messages that are this struct: the `long` that it begins with, in a nested struct or not. It is no
+  // part of the payload, so it can't count an array. Trouble, without a place: this struct is no message.
+  Result<Scalar> mtype_of(std::size_t structure) const;
   // The binding of this object: a range that has the key, else `all`; IPC_PRIVATE (key 0) has `private` alone. Null:
   // none.
   const Binding* binding_for(Kind kind, std::int32_t key) const;
 };
 
 // Declarations as text that parse_types() reads back as the same: the struct with what it needs of `types` before it.
+// Not longer than was declared by much: a struct without a name is written once for all fields that were declared by
+// it.
 std::string to_declaration(const TypeSet& types, std::size_t structure);
 
 }  // namespace dipc

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "layouts/parser_state.h"
 
@@ -16,9 +17,7 @@ constexpr std::uint64_t kMtypeMax = std::numeric_limits<std::int64_t>::max();
 struct Limits {
   std::int64_t low, high;
 };
-// What an enum's members may be in C: those of its type, or of int and unsigned where none was written.
-Limits limits_of(const Scalar& type, std::string_view text) {
-  if (text == "int") return {std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::uint32_t>::max()};
+Limits limits_of(const Scalar& type) {
   const unsigned bits = type.kind == ScalarKind::kByte    ? 8
                         : type.kind == ScalarKind::kShort ? 16
                         : type.kind == ScalarKind::kInt   ? 32
@@ -29,12 +28,18 @@ Limits limits_of(const Scalar& type, std::string_view text) {
   return type.is_signed ? Limits{-values / 2, values / 2 - 1} : Limits{0, values - 1};
 }
 
+// What an enum's members may be in C: those of its type; of int and unsigned where none was written.
+Limits limits_of(const EnumDeclaration& declared) {
+  if (declared.has_type) return limits_of(declared.type.scalar);
+  return {std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::uint32_t>::max()};
+}
+
 // The smallest integer that has them all, as gcc takes for a packed enum.
 TypeUse smallest_type(std::int64_t low, std::int64_t high) {
   constexpr std::string_view kTypes[] = {"uint8_t", "uint16_t", "uint32_t", "int8_t", "int16_t", "int32_t"};
   for (const std::string_view name : kTypes) {
     const Scalar scalar = *scalar_named({name});
-    const Limits limits = limits_of(scalar, name);
+    const Limits limits = limits_of(scalar);
     if (limits.low <= low && high <= limits.high) return {std::string(name), false, scalar, 0};
   }
   return {"int64_t", false, *scalar_named({"int64_t"}), 0};
@@ -49,7 +54,7 @@ bool enum_member(ParserState& state, EnumDeclaration& declared, std::int64_t& ne
   if (!is_new) {
     return state.fail(name, shown(name) + " is declared twice, first at " + known->second.place, "rename one of them");
   }
-  const Limits limits = limits_of(declared.type.scalar, declared.type.text);
+  const Limits limits = limits_of(declared);
   if (next < limits.low || next > limits.high) {
     return state.fail(name, shown(name) + " is " + std::to_string(next) + ", which no " + declared.type.text + " holds",
                       "write the type that holds it: enum name : int64_t { ... };");
@@ -59,7 +64,8 @@ bool enum_member(ParserState& state, EnumDeclaration& declared, std::int64_t& ne
   return true;
 }
 
-bool enum_body(ParserState& state, EnumDeclaration declared, bool has_type, bool packed, TypeUse& use) {
+bool parse_enum_body(ParserState& state, EnumDeclaration declared, bool packed, TypeUse& use) {
+  const bool has_type = declared.has_type;
   const Token begin = state.take();
   std::int64_t next = 0;
   while (!state.peek().is("}")) {
@@ -74,7 +80,10 @@ bool enum_body(ParserState& state, EnumDeclaration declared, bool has_type, bool
   const auto [low, high] = std::minmax_element(
       declared.members.begin(), declared.members.end(),
       [](const EnumDeclaration::Member& a, const EnumDeclaration::Member& b) { return a.value < b.value; });
-  if (packed && !has_type) declared.type = smallest_type(low->value, high->value);
+  if (packed && !has_type) {
+    declared.type = smallest_type(low->value, high->value);
+    declared.has_type = true;
+  }
   if (!packed && !has_type && low->value < 0 && high->value > std::numeric_limits<std::int32_t>::max()) {
     return state.fail(begin, "no int of 32 bits holds all of these constants",
                       "write the type that does: enum name : int64_t { ... };");
@@ -83,8 +92,12 @@ bool enum_body(ParserState& state, EnumDeclaration declared, bool has_type, bool
   use = declared.type;
   if (!declared.name.empty()) {
     use.text = "enum " + declared.name;
-    if (!state.enum_tags.emplace(declared.name, use).second) {
-      return state.fail(begin, "enum " + declared.name + " is declared twice", "give one of them another name");
+    use.enumeration = state.types.enums.size();
+    const auto [known, is_new] =
+        state.enum_tags.emplace(declared.name, ParserState::NamedType{use, state.place(begin)});
+    if (!is_new) {
+      return state.fail(begin, "enum " + declared.name + " is declared twice, first at " + known->second.place,
+                        "give one of them another name");
     }
   }
   state.types.enums.push_back(std::move(declared));
@@ -92,7 +105,7 @@ bool enum_body(ParserState& state, EnumDeclaration declared, bool has_type, bool
 }
 
 // A key of 32 bits, as ipcs prints it.
-bool key(ParserState& state, std::uint32_t& value) {
+bool parse_key(ParserState& state, std::uint32_t& value) {
   const Token token = state.peek();
   if (token.kind != Token::Kind::kNumber) return state.fail_at_word("a key", kBindingForm);
   if (token.number > kKeyMax) return state.fail(token, shown(token) + " is no key", "keys go from 1 to 0xffffffff");
@@ -103,25 +116,26 @@ bool key(ParserState& state, std::uint32_t& value) {
 }
 
 // 0x1234, 0x1000-0x1fff, all, private
-bool keys(ParserState& state, Binding& binding) {
+bool parse_keys(ParserState& state, Binding& binding) {
   const Token first = state.peek();
-  binding.place = state.place(first);
+  Binding::Keys& keys = binding.keys.emplace_back();
+  keys.place = state.place(first);
   if (state.take_if("all")) {
-    binding.keys = Binding::Keys::kAll;
+    keys.which = Binding::Keys::Which::kAll;
     return true;
   }
   if (state.take_if("private")) {
-    binding.keys = Binding::Keys::kPrivate;
+    keys.which = Binding::Keys::Which::kPrivate;
     return true;
   }
-  if (!key(state, binding.first_key)) return false;
-  binding.last_key = binding.first_key;
-  if (state.take_if("-") && !key(state, binding.last_key)) return false;
-  if (binding.last_key >= binding.first_key) return true;
+  if (!parse_key(state, keys.first)) return false;
+  keys.last = keys.first;
+  if (state.take_if("-") && !parse_key(state, keys.last)) return false;
+  if (keys.last >= keys.first) return true;
   return state.fail(first, "this range ends before it begins", "write the smaller key first");
 }
 
-bool structure_named(ParserState& state, Kind kind, std::size_t& structure) {
+bool parse_layout(ParserState& state, Kind kind, std::size_t& structure) {
   state.take_if("struct");
   const Token name = state.peek();
   if (name.kind != Token::Kind::kName) return state.fail_at_word("the name of a struct", kBindingForm);
@@ -136,55 +150,65 @@ bool structure_named(ParserState& state, Kind kind, std::size_t& structure) {
     return state.fail(name, "struct " + std::string(name.text) + " is not declared before this",
                       "declare it above, or in an earlier file");
   }
-  const StructDeclaration& declared = state.types.structs[structure];
-  const Meaning meaning = declared.fields.front().type.scalar.meaning;
-  if (kind == Kind::kMessageQueue &&
-      (!declared.begins_with_mtype() || meaning == Meaning::kUid || meaning == Meaning::kGid)) {
-    return state.fail(name, "struct " + declared.name + " is no message: it does not begin with a long",
-                      "declare all of what msgsnd is given: struct " + declared.name + " { long mtype; ... };");
-  }
-  return true;
+  if (kind != Kind::kMessageQueue) return true;
+  const auto mtype = state.types.mtype_of(structure);
+  return mtype || state.fail(name, mtype.error().what, mtype.error().remedy);
 }
 
-bool mtype(ParserState& state, std::int64_t& value) {
+bool parse_mtype(ParserState& state, std::int64_t& value) {
   const Token token = state.peek();
   if (!parse_constant(state, value)) return false;
   return value >= 1 ||
          state.fail(token, "a message's type is at least 1", "write 1: request; 2-9: reply; default: note;");
 }
 
+struct ReadCase {
+  Token where;
+  Binding::MtypeCase what;
+};
+
 // 1: request;   2-9: reply;   default: note;
-bool mtype_case(ParserState& state, Binding& binding) {
+bool parse_case(ParserState& state, Binding& binding, std::vector<ReadCase>& cases) {
   const Token first = state.peek();
   Binding::MtypeCase found;
   const bool is_default = state.take_if("default");
   if (!is_default) {
-    if (!mtype(state, found.first)) return false;
+    if (!parse_mtype(state, found.first)) return false;
     found.last = found.first;
-    if (state.take_if("-") && !mtype(state, found.last)) return false;
+    if (state.take_if("-") && !parse_mtype(state, found.last)) return false;
     if (found.last < found.first)
       return state.fail(first, "this range ends before it begins", "write the smaller type first");
   }
   if (!state.expect(":", "the message type")) return false;
   const Token name = state.peek();
-  if (!structure_named(state, binding.kind, found.structure)) return false;
+  if (!parse_layout(state, binding.kind, found.structure)) return false;
   if (is_default && binding.otherwise) return state.fail(first, "there is a default already", "leave one of them out");
-  const Field& first_field = state.types.structs[found.structure].fields.front();
-  if (!is_default && first_field.type.scalar.meaning == Meaning::kPid) {
+  if (!is_default && state.types.mtype_of(found.structure)->meaning == Meaning::kPid) {
     return state.fail(name, "a message type that is a pid can't choose a struct by its value", "bind it as default");
-  }
-  for (const Binding::MtypeCase& other : binding.cases) {
-    if (!is_default && found.first <= other.last && other.first <= found.last) {
-      return state.fail(first, "message type " + std::to_string(std::max(found.first, other.first)) + " is bound twice",
-                        "make the ranges end before they meet");
-    }
   }
   if (is_default) {
     binding.otherwise = found.structure;
   } else {
-    binding.cases.push_back(found);
+    cases.push_back({first, found});
   }
   return state.expect(";", "the struct");
+}
+
+// Into the binding, in the order of the types. False: two overlap.
+bool sort_cases(ParserState& state, std::vector<ReadCase> cases, Binding& binding) {
+  std::stable_sort(cases.begin(), cases.end(),
+                   [](const ReadCase& a, const ReadCase& b) { return a.what.first < b.what.first; });
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    if (i > 0 && cases[i].what.first <= cases[i - 1].what.last) {
+      const Token& a = cases[i - 1].where;
+      const Token& b = cases[i].where;
+      const bool in_order = std::pair(a.line, a.column) < std::pair(b.line, b.column);
+      return state.fail(in_order ? b : a, "message type " + std::to_string(cases[i].what.first) + " is bound twice",
+                        "make the ranges end before they meet");
+    }
+    binding.cases.push_back(cases[i].what);
+  }
+  return true;
 }
 
 }  // namespace
@@ -218,26 +242,25 @@ bool parse_enum(ParserState& state, TypeUse& use) {
   if (!parse_attributes(state, packed, aligned)) return false;
   declared.type = {"int", false, *scalar_named({"int"}), 0};
   if (state.peek().kind == Token::Kind::kName) declared.name = state.take().text;
-  bool has_type = false;
   if (state.take_if(":")) {
     const Token type = state.peek();
     TypeUse underlying;
-    if (!parse_type(state, underlying)) return false;
+    if (!parse_scalar_or_alias(state, underlying)) return false;
     const ScalarKind kind = underlying.scalar.kind;
     if (underlying.is_struct || kind == ScalarKind::kFloat || kind == ScalarKind::kDouble ||
-        underlying.scalar.meaning != Meaning::kNumber) {
+        underlying.scalar.meaning != Meaning::kNumber || underlying.enumeration) {
       return state.fail(type, underlying.text + " can't hold an enum", "use an integer: enum name : uint8_t { ... };");
     }
     declared.type = underlying;
-    has_type = true;
+    declared.has_type = true;
   }
-  if (state.peek().is("{")) return enum_body(state, std::move(declared), has_type, packed, use);
+  if (state.peek().is("{")) return parse_enum_body(state, std::move(declared), packed, use);
   const auto known = state.enum_tags.find(declared.name);
   if (known == state.enum_tags.end()) {
     return state.fail(keyword, "enum " + declared.name + " is not declared before this",
                       "declare it above, or write int");
   }
-  use = known->second;
+  use = known->second.use;
   return true;
 }
 
@@ -252,52 +275,54 @@ bool parse_binding(ParserState& state) {
   } else if (!state.take_if("msg")) {
     return state.fail_at_word("msg or shm", kBindingForm);
   }
-  std::vector<Binding> bound;  // one for each part of the list of keys
   do {
-    if (!keys(state, binding)) return false;
-    bound.push_back(binding);
+    if (!parse_keys(state, binding)) return false;
   } while (state.take_if(","));
   if (!state.expect("to", "the keys")) return false;
-  Binding what;
-  what.kind = binding.kind;
   if (state.peek().is("{")) {
-    if (what.kind == Kind::kSegment)
+    if (binding.kind == Kind::kSegment)
       return state.fail(state.peek(), "a segment has one struct", "bind shm 0x1234 to table;");
-    state.take();
+    const Token begin = state.take();
+    std::vector<ReadCase> cases;
     while (!state.peek().is("}")) {
-      if (!mtype_case(state, what)) return false;
+      if (!parse_case(state, binding, cases)) return false;
     }
     state.take();
+    if (cases.empty() && !binding.otherwise) return state.fail(begin, "these keys are bound to nothing", kBindingForm);
+    if (!sort_cases(state, std::move(cases), binding)) return false;
   } else {
     std::size_t structure = 0;
-    if (!structure_named(state, what.kind, structure)) return false;
-    what.otherwise = structure;
+    if (!parse_layout(state, binding.kind, structure)) return false;
+    binding.otherwise = structure;
   }
-  for (Binding& one : bound) {
-    one.cases = what.cases;
-    one.otherwise = what.otherwise;
-    state.types.bindings.push_back(std::move(one));
-  }
+  state.types.bindings.push_back(std::move(binding));
   return state.expect(";", "the binding");
 }
 
 void check_bindings(ParserState& state) {
-  std::vector<const Binding*> sorted;
-  for (const Binding& one : state.types.bindings) sorted.push_back(&one);
-  std::stable_sort(sorted.begin(), sorted.end(), [](const Binding* a, const Binding* b) {
-    if (a->kind != b->kind) return a->kind < b->kind;
-    if (a->keys != b->keys) return a->keys < b->keys;
-    return a->first_key < b->first_key;
+  using Which = Binding::Keys::Which;
+  struct Bound {
+    Kind kind;
+    const Binding::Keys* keys;
+  };
+  std::vector<Bound> sorted;
+  for (const Binding& one : state.types.bindings) {
+    for (const Binding::Keys& keys : one.keys) sorted.push_back({one.kind, &keys});
+  }
+  std::stable_sort(sorted.begin(), sorted.end(), [](const Bound& a, const Bound& b) {
+    if (a.kind != b.kind) return a.kind < b.kind;
+    if (a.keys->which != b.keys->which) return a.keys->which < b.keys->which;
+    return a.keys->first < b.keys->first;
   });
-  const Binding* widest = nullptr;  // of the ranges so far the one that reaches furthest
-  for (const Binding* one : sorted) {
-    const bool same_sort = widest != nullptr && widest->kind == one->kind && widest->keys == one->keys;
-    if (same_sort && (one->keys != Binding::Keys::kRange || one->first_key <= widest->last_key)) {
-      const std::string what = ": these keys are bound already, at " + widest->place;
+  const Bound* widest = nullptr;  // of the ranges so far the one that reaches furthest
+  for (const Bound& one : sorted) {
+    const bool same_sort = widest != nullptr && widest->kind == one.kind && widest->keys->which == one.keys->which;
+    if (same_sort && (one.keys->which != Which::kRange || one.keys->first <= widest->keys->last)) {
+      const std::string what = ": these keys are bound already, at " + widest->keys->place;
       if (state.has_room_for_troubles())
-        state.troubles.push_back({one->place + what, "make the ranges end before they meet"});
+        state.troubles.push_back({one.keys->place + what, "make the ranges end before they meet"});
     }
-    if (!same_sort || one->last_key > widest->last_key) widest = one;
+    if (!same_sort || one.keys->last > widest->keys->last) widest = &one;
   }
 }
 

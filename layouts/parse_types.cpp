@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
+#include <set>
 
 #include "layouts/parser_state.h"
 
 namespace dipc {
 namespace {
 
-constexpr std::uint32_t kAlignedMax = 4096;
 constexpr std::string_view kFieldForm = "write a field as C does: unsigned long name[8];";
 
 // Types that people write and that can't be one of ours, with what to write instead.
@@ -41,49 +41,27 @@ std::string_view meaning_word(Meaning meaning) {
   return meaning == Meaning::kPid ? "pid" : meaning == Meaning::kUid ? "uid" : "gid";
 }
 
-// "unsigned long", "double", "size_t", a typedef's name.
-bool parse_scalar_or_alias(ParserState& state, TypeUse& use) {
-  const Token first = state.peek();
-  std::vector<std::string_view> words;
-  while (is_integer_word(state.peek())) words.push_back(state.take().text);
-  if (!words.empty() && state.peek().is("double")) {
-    return state.fail(first, "a long double has another format on every machine", "use double in the program");
-  }
-  if (words.empty()) {
-    for (const RefusedType& refused : kRefusedTypes) {
-      if (first.is(refused.name))
-        return state.fail(first, shown(first) + ": " + std::string(refused.what), refused.remedy);
-    }
-    if (first.kind != Token::Kind::kName) return state.fail_at_word("a type", kFieldForm);
-    state.take();
-    if (const auto alias = state.aliases.find(first.text); alias != state.aliases.end()) {
-      use = alias->second.use;
-      return true;
-    }
-    words.push_back(first.text);
-  }
-  const auto scalar = scalar_named(words);
-  if (!scalar) {
-    if (state.tags.contains(first.text)) {
-      return state.fail(first, shown(first) + " is a struct", "write struct " + std::string(first.text));
-    }
-    return state.fail(
-        first, shown(first) + " is no type that is known here",
-        "use C's own, int8_t to uint64_t, size_t, time_t, bool, pid, uid, gid, or declare it above with typedef");
-  }
-  use.scalar = *scalar;
-  for (const std::string_view word : words) use.text += (use.text.empty() ? "" : " ") + std::string(word);
-  return true;
+bool begins_attribute(const ParserState& state, std::size_t ahead) {
+  const Token& word = state.peek(ahead);
+  return word.is("packed") || word.is("__attribute__") || (word.is("aligned") && state.peek(ahead + 1).is("("));
 }
 
-// `pid`, `pid long`: a type that is known, or else the field's name.
+// What comes behind `pid`: the type that holds it, or the field's name? C's words and the names of our scalars are
+// types always, but for pid, uid and gid, which hold no other; the name of a typedef is one if a field's name follows
+// it.
+bool names_holder(const ParserState& state) {
+  const Token& next = state.peek();
+  if (next.kind != Token::Kind::kName) return false;
+  if (const auto scalar = scalar_named({next.text})) return scalar->meaning == Meaning::kNumber;
+  if (is_integer_word(next)) return true;
+  return state.aliases.contains(next.text) && state.peek(1).kind == Token::Kind::kName && !begins_attribute(state, 1);
+}
+
+// `pid`, `pid long`.
 bool parse_meaning(ParserState& state, TypeUse& use) {
   const Token first = state.take();
   const Scalar plain = *scalar_named({first.text});
-  const Token& next = state.peek();
-  const bool is_type = scalar_named({next.text}) || state.aliases.find(next.text) != state.aliases.end();
-  const bool has_type = is_integer_word(next) || (is_type && state.peek(1).kind == Token::Kind::kName);
-  if (!has_type) {
+  if (!names_holder(state)) {
     use.scalar = plain;
     use.text = first.text;
     return true;
@@ -91,7 +69,8 @@ bool parse_meaning(ParserState& state, TypeUse& use) {
   const Token type = state.peek();
   if (!parse_scalar_or_alias(state, use)) return false;
   const ScalarKind kind = use.scalar.kind;
-  if (use.is_struct || kind == ScalarKind::kFloat || kind == ScalarKind::kDouble || kind == ScalarKind::kByte) {
+  if (use.is_struct || kind == ScalarKind::kFloat || kind == ScalarKind::kDouble || kind == ScalarKind::kByte ||
+      use.scalar.meaning != Meaning::kNumber || use.enumeration) {
     return state.fail(type, shown(first) + " can't be held by " + use.text, "use an integer of at least 16 bits");
   }
   use.scalar.meaning = plain.meaning;
@@ -101,7 +80,10 @@ bool parse_meaning(ParserState& state, TypeUse& use) {
 
 class StructParser {
  public:
-  explicit StructParser(ParserState& state) : state_(state) {}
+  explicit StructParser(ParserState& state) : state_(state) { ++state_.open_structs; }
+  ~StructParser() { --state_.open_structs; }
+  StructParser(const StructParser&) = delete;
+  StructParser& operator=(const StructParser&) = delete;
 
   // From '{' to the attributes behind '}'. The struct is declared even if something is wrong with a field.
   bool body(StructDeclaration structure, TypeUse& use) {
@@ -176,14 +158,13 @@ class StructParser {
       return state_.fail(name, "'" + field.name + "' comes after an open array, which has no end",
                          "make the open array the last field, or give it a length");
     }
-    for (const Field& other : structure.fields) {
-      if (other.name == field.name) {
-        return state_.fail(name, "the struct has two fields called '" + field.name + "'", "rename one of them");
-      }
+    if (names_.contains(name.text)) {
+      return state_.fail(name, "the struct has two fields called '" + field.name + "'", "rename one of them");
     }
     if (!dimensions(structure, field)) return false;
     if (!parse_attributes(state_, field.packed, field.aligned)) return false;
     if (!fits(field, name, type)) return false;
+    names_.insert(name.text);
     structure.fields.push_back(std::move(field));
     return true;
   }
@@ -214,7 +195,7 @@ class StructParser {
         if (!first)
           return state_.fail(inside, "only the first length of an array can be left open", "write a length here");
         field.extent = Field::Extent::kOpen;
-      } else if (inside.kind == Token::Kind::kName && !names_constant(structure, inside)) {
+      } else if (inside.kind == Token::Kind::kName && !names_constant(inside)) {
         if (!first)
           return state_.fail(inside, "only the first length of an array can be a field", "write a length here");
         if (!counter(structure, field)) return false;
@@ -227,10 +208,9 @@ class StructParser {
     return true;
   }
 
-  bool names_constant(const StructDeclaration& structure, const Token& name) const {
-    const bool is_field = std::any_of(structure.fields.begin(), structure.fields.end(),
-                                      [&name](const Field& field) { return field.name == name.text; });
-    return state_.constants.contains(name.text) && !is_field;
+  // A field of that name comes first: `items[count]` means what the struct says.
+  bool names_constant(const Token& name) const {
+    return state_.constants.contains(name.text) && !names_.contains(name.text);
   }
 
   bool length(Field& field, const Token& bracket) {
@@ -299,18 +279,21 @@ class StructParser {
   }
 
   ParserState& state_;
+  std::set<std::string_view> names_;  // of the fields so far
   std::uint64_t places_ = 0;
   unsigned nesting_ = 1;
 };
 
 bool parse_attribute_word(ParserState& state, bool& packed, std::uint32_t& aligned) {
-  const Token word = state.take();
-  if (word.is("packed") || word.is("__packed__")) {
+  const Token word = state.peek();
+  const bool is_packed = word.is("packed") || word.is("__packed__");
+  if (!is_packed && !word.is("aligned") && !word.is("__aligned__")) {
+    return state.fail(word, shown(word) + " is no attribute that is known here", "write packed or aligned(8)");
+  }
+  state.take();
+  if (is_packed) {
     packed = true;
     return true;
-  }
-  if (!word.is("aligned") && !word.is("__aligned__")) {
-    return state.fail(word, shown(word) + " is no attribute that is known here", "write packed or aligned(8)");
   }
   const Token bracket = state.peek();
   std::int64_t value = 0;
@@ -324,6 +307,40 @@ bool parse_attribute_word(ParserState& state, bool& packed, std::uint32_t& align
 }
 
 }  // namespace
+
+bool parse_scalar_or_alias(ParserState& state, TypeUse& use) {
+  const Token first = state.peek();
+  std::vector<std::string_view> words;
+  while (is_integer_word(state.peek())) words.push_back(state.take().text);
+  if (!words.empty() && state.peek().is("double")) {
+    return state.fail(first, "a long double has another format on every machine", "use double in the program");
+  }
+  if (words.empty()) {
+    for (const RefusedType& refused : kRefusedTypes) {
+      if (first.is(refused.name))
+        return state.fail(first, shown(first) + ": " + std::string(refused.what), refused.remedy);
+    }
+    if (first.kind != Token::Kind::kName) return state.fail_at_word("a type", kFieldForm);
+    state.take();
+    if (const auto alias = state.aliases.find(first.text); alias != state.aliases.end()) {
+      use = alias->second.use;
+      return true;
+    }
+    words.push_back(first.text);
+  }
+  const auto scalar = scalar_named(words);
+  if (!scalar) {
+    if (state.tags.contains(first.text)) {
+      return state.fail(first, shown(first) + " is a struct", "write struct " + std::string(first.text));
+    }
+    return state.fail(
+        first, shown(first) + " is no type that is known here",
+        "use C's own, int8_t to uint64_t, size_t, time_t, bool, pid, uid, gid, or declare it above with typedef");
+  }
+  use.scalar = *scalar;
+  for (const std::string_view word : words) use.text += (use.text.empty() ? "" : " ") + std::string(word);
+  return true;
+}
 
 bool parse_attributes(ParserState& state, bool& packed, std::uint32_t& aligned) {
   for (;;) {
@@ -372,7 +389,7 @@ bool parse_struct(ParserState& state, TypeUse& use) {
   const auto known = state.tags.find(name.text);
   const bool is_known = structure.tagged && known != state.tags.end();
   if (state.peek().is("{")) {
-    if (state.depth() >= static_cast<int>(kStructDepthMax)) {
+    if (state.open_structs >= kStructDepthMax) {
       return state.fail(keyword, "structs are nested more than 32 deep", "nest fewer");
     }
     if (!is_known) return StructParser(state).body(std::move(structure), use);

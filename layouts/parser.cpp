@@ -8,19 +8,7 @@
 namespace dipc {
 namespace {
 
-constexpr std::size_t kFileBytesMax = 1U << 20U;
 constexpr std::string_view kDeclarations = "write struct, enum, typedef or bind";
-
-// A form at least as large as any native one.
-Form largest_form() {
-  Abi abi;
-  for (TypeShape& shape : abi.types) shape = {8, 8};
-  abi[CType::kChar] = {1, 1};
-  abi[CType::kShort] = {2, 2};
-  abi[CType::kInt] = {4, 4};
-  abi[CType::kFloat] = {4, 4};
-  return *Form::native(abi);
-}
 
 bool parse_typedef(ParserState& state) {
   state.take();
@@ -52,7 +40,7 @@ bool parse_typedef(ParserState& state) {
   if (scalar_named({name.text})) {
     return state.fail(name, shown(name) + " is a type that is known already", "leave this typedef out");
   }
-  const auto [known, is_new] = state.aliases.emplace(name.text, ParserState::Alias{use, state.place(name)});
+  const auto [known, is_new] = state.aliases.emplace(name.text, ParserState::NamedType{use, state.place(name)});
   if (!is_new) {
     return state.fail(name, shown(name) + " is declared twice, first at " + known->second.place,
                       "leave one of the two out");
@@ -82,7 +70,7 @@ bool parse_declaration(ParserState& state) {
 
 }  // namespace
 
-ParserState::ParserState() : sizes({}, largest_form()) {}
+ParserState::ParserState() : sizes({}, Form::largest()) {}
 
 void ParserState::begin_file(std::string name, std::vector<Token> tokens) {
   file_ = std::move(name);
@@ -96,7 +84,7 @@ const Token& ParserState::peek(std::size_t ahead) const { return tokens_[std::mi
 Token ParserState::take() {
   const Token token = peek();
   if (token.is("{")) ++depth_;
-  if (token.is("}")) --depth_;
+  if (token.is("}") && depth_ > 0) --depth_;
   if (!at_end()) ++at_;
   return token;
 }
@@ -142,8 +130,8 @@ std::string ParserState::place(const Token& where) const {
 Parsed<TypeSet> parse_types(std::span<const TypeFile> files) {
   ParserState state;
   for (const TypeFile& file : files) {
-    if (file.text.size() > kFileBytesMax) {
-      state.troubles.push_back({file.name + ": has more than 1 MiB", "declare in several files"});
+    if (file.text.size() > kTypesFileBytesMax) {
+      state.troubles.push_back({file.name + ":1:1: this file has more than 1 MiB", "declare in several files"});
       continue;
     }
     state.begin_file(file.name, tokens_of(file.text));

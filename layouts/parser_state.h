@@ -15,9 +15,6 @@
 namespace dipc {
 
 inline constexpr std::size_t kTypeTroublesMax = 20;  // what is more follows from the first ones mostly
-inline constexpr std::uint64_t kStructPlacesMax =
-    65'536;  // scalars in a struct with its nested ones, arrays counted once
-inline constexpr unsigned kStructDepthMax = 32;
 
 class ParserState {
  public:
@@ -31,7 +28,7 @@ class ParserState {
   bool take_if(std::string_view text);
   bool expect(std::string_view text, std::string_view after);  // false: said so
   bool at_end() const { return peek().kind == Token::Kind::kEnd; }
-  int depth() const { return depth_; }  // braces that are open
+  int depth() const { return depth_; }  // braces that are open, never below 0; what closes none is only a word
   // To behind the next ';' at this depth of braces, or to before the '}' that ends it, or to the end.
   void skip_to_end_of(int depth);
 
@@ -46,19 +43,20 @@ class ParserState {
     std::int64_t value = 0;
     std::string place;
   };
-  struct Alias {
+  struct NamedType {
     TypeUse use;
     std::string place;
   };
   TypeSet types;
-  Shapes sizes;                       // on the largest of the usual machines: for limits
+  Shapes sizes;                       // in the largest form: for limits
   std::vector<std::uint64_t> places;  // per struct: scalars, those of nested structs counted in
   std::vector<unsigned> depths;       // per struct: levels of structs, itself counted
   std::map<std::string, std::size_t, std::less<>> tags;
-  std::map<std::string, Alias, std::less<>> aliases;
-  std::map<std::string, TypeUse, std::less<>> enum_tags;
+  std::map<std::string, NamedType, std::less<>> aliases;
+  std::map<std::string, NamedType, std::less<>> enum_tags;
   std::map<std::string, Constant, std::less<>> constants;
   Troubles troubles;
+  unsigned open_structs = 0;  // whose '}' is still to come: how deep the parser has called itself
 
  private:
   std::string file_;
@@ -71,8 +69,9 @@ class ParserState {
 bool parse_enum(ParserState& state, TypeUse& use);    // "enum ...", a declaration or a use
 bool parse_struct(ParserState& state, TypeUse& use);  // "struct ...", likewise
 bool parse_type(ParserState& state, TypeUse& use);
-bool parse_binding(ParserState& state);   // "bind ..."
-void check_bindings(ParserState& state);  // when all files are read: overlaps
+bool parse_scalar_or_alias(ParserState& state, TypeUse& use);  // "unsigned long", "double", "size_t", a typedef's name
+bool parse_binding(ParserState& state);                        // "bind ..."
+void check_bindings(ParserState& state);                       // when all files are read: overlaps
 // A constant in a place where only that can stand: 64, 0x40, LENGTH, -1.
 bool parse_constant(ParserState& state, std::int64_t& value);
 // packed, aligned(8), __attribute__((packed, aligned(8))): any number of them, none included.

@@ -55,8 +55,8 @@ std::string index_text(const Field& field, std::uint64_t element) {
   return text;
 }
 
-void place(const TypeSet& types, std::size_t structure, const Shapes& shapes, const std::string& prefix, unsigned depth,
-           std::uint64_t base, std::vector<PlacedField>& rows) {
+void append_rows(const TypeSet& types, std::size_t structure, const Shapes& shapes, const std::string& prefix,
+                 unsigned depth, std::uint64_t base, std::vector<PlacedField>& rows) {
   const StructDeclaration& declared = types.structs[structure];
   const StructShape& shape = shapes[structure];
   for (std::size_t i = 0; i < declared.fields.size(); ++i) {
@@ -69,11 +69,12 @@ void place(const TypeSet& types, std::size_t structure, const Shapes& shapes, co
     row.depth = depth;
     row.offset = base + at.offset;
     row.bytes = field.extent == Field::Extent::kFixed ? at.bytes : at.element_bytes * field.elements();
-    row.padding = (is_last ? shape.size : shape.fields[i + 1].offset) - (at.offset + at.bytes);
+    const std::uint64_t next = is_last ? shape.size : shape.fields[i + 1].offset;
+    if (field.extent == Field::Extent::kFixed) row.padding = next - (at.offset + at.bytes);
     rows.push_back(row);
     if (field.type.is_struct) {
-      place(types, field.type.structure, shapes, prefix + field.name + index_text(field, 0) + ".", depth + 1,
-            base + at.offset, rows);
+      append_rows(types, field.type.structure, shapes, prefix + field.name + index_text(field, 0) + ".", depth + 1,
+                  base + at.offset, rows);
     }
   }
 }
@@ -137,19 +138,26 @@ Result<Form> Form::native(const Abi& abi) {
 }
 
 Form Form::canonical() {
-  Form form;
+  Form form = largest();
   form.canonical_ = true;
+  for (TypeShape& shape : form.abi_.types) shape.align_bytes = 1;
+  return form;
+}
+
+Form Form::largest() {
+  Form form;
+  form.has_wide_ids_ = true;
   form.abi_.byte_order = ByteOrder::kLittle;
-  for (TypeShape& shape : form.abi_.types) shape = {8, 1};
+  for (TypeShape& shape : form.abi_.types) shape = {8, 8};
   form.abi_[CType::kChar] = {1, 1};
-  form.abi_[CType::kShort] = {2, 1};
-  form.abi_[CType::kInt] = {4, 1};
-  form.abi_[CType::kFloat] = {4, 1};
+  form.abi_[CType::kShort] = {2, 2};
+  form.abi_[CType::kInt] = {4, 4};
+  form.abi_[CType::kFloat] = {4, 4};
   return form;
 }
 
 TypeShape Form::shape(const Scalar& scalar) const {
-  if (canonical_ && scalar.meaning != Meaning::kNumber) return {8, 1};
+  if (has_wide_ids_ && scalar.meaning != Meaning::kNumber) return abi_[CType::kInt64];
   return abi_[c_type_of(scalar.kind)];
 }
 
@@ -157,35 +165,42 @@ Shapes::Shapes(const TypeSet& types, const Form& form) : form_(form) {
   for (const StructDeclaration& structure : types.structs) add(structure);
 }
 
-void Shapes::add(const StructDeclaration& structure) {
+FieldShape Shapes::next_field(const Field& field, std::uint64_t end, bool packed, std::uint64_t& align) const {
+  FieldShape at;
+  if (field.type.is_struct) {
+    at.element_bytes = structs_[field.type.structure].size;
+    align = structs_[field.type.structure].align;
+  } else {
+    const TypeShape scalar = form_.shape(field.type.scalar);
+    at.element_bytes = scalar.size_bytes;
+    align = scalar.align_bytes;
+  }
+  if (form_.is_canonical() || field.packed || packed) align = 1;
+  if (!form_.is_canonical()) align = std::max<std::uint64_t>(align, field.aligned);
+  at.offset = round_up(end, align);
+  at.bytes = field.extent == Field::Extent::kFixed ? at.element_bytes * field.elements() : 0;
+  return at;
+}
+
+StructShape Shapes::shape_of(const StructDeclaration& structure) const {
   StructShape shape;
   if (!form_.is_canonical()) shape.align = structure.aligned;
   for (const Field& field : structure.fields) {
-    FieldShape at;
     std::uint64_t align = 1;
-    if (field.type.is_struct) {
-      at.element_bytes = structs_[field.type.structure].size;
-      align = structs_[field.type.structure].align;
-    } else {
-      const TypeShape scalar = form_.shape(field.type.scalar);
-      at.element_bytes = scalar.size_bytes;
-      align = scalar.align_bytes;
-    }
-    if (form_.is_canonical() || field.packed || structure.packed) align = 1;
-    if (!form_.is_canonical()) align = std::max<std::uint64_t>(align, field.aligned);
-    at.offset = round_up(shape.end, align);
-    at.bytes = field.extent == Field::Extent::kFixed ? at.element_bytes * field.elements() : 0;
+    const FieldShape at = next_field(field, shape.end, structure.packed, align);
     shape.end = at.offset + at.bytes;
     shape.align = std::max(shape.align, align);
     shape.fields.push_back(at);
   }
   shape.size = round_up(shape.end, shape.align);
-  structs_.push_back(std::move(shape));
+  return shape;
 }
+
+void Shapes::add(const StructDeclaration& structure) { structs_.push_back(shape_of(structure)); }
 
 std::vector<PlacedField> placed_fields(const TypeSet& types, std::size_t structure, const Shapes& shapes) {
   std::vector<PlacedField> rows;
-  place(types, structure, shapes, {}, 0, 0, rows);
+  append_rows(types, structure, shapes, {}, 0, 0, rows);
   return rows;
 }
 

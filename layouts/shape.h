@@ -2,6 +2,10 @@
 
 // Where the fields of declared structs lie: on the machine that an ABI value describes, as its C compiler lays them
 // out, and in the canonical form that travels. All sizes and offsets are bytes.
+// Source: each field at the next multiple of its alignment, the struct's size a multiple of the largest (System V ABI,
+// "Aggregates and Unions", in the supplements of all our machines); `packed` makes a field's alignment 1, `aligned(n)`
+// at least n, and a packed struct packs all its fields (GCC manual, "Common Variable Attributes", "Common Type
+// Attributes"). tests/types asks the compilers.
 
 #include <cstdint>
 #include <optional>
@@ -26,15 +30,17 @@ class Form {
   // Trouble: not an ABI that we convert for (values come from peers): no 2-4-8 integers, no IEEE floats.
   static Result<Form> native(const Abi& abi);
   static Form canonical();
+  // No machine's: nothing is larger in any other form whose alignments are 8 or less. For limits.
+  static Form largest();
 
   TypeShape shape(const Scalar& scalar) const;
   ByteOrder byte_order() const { return abi_.byte_order; }
   bool is_canonical() const { return canonical_; }
-  std::uint64_t mtype_bytes() const { return abi_[CType::kLong].size_bytes; }  // native
 
  private:
   Abi abi_;
   bool canonical_ = false;
+  bool has_wide_ids_ = false;  // pid, uid and gid have 8 bytes
 };
 
 struct FieldShape {
@@ -59,6 +65,11 @@ class Shapes {
   Shapes(const TypeSet& types, const Form& form);
   // Places one more struct of `types`, after those before it: for a parser that is not done yet.
   void add(const StructDeclaration& structure);
+  // The same without adding it.
+  StructShape shape_of(const StructDeclaration& structure) const;
+  // Where a field would lie in a struct whose fields so far end at `end`; `packed`: the struct is. Sets `align` to the
+  // field's.
+  FieldShape next_field(const Field& field, std::uint64_t end, bool packed, std::uint64_t& align) const;
 
   const StructShape& operator[](std::size_t structure) const { return structs_[structure]; }
   std::size_t size() const { return structs_.size(); }
@@ -76,7 +87,7 @@ struct PlacedField {
   unsigned depth = 0;
   std::uint64_t offset = 0;   // from the outermost struct's begin
   std::uint64_t bytes = 0;    // all elements; one element where open or counted
-  std::uint64_t padding = 0;  // after it, before the next field or the end of its struct
+  std::uint64_t padding = 0;  // after it, before the next field or the end of its struct; 0 where open or counted
 };
 // The same lines in the same order for every form.
 std::vector<PlacedField> placed_fields(const TypeSet& types, std::size_t structure, const Shapes& shapes);

@@ -1,9 +1,6 @@
 #include "layouts/steps.h"
 
 #include <cstring>
-#include <limits>
-
-#include "layouts/conversion.h"
 
 namespace dipc {
 namespace {
@@ -128,7 +125,7 @@ bool resize(const Step& step, const std::byte* source, std::byte* target, StepFa
 }
 
 bool fits(std::int64_t value, unsigned bytes, bool is_signed) {
-  if (bytes == 8) return is_signed || value >= 0;
+  if (bytes == 8) return true;
   const std::int64_t values = std::int64_t{1} << (8 * bytes);
   return is_signed ? value >= -values / 2 && value < values / 2 : value >= 0 && value < values;
 }
@@ -145,15 +142,14 @@ void store_number(std::byte* at, NumberForm form, std::uint64_t value) {
   }
 }
 
-// An unsigned id keeps its sign bit of 64 bits clear in the canonical form, so numbers of the field's own width pass
-// through a signed one.
+// An unsigned id of fewer than 64 bits is never negative here, so it passes through a signed number as it is.
 bool rewrite(const Step& step, const std::byte* source, std::byte* target, IdRewriter* rewriter, StepFailure& failure) {
   if (rewriter == nullptr && step.from.bytes + step.to.bytes == 4 + 8) return resize(step, source, target, failure);
   for (std::uint32_t i = 0; i < step.count; ++i) {
     const std::byte* from = source + i * step.from.bytes;
     const std::uint64_t number = load_number(from, step.from, step.is_signed);
     IdRewriter::Answer answer{Error::kNone, static_cast<std::int64_t>(number)};
-    if (rewriter != nullptr) answer = rewriter->rewrite(static_cast<Meaning>(step.meaning), answer.value);
+    if (rewriter != nullptr) answer = rewriter->rewrite(step.meaning, answer.value);
     if (answer.error == Error::kNone && !fits(answer.value, step.to.bytes, step.is_signed))
       answer.error = Error::kOverflow;
     if (answer.error != Error::kNone) {
@@ -202,7 +198,8 @@ void zero(std::byte* target, std::uint32_t bytes) {
   if (bytes % 2 != 0) *target = std::byte{0};
 }
 
-bool loop(const Step* step, const std::byte* source, std::byte* target, IdRewriter* rewriter, StepFailure& failure) {
+bool run_loop(const Step* step, const std::byte* source, std::byte* target, IdRewriter* rewriter,
+              StepFailure& failure) {
   for (std::uint32_t i = 0; i < step->count; ++i) {
     if (!run_steps(step + 1, step + 1 + step->body, source, target, rewriter, failure)) return false;
     source += step->source_stride;
@@ -359,7 +356,7 @@ bool run_steps(const Step* first, const Step* last, const std::byte* source, std
         if (!rewrite(*step, from, to, rewriter, failure)) return false;
         break;
       case StepCode::kLoop:
-        if (!loop(step, from, to, rewriter, failure)) return false;
+        if (!run_loop(step, from, to, rewriter, failure)) return false;
         step += step->body;
         break;
     }

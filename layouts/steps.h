@@ -9,11 +9,10 @@
 #include <cstdint>
 #include <vector>
 
+#include "layouts/id_rewriter.h"
 #include "wire/errors.h"
 
 namespace dipc {
-
-class IdRewriter;
 
 enum class StepCode : std::uint8_t {
   kCopy1,  // one scalar; the number says bytes
@@ -35,16 +34,16 @@ enum class StepCode : std::uint8_t {
 
 // How a number is written on one end.
 struct NumberForm {
-  std::uint8_t bytes = 4;  // 2, 4 or 8
+  std::uint8_t bytes = 4;  // 2, 4 or 8; a counter's may be 1
   bool swapped = false;    // against the machine that this runs on
 };
 
 struct Step {
   StepCode code = StepCode::kCopy;
-  bool is_signed = false;    // kResize, kRewrite
-  std::uint8_t meaning = 0;  // kRewrite: a Meaning
-  NumberForm from, to;       // kResize, kRewrite
-  std::uint32_t body = 0;    // kLoop
+  bool is_signed = false;              // kResize, kRewrite
+  Meaning meaning = Meaning::kNumber;  // kRewrite
+  NumberForm from, to;                 // kResize, kRewrite
+  std::uint32_t body = 0;              // kLoop
   std::uint32_t count = 1;
   std::uint32_t source = 0;  // offsets, bytes; inside a loop from the element's begin
   std::uint32_t target = 0;

@@ -1,62 +1,49 @@
 #include "daemon/ctl/placement.h"
 
+#include "wire/check.h"
+
 namespace dipc {
 namespace {
 
-bool is_seen(const StructDeclaration& structure, Shapes shapes, const SeenPlaces& seen) {
-  shapes.add(structure);
-  const StructShape& shape = shapes[shapes.size() - 1];
+bool is_seen(const StructDeclaration& structure, const Shapes& shapes, const SeenPlaces& seen) {
+  const StructShape shape = shapes.shape_of(structure);
   for (std::size_t i = 0; i < seen.offsets.size(); ++i) {
     if (shape.fields[i].offset != seen.offsets[i]) return false;
   }
   return shape.size == seen.size;
 }
 
-constexpr std::uint32_t kAlignedMax = 4096;
-
-// `set` tries one attribute after the other until the struct so far, up to field `last`, is as it was seen.
-template <typename Set>
-bool first_alignment_that_fits(std::uint32_t from, Set&& fits) {
-  for (std::uint32_t aligned = from; aligned <= kAlignedMax; aligned *= 2) {
-    if (fits(aligned)) return true;
+// Finds the least attributes with which this field, behind one that ends at `end`, lies where it was seen.
+bool explain_field(Field& field, const Shapes& shapes, std::uint64_t end, std::uint64_t seen) {
+  std::uint64_t align = 1;
+  const std::uint32_t own = field.aligned;
+  for (const bool packed : {false, true}) {
+    field.packed = packed;
+    for (field.aligned = own; field.aligned <= kAlignedMax; field.aligned *= 2) {
+      if (shapes.next_field(field, end, false, align).offset == seen) return true;
+    }
   }
   return false;
 }
 
-bool field_is_seen(const StructDeclaration& structure, std::size_t field, const Shapes& before,
-                   const SeenPlaces& seen) {
-  Shapes shapes = before;
-  StructDeclaration so_far = structure;
-  so_far.fields.resize(field + 1);
-  shapes.add(so_far);
-  return shapes[shapes.size() - 1].fields.back().offset == seen.offsets[field];
-}
-
 }  // namespace
 
-bool explain_places(TypeSet& types, const Shapes& shapes, const SeenPlaces& seen) {
-  StructDeclaration& structure = types.structs.back();
+bool explain_places(StructDeclaration& structure, const Shapes& shapes, const SeenPlaces& seen) {
+  DIPC_CHECK(seen.offsets.size() == structure.fields.size() && structure.aligned > 0);
   if (is_seen(structure, shapes, seen)) return true;
   structure.packed = true;
   if (is_seen(structure, shapes, seen)) return true;
   structure.packed = false;
+  std::uint64_t end = 0;
   for (std::size_t i = 0; i < structure.fields.size(); ++i) {
-    Field& field = structure.fields[i];
-    if (field_is_seen(structure, i, shapes, seen)) continue;
-    const std::uint32_t own = field.aligned;
-    const auto with = [&](std::uint32_t aligned) {
-      field.aligned = aligned;
-      return field_is_seen(structure, i, shapes, seen);
-    };
-    if (first_alignment_that_fits(own, with)) continue;
-    field.packed = true;
-    if (!first_alignment_that_fits(own, with)) return false;
+    if (!explain_field(structure.fields[i], shapes, end, seen.offsets[i])) return false;
+    std::uint64_t align = 1;
+    end = seen.offsets[i] + shapes.next_field(structure.fields[i], end, false, align).bytes;
   }
-  if (is_seen(structure, shapes, seen)) return true;
-  return first_alignment_that_fits(structure.aligned, [&](std::uint32_t aligned) {
-    structure.aligned = aligned;
-    return is_seen(structure, shapes, seen);
-  });
+  for (; structure.aligned <= kAlignedMax; structure.aligned *= 2) {
+    if (is_seen(structure, shapes, seen)) return true;
+  }
+  return false;
 }
 
 }  // namespace dipc

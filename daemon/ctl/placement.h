@@ -16,9 +16,9 @@ struct SeenPlaces {
   std::uint64_t size = 0;
 };
 
-// Sets the attributes of the last of `types.structs`, whose fields may have `aligned` from the source already, so that
-// the ABI's compiler would put them where they were seen; `shapes` are those of the structs before it. None where none
-// are needed, else packed for the whole struct, else what each field needs. False: no attributes do.
-bool explain_places(TypeSet& types, const Shapes& shapes, const SeenPlaces& seen);
+// Sets the attributes of a struct, whose fields and itself may be `aligned` from the source already, so that the ABI's
+// compiler would put its fields where they were seen; `shapes` are those of the structs before it. None where none are
+// needed, else packed for the whole struct, else what each field needs. False: no attributes do.
+bool explain_places(StructDeclaration& structure, const Shapes& shapes, const SeenPlaces& seen);
 
 }  // namespace dipc

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <iterator>
 #include <utility>
 
 #include "daemon/core/object_name.h"
@@ -33,16 +32,19 @@ Result<std::vector<std::filesystem::path>> files_of(const std::filesystem::path&
   return files;
 }
 
-std::string keys_text(const Binding& binding) {
-  if (binding.keys == Binding::Keys::kAll) return "all";
-  if (binding.keys == Binding::Keys::kPrivate) return "private";
-  const std::string first = format_key(static_cast<std::int32_t>(binding.first_key));
-  if (binding.first_key == binding.last_key) return first;
-  return first + "-" + format_key(static_cast<std::int32_t>(binding.last_key));
+std::string keys_text(const Binding::Keys& keys) {
+  using Which = Binding::Keys::Which;
+  if (keys.which == Which::kAll) return "all";
+  if (keys.which == Which::kPrivate) return "private";
+  const std::string first = format_key(static_cast<std::int32_t>(keys.first));
+  if (keys.first == keys.last) return first;
+  return first + "-" + format_key(static_cast<std::int32_t>(keys.last));
 }
 
 std::string binding_text(const TypeSet& types, const Binding& binding) {
-  std::string text = std::string(kind_name(binding.kind)) + " " + keys_text(binding) + ":";
+  std::string text = std::string(kind_name(binding.kind)) + " ";
+  for (const Binding::Keys& keys : binding.keys) text += keys_text(keys) + ", ";
+  text.replace(text.size() - 2, 2, ":");
   for (const Binding::MtypeCase& one : binding.cases) {
     text += " " + std::to_string(one.first);
     if (one.last != one.first) text += "-" + std::to_string(one.last);
@@ -62,6 +64,7 @@ std::string counted(std::uint64_t number, const std::string& what) {
 
 // A struct on one machine.
 struct Placed {
+  Form form;
   StructShape whole;
   std::vector<PlacedField> rows;
 };
@@ -72,12 +75,32 @@ void add_cells(std::vector<std::string>& cells, const PlacedField& row) {
   cells.push_back(row.padding == 0 ? "" : std::to_string(row.padding));
 }
 
-std::string sizes_text(const std::string& machine, const StructDeclaration& declared, const Placed& placed) {
+// What is a message depends on what is bound: a segment's struct may begin with a long too.
+struct AsMessage {
+  bool is_one = false;
+  bool is_bound = false;
+  Scalar mtype;
+};
+AsMessage as_message(const TypeSet& types, std::size_t structure) {
+  AsMessage found;
+  bool is_segment = false;
+  for (const Binding& binding : types.bindings) {
+    if (!binding.has(structure)) continue;
+    (binding.kind == Kind::kSegment ? is_segment : found.is_bound) = true;
+  }
+  const auto mtype = types.mtype_of(structure);
+  found.is_one = mtype && (found.is_bound || !is_segment);
+  if (mtype) found.mtype = *mtype;
+  return found;
+}
+
+std::string sizes_text(const std::string& machine, const StructDeclaration& declared, const Placed& placed,
+                       const AsMessage& message) {
   std::string text =
       machine + ": " + counted(placed.whole.size, "byte") + ", aligned to " + std::to_string(placed.whole.align);
-  if (!declared.begins_with_mtype()) return text + "\n";
-  const std::uint64_t mtype = placed.whole.fields.front().bytes;
-  text += "; a message is " + counted(placed.whole.end - mtype, "byte");
+  if (!message.is_one) return text + "\n";
+  const std::uint64_t mtype = placed.form.shape(message.mtype).size_bytes;
+  text += (message.is_bound ? "; a message is " : "; as a message ") + counted(placed.whole.end - mtype, "byte");
   if (declared.is_open()) return text + " and the elements of " + declared.fields.back().name + "\n";
   if (placed.whole.end != placed.whole.size)
     text += ", or " + std::to_string(placed.whole.size - mtype) + " with padding";
@@ -85,7 +108,7 @@ std::string sizes_text(const std::string& machine, const StructDeclaration& decl
 }
 
 std::string table(const StructDeclaration& declared, const std::vector<std::string>& machines,
-                  const std::vector<Placed>& placed) {
+                  const std::vector<Placed>& placed, const AsMessage& message) {
   std::vector<std::vector<std::string>> cells;
   std::vector<std::string> head = {"FIELD", "TYPE"};
   for (const std::string& machine : machines) {
@@ -103,7 +126,7 @@ std::string table(const StructDeclaration& declared, const std::vector<std::stri
     cells.push_back(std::move(line));
   }
   std::string text = "struct " + declared.name + "\n" + format_table(cells, {2, 3, 4, 5, 6, 7});
-  for (std::size_t i = 0; i < machines.size(); ++i) text += sizes_text(machines[i], declared, placed[i]);
+  for (std::size_t i = 0; i < machines.size(); ++i) text += sizes_text(machines[i], declared, placed[i], message);
   return text;
 }
 
@@ -135,10 +158,14 @@ Parsed<TypeSet> read_types(const std::vector<std::filesystem::path>& paths) {
       continue;
     }
     for (const std::filesystem::path& file : *files) {
+      // A byte more than the parser takes, which then says so: what is not a file of declarations may have no end. An
+      // iterator would throw what read() notes in bad(), as of a folder called x.types.
+      std::string text(kTypesFileBytesMax + 1, '\0');
       std::ifstream stream(file, std::ios::binary);
-      std::string text{std::istreambuf_iterator<char>(stream), {}};
+      stream.read(text.data(), static_cast<std::streamsize>(text.size()));
       if (!stream.is_open() || stream.bad())
         troubles.push_back({"can't read " + file.string(), "name a file of declarations"});
+      text.resize(static_cast<std::size_t>(stream.gcount()));
       texts.emplace_back(file.string(), std::move(text));
     }
   }
@@ -170,6 +197,10 @@ Result<Abi> abi_named(const std::string& name) {
 
 Parsed<std::string> show_type(const std::vector<std::filesystem::path>& paths, const std::string& name,
                               const std::vector<std::string>& machines) {
+  if (machines.empty() || machines.size() > 2) {
+    return one_trouble({std::to_string(machines.size()) + " machines can't be shown side by side",
+                        "name one machine, or two to see where they differ"});
+  }
   const auto types = read_types(paths);
   if (!types) return tl::unexpected<Troubles>(types.error());
   const auto structure = types->find(name);
@@ -187,9 +218,10 @@ Parsed<std::string> show_type(const std::vector<std::filesystem::path>& paths, c
     const auto abi = abi_named(machine);
     if (!abi) return one_trouble(abi.error());
     shapes.emplace_back(*types, *Form::native(*abi));
-    placed.push_back({shapes.back()[*structure], placed_fields(*types, *structure, shapes.back())});
+    placed.push_back(
+        {shapes.back().form(), shapes.back()[*structure], placed_fields(*types, *structure, shapes.back())});
   }
-  std::string text = table(types->structs[*structure], machines, placed);
+  std::string text = table(types->structs[*structure], machines, placed, as_message(*types, *structure));
   if (machines.size() > 1) text += verdict(machines, first_difference(*types, *structure, shapes[0], shapes[1]));
   return text;
 }

@@ -1,19 +1,15 @@
 #include "daemon/ctl/types_import.h"
 
 #include <dwarf.h>
-#include <elfutils/libdw.h>
-#include <elfutils/libdwfl.h>
-#include <fcntl.h>
-#include <gelf.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <map>
-#include <memory>
 #include <optional>
 
 #include "arch/abi.h"
-#include "daemon/core/text_lines.h"
+#include "daemon/ctl/debug_info.h"
+#include "daemon/ctl/libc_types.h"
 #include "daemon/ctl/placement.h"
 #include "layouts/declarations.h"
 #include "layouts/parser.h"
@@ -21,128 +17,94 @@
 namespace dipc {
 namespace {
 
-constexpr int kLinksMax = 64;    // names of names of a type; damaged debug information goes in circles
-constexpr int kNestingMax = 32;  // structs in structs, as the parser takes them
-
-struct CloseDwfl {
-  void operator()(Dwfl* dwfl) const { dwfl_end(dwfl); }
-};
-using DwflHandle = std::unique_ptr<Dwfl, CloseDwfl>;
-
-char* debug_folders = nullptr;  // libdwfl's default: beside the program, and /usr/lib/debug
-const Dwfl_Callbacks kCallbacks = {dwfl_build_id_find_elf, dwfl_standard_find_debuginfo, dwfl_offline_section_address,
-                                   &debug_folders};
-
-// Names that libcs give to integers, whose type behind the name differs between machines.
-struct KnownTypedef {
-  std::string_view name, declared;
-};
-constexpr KnownTypedef kKnownTypedefs[] = {
-    {"pid_t", "pid"},         {"__pid_t", "pid"},         {"uid_t", "uid"},         {"__uid_t", "uid"},
-    {"gid_t", "gid"},         {"__gid_t", "gid"},         {"__time_t", "time_t"},   {"__time64_t", "int64_t"},
-    {"dev_t", "uint64_t"},    {"__dev_t", "uint64_t"},    {"off64_t", "int64_t"},   {"__off64_t", "int64_t"},
-    {"loff_t", "int64_t"},    {"__loff_t", "int64_t"},    {"ino64_t", "uint64_t"},  {"__ino64_t", "uint64_t"},
-    {"wchar_t", "int32_t"},   {"__ssize_t", "ssize_t"},   {"__int8_t", "int8_t"},   {"__uint8_t", "uint8_t"},
-    {"__int16_t", "int16_t"}, {"__uint16_t", "uint16_t"}, {"__int32_t", "int32_t"}, {"__uint32_t", "uint32_t"},
-    {"__int64_t", "int64_t"}, {"__uint64_t", "uint64_t"},
-};
+constexpr std::size_t kTroublesMax = 20;
+constexpr int kNestingMax = static_cast<int>(kStructDepthMax);  // as the parser takes them
 
 // What an ELF header says of a machine's C types: the machines that we know, else what the class lets expect.
-std::optional<Abi> abi_of(const GElf_Ehdr& header) {
+Abi abi_of(const GElf_Ehdr& header) {
   const bool is_big = header.e_ident[EI_DATA] == ELFDATA2MSB;
   const bool has_64_bits = header.e_ident[EI_CLASS] == ELFCLASS64;
-  std::optional<Abi> abi = known_abi("x86-64");
-  if (header.e_machine == EM_386) abi = known_abi("i386");
-  if (header.e_machine == EM_68K) abi = known_abi("m68k");
+  Abi abi = *known_abi("x86-64");
+  if (header.e_machine == EM_386) abi = *known_abi("i386");
+  if (header.e_machine == EM_68K) abi = *known_abi("m68k");
   if (!has_64_bits && header.e_machine != EM_386 && header.e_machine != EM_68K) {
-    for (const CType type : {CType::kLong, CType::kPointer, CType::kSize, CType::kTime}) (*abi)[type] = {4, 4};
+    for (const CType type : {CType::kLong, CType::kPointer, CType::kSize, CType::kTime}) abi[type] = {4, 4};
   }
-  abi->byte_order = is_big ? ByteOrder::kBig : ByteOrder::kLittle;
+  abi.byte_order = is_big ? ByteOrder::kBig : ByteOrder::kLittle;
   return abi;
-}
-
-std::string name_of(Dwarf_Die& die) {
-  const char* name = dwarf_diename(&die);
-  return name == nullptr ? std::string() : std::string(name);
-}
-
-std::optional<std::uint64_t> number_of(Dwarf_Die& die, unsigned attribute) {
-  Dwarf_Attribute found;
-  Dwarf_Word value = 0;
-  if (dwarf_attr_integrate(&die, attribute, &found) == nullptr || dwarf_formudata(&found, &value) != 0)
-    return std::nullopt;
-  return value;
-}
-
-std::optional<Dwarf_Die> type_of(Dwarf_Die& die) {
-  Dwarf_Attribute attribute;
-  Dwarf_Die type;
-  if (dwarf_attr_integrate(&die, DW_AT_type, &attribute) == nullptr ||
-      dwarf_formref_die(&attribute, &type) == nullptr) {
-    return std::nullopt;
-  }
-  return type;
-}
-
-bool is_struct_tag(int tag) { return tag == DW_TAG_structure_type || tag == DW_TAG_class_type; }
-
-// Every child of a DIE, in its order.
-template <typename Visit>
-void for_each_child(Dwarf_Die& parent, Visit&& visit) {
-  Dwarf_Die child;
-  if (dwarf_child(&parent, &child) != 0) return;
-  do visit(child);
-  while (dwarf_siblingof(&child, &child) == 0);
 }
 
 class Importer {
  public:
   Importer(std::string program, const Abi& abi) : program_(std::move(program)), abi_(abi) {}
 
-  // The struct's index in types().
-  std::size_t structure(Dwarf_Die& die, const std::string& name) {
+  // The struct's index. Nothing: it was refused, and does not end.
+  std::optional<std::size_t> structure(Dwarf_Die& die, const std::string& name) {
     const Dwarf_Off offset = dwarf_dieoffset(&die);
-    if (const auto known = done_.find(offset); known != done_.end()) return known->second;
-    if (nesting_ >= kNestingMax) {
-      refuse(name, "is nested more than 32 deep", "declare it by hand");
-      return 0;
+    const auto [known, is_new] = done_.emplace(offset, std::nullopt);
+    if (!is_new && known->second) return *known->second;
+    if (!is_new || nesting_ >= kNestingMax) {
+      refuse(name, is_new ? "is nested more than 32 deep" : "is a part of itself", "declare it by hand");
+      return std::nullopt;
     }
     ++nesting_;
     StructDeclaration declared;
     declared.name = name;
     declared.tagged = !name.empty();
-    declared.aligned = static_cast<std::uint32_t>(number_of(die, DW_AT_alignment).value_or(1));
+    declared.aligned = alignment(die, name);
     SeenPlaces seen;
-    seen.size = static_cast<std::uint64_t>(std::max(dwarf_bytesize(&die), 0));
+    seen.size = number_of(die, DW_AT_byte_size).value_or(0);
     for_each_child(die, [&](Dwarf_Die& child) {
       const int tag = dwarf_tag(&child);
       if (tag == DW_TAG_inheritance) refuse(name, "has a base class", "declare a struct of plain members");
       if (tag == DW_TAG_member && !dwarf_hasattr_integrate(&child, DW_AT_external)) member(child, declared, seen);
     });
+    --nesting_;
     if (declared.fields.empty()) {
       if (troubles_.empty()) refuse(name, "has no members", "import a struct that is defined, not only declared");
       declared.fields.emplace_back().name = "nothing";
       seen.offsets.push_back(0);
     }
+    // As the parser counts them: what doubles with every level would be written out so.
+    std::uint64_t places = 0;
+    for (const Field& field : declared.fields) places += field.type.is_struct ? places_[field.type.structure] : 1;
+    if (places > kStructPlacesMax) {
+      refuse(name, "has more than 65536 numbers, its nested structs written out", "use an array for what repeats");
+      places = 0;
+    }
     types_.structs.push_back(std::move(declared));
     seen_.push_back(std::move(seen));
+    places_.push_back(places);
     done_[offset] = types_.structs.size() - 1;
-    --nesting_;
     return types_.structs.size() - 1;
   }
 
   Parsed<ImportedType> finish(std::size_t structure) {
     if (troubles_.empty()) explain();
     if (!troubles_.empty()) return tl::unexpected<Troubles>(std::move(troubles_));
+    const StructDeclaration& declared = types_.structs[structure];
+    if (declared.fields.back().dimensions == std::vector<std::uint32_t>{1}) {
+      notes_.push_back(declared.name + "." + declared.fields.back().name +
+                       " has one element: if the program sends more behind the struct, write [] or the field that "
+                       "counts them");
+    }
     ImportedType imported{to_declaration(types_, structure), std::move(notes_)};
-    const TypeFile file{types_.structs[structure].name + " of " + program_, imported.declaration};
+    const TypeFile file{declared.name + " of " + program_, imported.declaration};
     if (const auto read = parse_types({&file, 1}); !read) return tl::unexpected<Troubles>(read.error());
     return imported;
   }
 
  private:
   void refuse(const std::string& path, const std::string& what, const std::string& remedy) {
+    if (troubles_.size() >= kTroublesMax) return;
     troubles_.push_back({program_ + ": " + (path.empty() ? "a struct without a name" : path) + " " + what, remedy});
+  }
+
+  std::uint32_t alignment(Dwarf_Die& die, const std::string& path) {
+    const std::uint64_t aligned = number_of(die, DW_AT_alignment).value_or(1);
+    if (std::has_single_bit(aligned) && aligned <= kAlignedMax) return static_cast<std::uint32_t>(aligned);
+    refuse(path, "is aligned to " + std::to_string(aligned), "declare it by hand, aligned to at most 4096");
+    return 1;
   }
 
   void member(Dwarf_Die& die, StructDeclaration& declared, SeenPlaces& seen) {
@@ -155,27 +117,41 @@ class Importer {
     }
     auto type = type_of(die);
     if (!type) return refuse(path, "has no type that is known", "compile the program with -g");
-    field.aligned = static_cast<std::uint32_t>(number_of(die, DW_AT_alignment).value_or(1));
+    const auto offset = member_offset(die);
+    if (!offset) return refuse(path, "lies at no fixed place", "declare it by hand");
+    field.aligned = alignment(die, path);
     if (!use(*type, field, path)) return;
     if (field.name.empty()) return refuse(path, "is a member without a name", "give it one");
     declared.fields.push_back(std::move(field));
-    seen.offsets.push_back(number_of(die, DW_AT_data_member_location).value_or(0));
+    seen.offsets.push_back(*offset);
   }
 
   // Follows names to what they stand for. False: it was refused.
   bool use(Dwarf_Die type, Field& field, const std::string& path) {
-    std::string alias;  // of a struct that has no name of its own
-    for (int links = 0; links < kLinksMax; ++links) {
+    std::string alias;                   // the one next to a struct that has no name of its own
+    Meaning meaning = Meaning::kNumber;  // of a name on the way
+    std::string_view meaning_text;
+    for (int links = 0; links < kTypeLinksMax; ++links) {
       const int tag = dwarf_tag(&type);
       if (tag == DW_TAG_typedef) {
         const std::string name = name_of(type);
         if (named(name, type, field, path)) return true;
         if (name == "intptr_t" || name == "uintptr_t") return pointer(path);
-        if (alias.empty()) alias = name;
+        const std::string_view declared = declared_for(name);
+        if (const auto scalar = scalar_named({declared}); scalar && declared != name) {
+          meaning = scalar->meaning;
+          meaning_text = declared;
+        }
+        if (const std::string_view warning = warning_about(name); !warning.empty()) {
+          notes_.push_back(path + " is a " + name + ", which " + std::string(warning) + ": compare with those");
+        }
+        alias = name;
       } else if (tag == DW_TAG_array_type) {
         array(type, field);
       } else if (tag != DW_TAG_const_type && tag != DW_TAG_volatile_type && tag != DW_TAG_atomic_type) {
-        return last(type, alias, field, path);
+        if (!last(type, alias, field, path)) return false;
+        if (meaning != Meaning::kNumber) hold(meaning, meaning_text, field, path);
+        return true;
       }
       auto next = type_of(type);
       if (!next) {
@@ -188,25 +164,45 @@ class Importer {
     return false;
   }
 
+  // A name that means the same everywhere, if what is behind it here is what the name means: a program may have a
+  // `bool` of its own, which is an int.
   bool named(const std::string& name, Dwarf_Die& type, Field& field, const std::string& path) {
-    std::string declared = name;
-    for (const KnownTypedef& known : kKnownTypedefs) {
-      if (known.name == name) declared = known.declared;
-    }
+    const std::string declared(declared_for(name));
     const auto scalar = scalar_named({declared});
     if (!scalar || (declared == name && scalar->meaning != Meaning::kNumber)) return false;
-    if (scalar->kind == ScalarKind::kTime) time(type, path);
-    if (scalar->meaning != Meaning::kNumber) {
-      notes_.push_back(path + " is a " + name + ": declared as " + declared +
-                       ", it is rewritten between hosts; write int to have it left as it is");
-    }
+    const auto behind = number_behind(type);
+    const bool is_float = scalar->kind == ScalarKind::kFloat || scalar->kind == ScalarKind::kDouble;
+    if (!behind || behind->is_float != is_float) return false;
+    // The sign matters where the width is another one elsewhere. wchar_t has none that is the same on all machines.
+    const bool is_time = scalar->kind == ScalarKind::kTime;
+    if ((is_time || scalar->kind == ScalarKind::kSize) && behind->is_signed != scalar->is_signed) return false;
+    const bool has_32_bits = abi_[CType::kLong].size_bytes == 4;
+    if (is_time && (behind->bytes == 8 || (behind->bytes == 4 && has_32_bits))) time(behind->bytes, path);
+    if (behind->bytes != Form::native(abi_)->shape(*scalar).size_bytes) return false;
+    if (scalar->meaning != Meaning::kNumber) say_rewritten(declared, name, path);
     field.type = {declared, false, *scalar, 0};
     return true;
   }
 
-  void time(Dwarf_Die& type, const std::string& path) {
-    Dwarf_Word bytes = 0;
-    if (dwarf_aggregate_size(&type, &bytes) != 0 || bytes == abi_[CType::kTime].size_bytes) return;
+  // A program's own pid_t that is no int: `pid short`.
+  void hold(Meaning meaning, std::string_view text, Field& field, const std::string& path) {
+    const ScalarKind kind = field.type.scalar.kind;
+    if (field.type.is_struct || field.type.enumeration || kind == ScalarKind::kByte || kind == ScalarKind::kFloat ||
+        kind == ScalarKind::kDouble) {
+      return;
+    }
+    field.type.scalar.meaning = meaning;
+    field.type.text = std::string(text) + " " + field.type.text;
+    say_rewritten(field.type.text, std::string(text) + "_t", path);
+  }
+
+  void say_rewritten(const std::string& declared, const std::string& name, const std::string& path) {
+    notes_.push_back(path + " is a " + name + ": declared as " + declared +
+                     ", it is rewritten between hosts; write int to have it left as it is");
+  }
+
+  void time(std::uint64_t bytes, const std::string& path) {
+    if (bytes == abi_[CType::kTime].size_bytes) return;
     abi_ = with_time_bits(abi_, static_cast<unsigned>(8 * bytes));
     notes_.push_back(path + " is a time_t of " + std::to_string(8 * bytes) + " bits, unlike other programs' there");
   }
@@ -249,9 +245,13 @@ class Importer {
       case DW_TAG_class_type: {
         const std::string own = name_of(type);
         const std::string name = own.empty() ? alias : own;
+        const auto index = structure(type, name);
+        if (!index) return false;
         field.type.is_struct = true;
-        field.type.structure = structure(type, name);
-        field.type.text = name.empty() ? "struct {...}" : "struct " + name;
+        field.type.structure = *index;
+        // Not `name`: another typedef may have named it first.
+        const std::string& known = types_.structs[*index].name;
+        field.type.text = known.empty() ? "struct {...}" : "struct " + known;
         return true;
       }
       default:
@@ -300,126 +300,73 @@ class Importer {
   }
 
   bool enumeration(Dwarf_Die& type, Field& field, const std::string& path) {
-    const int bytes = dwarf_bytesize(&type);
-    constexpr std::string_view kTypes[] = {"uint8_t", "uint16_t", "int", "int64_t"};
+    const std::uint64_t bytes = number_of(type, DW_AT_byte_size).value_or(0);
     if (bytes != 1 && bytes != 2 && bytes != 4 && bytes != 8) {
       refuse(path, "is an enum of unknown size", "use an integer");
       return false;
     }
     EnumDeclaration declared;
     declared.name = name_of(type);
-    const std::string_view holder = kTypes[bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3];
-    declared.type = {std::string(holder), false, *scalar_named({holder}), 0};
-    for_each_child(type, [&declared](Dwarf_Die& child) {
-      Dwarf_Attribute attribute;
-      Dwarf_Sword value = 0;
-      if (dwarf_tag(&child) != DW_TAG_enumerator || dwarf_attr(&child, DW_AT_const_value, &attribute) == nullptr)
-        return;
-      if (dwarf_formsdata(&attribute, &value) == 0) declared.members.push_back({name_of(child), value});
+    bool is_signed = false;
+    bool can_say_all = true;
+    for_each_child(type, [&](Dwarf_Die& child) {
+      if (dwarf_tag(&child) != DW_TAG_enumerator) return;
+      const auto value = enumerator_value(child);
+      can_say_all = can_say_all && value;
+      if (!value) return;
+      is_signed = is_signed || *value < 0;
+      declared.members.push_back({name_of(child), *value});
     });
-    if (bytes < 4 &&
-        std::any_of(declared.members.begin(), declared.members.end(), [](const auto& one) { return one.value < 0; })) {
-      declared.type.text.erase(0, 1);
-      declared.type.scalar.is_signed = true;
-    }
+    constexpr std::string_view kSigned[] = {"int8_t", "int16_t", "int", "int64_t"};
+    constexpr std::string_view kUnsigned[] = {"uint8_t", "uint16_t", "int", "uint64_t"};  // C's own enums are int
+    const std::size_t width = bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : 3;
+    const std::string_view holder = is_signed ? kSigned[width] : kUnsigned[width];
+    declared.type = {std::string(holder), false, *scalar_named({holder}), 0};
+    declared.has_type = bytes != 4;
     field.type = declared.type;
-    if (declared.name.empty() || declared.members.empty()) return true;
+    if (declared.name.empty() || declared.members.empty() || !can_say_all) return true;
     field.type.text = "enum " + declared.name;
-    const bool is_known = std::any_of(types_.enums.begin(), types_.enums.end(),
-                                      [&declared](const EnumDeclaration& one) { return one.name == declared.name; });
-    if (!is_known) types_.enums.push_back(std::move(declared));
+    const auto known = std::find_if(types_.enums.begin(), types_.enums.end(),
+                                    [&declared](const EnumDeclaration& one) { return one.name == declared.name; });
+    field.type.enumeration = static_cast<std::size_t>(known - types_.enums.begin());
+    if (known == types_.enums.end()) types_.enums.push_back(std::move(declared));
     return true;
   }
 
   // Attributes that make our places those that the compiler chose, struct by struct.
   void explain() {
-    const Form form = *Form::native(abi_);
-    TypeSet explained;
+    Shapes shapes({}, *Form::native(abi_));
     for (std::size_t i = 0; i < types_.structs.size(); ++i) {
-      const Shapes before(explained, form);
-      explained.structs.push_back(types_.structs[i]);
-      const StructDeclaration natural = explained.structs.back();
-      if (!explain_places(explained, before, seen_[i])) {
-        refuse(natural.name, "has members where neither packed nor aligned(n) puts them", "declare it by hand");
+      StructDeclaration& structure = types_.structs[i];
+      if (!explain_places(structure, shapes, seen_[i])) {
+        refuse(structure.name, "has members where neither packed nor aligned(n) puts them", "declare it by hand");
       }
+      shapes.add(structure);
     }
-    types_.structs = std::move(explained.structs);
   }
 
   std::string program_;
   Abi abi_;
   TypeSet types_;
   std::vector<SeenPlaces> seen_;
-  std::map<Dwarf_Off, std::size_t> done_;
+  std::vector<std::uint64_t> places_;                     // scalars of each struct, those of nested ones counted in
+  std::map<Dwarf_Off, std::optional<std::size_t>> done_;  // nothing: it is being read
   int nesting_ = 0;
   Troubles troubles_;
   std::vector<std::string> notes_;
 };
 
-struct Found {
-  Dwarf_Die die{};
-  std::string name;
-};
-
-// A struct of that tag, or the one that a typedef of that name stands for. Declarations without members are passed
-// over.
-std::optional<Found> find_struct(Dwarf* dwarf, const std::string& name) {
-  Dwarf_CU* unit = nullptr;
-  Dwarf_Die top;
-  while (dwarf_get_units(dwarf, unit, &unit, nullptr, nullptr, &top, nullptr) == 0) {
-    std::optional<Found> found;
-    for_each_child(top, [&](Dwarf_Die& child) {
-      if (found || name_of(child) != name) return;
-      Dwarf_Die die = child;
-      while (dwarf_tag(&die) == DW_TAG_typedef) {
-        auto next = type_of(die);
-        if (!next) return;
-        die = *next;
-      }
-      if (!is_struct_tag(dwarf_tag(&die)) || dwarf_hasattr(&die, DW_AT_declaration)) return;
-      const std::string own = name_of(die);
-      found = Found{die, own.empty() ? name : own};
-    });
-    if (found) return found;
-  }
-  return std::nullopt;
-}
-
-tl::unexpected<Troubles> one_trouble(std::string what, std::string remedy) {
-  return tl::unexpected<Troubles>(Troubles{{std::move(what), std::move(remedy)}});
-}
-
 }  // namespace
 
 Parsed<ImportedType> import_type(const std::filesystem::path& program, const std::string& written) {
   const std::string name = written.starts_with("struct ") ? written.substr(7) : written;
-  const DwflHandle dwfl(dwfl_begin(&kCallbacks));
-  if (dwfl == nullptr) return one_trouble("can't start libdw: " + std::string(dwfl_errmsg(-1)), {});
-  Dwfl_Module* module = dwfl_report_offline(dwfl.get(), "", program.c_str(), -1);
-  if (module == nullptr) {
-    return one_trouble("can't read " + program.string() + " as a program: " + dwfl_errmsg(-1), "name an ELF file");
-  }
-  dwfl_report_end(dwfl.get(), nullptr, nullptr);
-  GElf_Addr ignored = 0;
-  Elf* elf = dwfl_module_getelf(module, &ignored);
-  GElf_Ehdr header;
-  if (elf == nullptr || gelf_getehdr(elf, &header) == nullptr) {
-    return one_trouble("can't read " + program.string() + " as a program", "name an ELF file");
-  }
-  Dwarf_Addr bias = 0;
-  Dwarf* const dwarf = dwfl_module_getdwarf(module, &bias);
-  if (dwarf == nullptr) {
-    return one_trouble(program.string() + " has no debug information",
-                       "compile it with -g, or install its -dbgsym package");
-  }
-  auto found = find_struct(dwarf, name);
-  if (!found) {
-    return one_trouble("no struct " + in_quotes(name) + " is in the debug information of " + program.string(),
-                       "name a struct that the program uses; the compiler leaves out those that are not");
-  }
-  Importer importer(program.filename().string(), *abi_of(header));
-  const std::size_t structure = importer.structure(found->die, found->name);
-  return importer.finish(structure);
+  const auto info = DebugInfo::open(program);
+  if (!info) return tl::unexpected<Troubles>(Troubles{info.error()});
+  auto found = info->find_struct(name);
+  if (!found) return tl::unexpected<Troubles>(Troubles{found.error()});
+  Importer importer(program.filename().string(), abi_of(info->header()));
+  const auto structure = importer.structure(found->die, found->name);
+  return importer.finish(structure.value_or(0));
 }
 
 }  // namespace dipc

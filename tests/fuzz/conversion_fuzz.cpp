@@ -46,7 +46,8 @@ struct Conversions {
       auto& of_structure = all.emplace_back();
       for (const Form& from : forms) {
         auto& of_from = of_structure.emplace_back();
-        for (const Form& to : forms) of_from.push_back(*Conversion::compile(types, structure, from, to));
+        for (const Form& to : forms)
+          of_from.push_back(*Conversion::compile(types, Kind::kMessageQueue, structure, from, to));
       }
     }
   }

@@ -24,7 +24,9 @@ void use(const std::shared_ptr<const TypeSet>& types, std::size_t structure) {
     const Shapes shapes(*types, form);
     DIPC_CHECK(shapes[structure].end <= shapes[structure].size);
     path_at(*types, structure, shapes, shapes[structure].size);
-    DIPC_CHECK(Conversion::compile(types, structure, form, Form::canonical()).has_value());
+    DIPC_CHECK(Conversion::compile(types, Kind::kSegment, structure, form, Form::canonical()).has_value());
+    DIPC_CHECK(Conversion::compile(types, Kind::kMessageQueue, structure, Form::canonical(), form).has_value() ==
+               types->mtype_of(structure).has_value());
   }
 }
 

@@ -27,15 +27,18 @@ struct Drawn {
   RandomLayout layout;
   std::shared_ptr<const TypeSet> types;
   std::size_t structure = 0;
+  Kind kind = Kind::kSegment;
 };
 
 std::vector<Drawn> draw(sim::Random& random, int count) {
   std::vector<Drawn> drawn;
   for (int i = 0; i < count; ++i) {
     Drawn one;
-    one.layout = layout_test::random_layout(random, "s" + std::to_string(i), random.chance(70));
+    const bool is_message = random.chance(70);
+    one.layout = layout_test::random_layout(random, "s" + std::to_string(i), is_message);
     one.types = std::make_shared<const TypeSet>(layout_test::parsed(one.layout.declaration));
     one.structure = *one.types->find(one.layout.name);
+    one.kind = is_message ? Kind::kMessageQueue : Kind::kSegment;
     drawn.push_back(std::move(one));
   }
   return drawn;
@@ -114,10 +117,10 @@ std::string function(const Drawn& one, std::size_t index, const Form& form, sim:
   const auto values = layout_test::random_values(random, *one.types, one.structure, shapes, elements);
   const Shapes canonical_shapes(*one.types, Form::canonical());
   auto canonical = layout_test::bytes_of(*one.types, one.structure, canonical_shapes, elements, values, 0);
-  const bool is_message = one.types->structs[one.structure].begins_with_mtype();
-  const std::uint64_t mtype = is_message ? shapes[one.structure].fields.front().bytes : 0;
+  const bool is_message = one.kind == Kind::kMessageQueue;
+  const std::uint64_t mtype = is_message ? shapes.form().shape(*one.types->mtype_of(one.structure)).size_bytes : 0;
   if (is_message) canonical.erase(canonical.begin(), canonical.begin() + 8);
-  const auto conversion = *Conversion::compile(one.types, one.structure, Form::canonical(), form);
+  const auto conversion = *Conversion::compile(one.types, one.kind, one.structure, Form::canonical(), form);
   std::vector<std::byte> native(conversion.largest_result_bytes(canonical.size()));
   const Converted done = conversion.convert({canonical, {}}, native);
   EXPECT_EQ(done.error, Error::kNone) << conversion.describe(done).what;

@@ -38,8 +38,8 @@ TEST(TypesExamples, AMessageOfFakerootReachesFakedOnABigEndianMachine) {
   ASSERT_TRUE(structure.has_value());
   const auto payload = chown_of_fakeroot();
   for (const std::string machine : {"i386", "m68k", "s390x", "arm64"}) {
-    const auto there = *Conversion::compile(types, *structure, form("x86-64"), form(machine));
-    const auto back = *Conversion::compile(types, *structure, form(machine), form("x86-64"));
+    const auto there = *Conversion::compile(types, Kind::kMessageQueue, *structure, form("x86-64"), form(machine));
+    const auto back = *Conversion::compile(types, Kind::kMessageQueue, *structure, form(machine), form("x86-64"));
     std::vector<std::byte> arrived(payload.size());
     const Converted done = there.convert({payload, {}}, arrived);
     ASSERT_EQ(done.error, Error::kNone) << there.describe(done).what;

@@ -39,11 +39,10 @@ TEST_F(TypesCommands, CheckSaysWhatIsBoundToWhat) {
   const auto text = check_types({file});
   ASSERT_TRUE(text.has_value());
   EXPECT_EQ(*text,
-            "msg 0x00000010-0x0000001f: 1 is struct note, 2-5 is struct other, any other is struct other\n"
-            "msg private: 1 is struct note, 2-5 is struct other, any other is struct other\n"
+            "msg 0x00000010-0x0000001f, private: 1 is struct note, 2-5 is struct other, any other is struct other\n"
             "msg 0x00000020: 7 is struct note\n"
             "shm all: struct pair\n"
-            "3 structs, 4 bindings\n");
+            "3 structs, 3 bindings\n");
 }
 
 TEST_F(TypesCommands, CheckSaysAllThatIsWrong) {
@@ -79,7 +78,7 @@ TEST_F(TypesCommands, ShowsPlacesOnOneMachine) {
             "  pairs[0].a  short             4     2\n"
             "  pairs[0].b  double            6     8\n"
             "text[8]       char             24     8\n"
-            "m68k: 32 bytes, aligned to 2; a message is 28 bytes\n");
+            "m68k: 32 bytes, aligned to 2; as a message 28 bytes\n");
 }
 
 TEST_F(TypesCommands, ShowsTwoMachinesSideBySideAndMarksWhatDiffers) {
@@ -110,6 +109,35 @@ TEST_F(TypesCommands, TheTimeOfAProgramIsPartOfAMachinesName) {
   EXPECT_THAT(*show_type({file}, "s", {"i386/time64"}), HasSubstr("i386/time64: 8 bytes"));
   EXPECT_FALSE(abi_named("x86-64/time32").has_value());
   EXPECT_FALSE(abi_named("i386/time16").has_value());
+}
+
+TEST_F(TypesCommands, WhatIsBoundDecidesWhatIsAMessage) {
+  const std::string table = "struct table { long version; int cells[2]; };\n";
+  const auto shown = [&](const std::string& bindings) {
+    return show_type({write("a.types", table + bindings)}, "table", {"m68k"}).value_or("");
+  };
+  EXPECT_THAT(shown(""), HasSubstr("aligned to 2; as a message 8 bytes\n"));
+  EXPECT_THAT(shown("bind msg 1 to table;"), HasSubstr("aligned to 2; a message is 8 bytes\n"));
+  EXPECT_THAT(shown("bind shm 1 to table;"), HasSubstr("aligned to 2\n"));
+  EXPECT_THAT(shown("bind shm 1 to table; bind msg 1 to { 5: table; };"), HasSubstr("a message is 8 bytes\n"));
+}
+
+TEST_F(TypesCommands, AnArrayWithoutALengthHasNoPaddingBehindIt) {
+  const auto text = show_type({write("a.types", "struct m { long mtype; int n; char text[]; };")}, "m", {"x86-64"});
+  ASSERT_TRUE(text.has_value());
+  EXPECT_THAT(*text, HasSubstr("text[]  char      12     1\n"));
+}
+
+TEST_F(TypesCommands, NoMoreThanTwoMachinesAreCompared) {
+  const auto text = show_type({write("a.types", kMessage)}, "note", {"m68k", "i386", "arm64"});
+  ASSERT_FALSE(text.has_value());
+  EXPECT_THAT(text.error().front().what, HasSubstr("3 machines can't be shown"));
+}
+
+TEST_F(TypesCommands, AFolderInTheFolderAndAFileWithoutEndAreSaid) {
+  std::filesystem::create_directory(folder_ / "x.types");
+  EXPECT_THAT(check_types({folder_}).error().front().what, HasSubstr("can't read " + (folder_ / "x.types").string()));
+  EXPECT_THAT(check_types({"/dev/zero"}).error().front().what, HasSubstr("more than 1 MiB"));
 }
 
 TEST_F(TypesCommands, UnknownNamesAreSaidWithWhatWasMeant) {

@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <string>
 
+#include "layouts/parser.h"
 #include "tests/unit/layouts/allocations.h"
 #include "tests/unit/layouts/random_layout.h"
 
@@ -19,7 +21,7 @@ using testing::HasSubstr;
 struct Way {
   Way(const std::string& text, const std::string& from, const std::string& to)
       : types(std::make_shared<const TypeSet>(parsed(text))),
-        conversion(*Conversion::compile(types, types->structs.size() - 1, form(from), form(to))) {}
+        conversion(*Conversion::compile(types, Kind::kMessageQueue, types->structs.size() - 1, form(from), form(to))) {}
 
   static Form form(const std::string& machine) {
     return machine.empty() ? Form::canonical() : *Form::native(*known_abi(machine));
@@ -88,7 +90,8 @@ TEST(Conversion, PaddingBetweenMtypeAndTheFirstFieldIsPayload) {
   Abi armhf = *known_abi("i386");
   armhf[CType::kLongLong].align_bytes = 8;
   const auto types = std::make_shared<const TypeSet>(parsed("struct m { long mtype; long long x; };"));
-  const auto in = *Conversion::compile(types, 0, *Form::native(*known_abi("i386")), *Form::native(armhf));
+  const auto in =
+      *Conversion::compile(types, Kind::kMessageQueue, 0, *Form::native(*known_abi("i386")), *Form::native(armhf));
   const std::vector<std::byte> payload(8, std::byte{7});
   std::vector<std::byte> out(12, std::byte{0xaa});
   const Converted done = in.convert({payload, {}}, out);
@@ -244,6 +247,19 @@ TEST(Conversion, AnUnsignedIdOfAllOnesComesBackAsItWas) {
   EXPECT_EQ(Way(layout, "", "m68k").run("ffffffff00000000"), "ffffffff");
 }
 
+TEST(Conversion, AnUnsignedIdOf64BitsPassesWithItsHighestBit) {
+  const Way out("struct m { long mtype; uid unsigned long u; };", "x86-64", "");
+  TestRewriter rewriter;
+  EXPECT_EQ(out.run("ffffffffffffffff"), "ffffffffffffffff");
+  EXPECT_EQ(Way("struct m { long mtype; uid unsigned long u; };", "", "s390x").run("00000000000000f0"),
+            "f000000000000000");
+  EXPECT_EQ(
+      Way("struct m { long mtype; pid unsigned long u; };", "", "s390x").run("fbffffffffffffff", {1000, &rewriter, {}}),
+      "fffffffffffffffb");
+  EXPECT_THAT(Way("struct m { long mtype; uid unsigned long u; };", "", "i386").run("ffffffffffffffff"),
+              HasSubstr("EOVERFLOW: m.u is 18446744073709551615"));
+}
+
 TEST(Conversion, BetweenEqualMachinesIsACopy) {
   const Way way(kMessage, "x86-64", "arm64");
   EXPECT_TRUE(way.conversion.is_copy());
@@ -271,6 +287,62 @@ TEST(Conversion, AMessageCostsNoAllocation) {
   EXPECT_EQ(good.error, Error::kNone);
   EXPECT_EQ(overflow.error, Error::kOverflow);
   EXPECT_EQ(refused.error, Error::kInvalid);
+}
+
+TEST(Conversion, AResultThatNoMessageHasIsTooBig) {
+  const Way out("struct m { long mtype; long values[]; };", "m68k", "");
+  std::byte none{};
+  // Nothing of these is touched: the lengths say it.
+  const std::span<const std::byte> payload(&none, std::size_t{1} << 30U);
+  const std::span<std::byte> room(&none, SIZE_MAX);
+  const Converted done = out.conversion.convert({payload, {}}, room);
+  EXPECT_EQ(done.error, Error::kTooBig);
+  EXPECT_THAT(out.conversion.describe(done).what, HasSubstr("2147483648 bytes"));
+  EXPECT_LE(out.conversion.largest_result_bytes(payload.size()), kPayloadBytesMax);
+}
+
+TEST(Conversion, ElementsTooLargeForAnyPayloadAreRefused) {
+  const auto types = std::make_shared<const TypeSet>(parsed("struct m { long mtype; pid short t[][134217728]; };"));
+  EXPECT_TRUE(Conversion::compile(types, Kind::kMessageQueue, 0, Form::canonical(), Way::form("m68k")).has_value());
+  const TypeFile file{"a.types", "struct m { long mtype; pid short t[][536870912]; };"};
+  const auto refused = parse_types({&file, 1});
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_THAT(refused.error().front().what, HasSubstr("'t' has more than 1 GiB"));
+}
+
+TEST(Conversion, TheTypeOfAMessageCountsNothing) {
+  const auto types = std::make_shared<const TypeSet>(parsed("struct s { long n; int v[n]; };"));
+  const auto message = Conversion::compile(types, Kind::kMessageQueue, 0, Way::form("x86-64"), Form::canonical());
+  ASSERT_FALSE(message.has_value());
+  EXPECT_THAT(message.error().what, HasSubstr("n is its mtype"));
+  const auto segment = Conversion::compile(types, Kind::kSegment, 0, Way::form("x86-64"), Form::canonical());
+  ASSERT_TRUE(segment.has_value());
+  const std::vector<std::byte> payload = {std::byte{1}, {}, {}, {}, {}, {}, {}, {}, std::byte{7}, {}, {}, {}};
+  std::vector<std::byte> out(segment->largest_result_bytes(payload.size()));
+  EXPECT_EQ(segment->convert({payload, {}}, out).bytes, 12U);
+}
+
+// What a struct is bound to says whether it is a message, not what it looks like.
+TEST(Conversion, ASegmentKeepsTheLongThatItBeginsWith) {
+  const auto types = std::make_shared<const TypeSet>(parsed("struct table { long version; int n; };"));
+  const auto out = *Conversion::compile(types, Kind::kSegment, 0, Way::form("m68k"), Form::canonical());
+  const std::vector<std::byte> page = {{}, {}, {}, std::byte{1}, {}, {}, {}, std::byte{2}};
+  std::vector<std::byte> result(out.largest_result_bytes(page.size()));
+  const Converted done = out.convert({page, {}}, result);
+  ASSERT_EQ(done.error, Error::kNone) << out.describe(done).what;
+  ASSERT_EQ(done.bytes, 12U);
+  EXPECT_EQ(result[0], std::byte{1});
+  EXPECT_EQ(result[8], std::byte{2});
+}
+
+TEST(Conversion, ThePayloadBeginsBehindATypeInANestedStruct) {
+  const Way out("struct head { long mtype; short n; }; struct m { struct head head; int values[head.n]; };", "m68k",
+                "x86-64");
+  EXPECT_EQ(out.run("0001 00000005"),
+            "0100000000000000"
+            "05000000")
+      << "the padding of head, too";
+  EXPECT_EQ(out.run("0002 00000005"), "EINVAL: m.head.n is 2, but the payload has 1 of values");
 }
 
 TEST(Conversion, AMessageMayBeItsTypeAlone) {

@@ -51,7 +51,7 @@ TEST(TypesParser, ReadsAStructAsCWritesIt) {
   const StructDeclaration& declared = types.structs[request];
   EXPECT_EQ(declared.place, "test.types:7:12");
   EXPECT_TRUE(declared.packed);
-  EXPECT_TRUE(declared.begins_with_mtype());
+  EXPECT_TRUE(types.mtype_of(request).has_value());
   ASSERT_EQ(declared.fields.size(), 9U);
   EXPECT_EQ(field(types, "request", 1).type.text, "unsigned int");
   EXPECT_EQ(field(types, "request", 2).type.scalar, (Scalar{ScalarKind::kInt, false}));
@@ -80,7 +80,7 @@ TEST(TypesParser, PidsAndLoginsMayHaveAnotherInteger) {
   EXPECT_EQ(field(types, "s", 1).type.scalar, (Scalar{ScalarKind::kInt, true, Meaning::kPid}));
   EXPECT_EQ(field(types, "s", 2).type.scalar, (Scalar{ScalarKind::kShort, false, Meaning::kUid}));
   EXPECT_EQ(field(types, "s", 3).type.scalar, (Scalar{ScalarKind::kInt, false, Meaning::kGid}));
-  EXPECT_TRUE(types.structs[0].begins_with_mtype());
+  EXPECT_EQ(types.mtype_of(0)->meaning, Meaning::kPid);
 }
 
 TEST(TypesParser, ATypedefGivesANameToAStructWithoutOne) {
@@ -182,10 +182,23 @@ TEST(TypesParser, SaysWhereWhatIsWrongAndWhatToDo) {
       {"struct s { int a[2000000000]; };", "a.types:1:17: an array can't have 2000000000", "a length from 1"},
       {"struct s { int a[500000000]; };", "a.types:1:16: 'a' has more than 1 GiB", "shorter"},
       {"enum e { A = 5000000000 };", "a.types:1:10: 'A' is 5000000000, which no int holds", ": int64_t"},
+      {"enum e : int { B = 3000000000 };", "a.types:1:16: 'B' is 3000000000, which no int holds", ": int64_t"},
+      {"enum e { A }; enum e { B };", "a.types:1:22: enum e is declared twice, first at a.types:1:8", "another name"},
+      {"enum a { A }; typedef enum a b; enum c : b { C };", "a.types:1:42: enum a can't hold", "uint8_t"},
+      {"typedef enum { A } b; enum a { B }; typedef enum a c; struct s { pid c x; };",
+       "a.types:1:70: 'pid' can't be held by enum a", "16 bits"},
+      {"struct s { pid pid x; };", "a.types:1:20: expected ';'", "';'"},
       {"enum e { A }; enum f { A };", "a.types:1:24: 'A' is declared twice, first at a.types:1:10", "rename"},
       {"struct s { int a; }; struct s { int b; };", "a.types:1:29: struct s is declared twice, first at a.types:1:8",
        "name"},
       {"typedef int v[3];", "a.types:1:14: a typedef of an array", "where the array"},
+      {"struct m { long n; char t[n]; }; bind msg 1 to m;", "a.types:1:48: struct m is no message: n is its mtype",
+       "another field"},
+      {"struct h { long n; }; struct m { struct h h; char t[h.n]; }; bind msg 1 to m;",
+       "a.types:1:76: struct m is no message: h.n is its mtype", "another field"},
+      {"struct s { long a; }; bind msg 1 to { };", "a.types:1:37: these keys are bound to nothing", "bind msg"},
+      {"struct s { long a; }; bind msg 9 to { 5: s; 1-5: s; };", "a.types:1:45: message type 5 is bound twice",
+       "ranges"},
       {"struct s { int a; }; bind msg 1 to s;", "a.types:1:36: struct s is no message", "long mtype"},
       {"struct s { long a; }; bind msg 0 to s;", "a.types:1:32: key 0 is IPC_PRIVATE", "write private"},
       {"struct s { long a; }; bind msg 9-5 to s;", "a.types:1:32: this range ends before", "smaller"},
@@ -231,7 +244,85 @@ TEST(TypesParser, BoundsWhatHostileTextCanCost) {
   }
   EXPECT_THAT(troubles(chain).front().what, HasSubstr("nested more than 32 deep"));
   EXPECT_LE(troubles(std::string(5000, '#')).size(), 20U);
-  EXPECT_THAT(troubles(std::string((1U << 20U) + 1, ' ')).front().what, HasSubstr("more than 1 MiB"));
+  EXPECT_THAT(troubles(std::string((1U << 20U) + 1, ' ')).front().what,
+              HasSubstr(":1:1: this file has more than 1 MiB"));
+}
+
+// A second is more than any of these may take, and a stack or a memory without bound would end the test.
+TEST(TypesParser, TextThatNestsOrListsMuchCostsLittle) {
+  const auto repeated = [](std::size_t times, const auto& one) {
+    std::string text;
+    for (std::size_t i = 1; i <= times; ++i) text += one(std::to_string(i));
+    return text;
+  };
+  const auto same = [&repeated](std::size_t times, const std::string& text) {
+    return repeated(times, [&text](const std::string&) { return text; });
+  };
+  constexpr std::size_t kDeep = 30'000;
+  EXPECT_THAT(troubles(same(kDeep, "}") + ";" + same(kDeep, "struct{"))[1].what, HasSubstr("nested more than 32"));
+  EXPECT_THAT(troubles(same(kDeep, "enum:")).front().what, HasSubstr("'enum' is no type"));
+  constexpr std::size_t kMany = 3'000;
+  EXPECT_THAT(troubles(same(kMany, "struct a { int x __attribute__((}")).size(), testing::Le(20U));
+  const std::string keys = repeated(kMany, [](const std::string& i) { return i + "0,"; });
+  const std::string cases = repeated(kMany, [](const std::string& i) { return i + ":s;"; });
+  const TypeSet bound = parsed("struct s { long mtype; }; bind msg " + keys + "5 to {" + cases + "};");
+  ASSERT_EQ(bound.bindings.size(), 1U);
+  EXPECT_EQ(bound.bindings[0].keys.size(), kMany + 1);
+  EXPECT_EQ(bound.bindings[0].structure_for(kMany), 0U);
+  EXPECT_EQ(bound.bindings[0].structure_for(kMany + 1), std::nullopt);
+  const TypeSet wide =
+      parsed("struct s {" + repeated(kMany, [](const std::string& i) { return "int a" + i + ";"; }) + "};");
+  EXPECT_EQ(wide.structs[0].fields.size(), kMany);
+}
+
+TEST(TypesParser, AFieldsNameOrTheTypeOfAPid) {
+  const TypeSet types = parsed(
+      "typedef int kind; struct s { pid pid packed; uid uid aligned(8), gid __attribute__((packed)); pid kind; };"
+      "struct t { pid kind packed; }; struct u { pid kind kind; pid size_t packed; pid int aligned; };");
+  const Field& pid = field(types, "s", 0);
+  EXPECT_EQ(pid.name, "pid");
+  EXPECT_EQ(pid.type.text, "pid");
+  EXPECT_TRUE(pid.packed);
+  EXPECT_EQ(field(types, "s", 1).name, "uid");
+  EXPECT_EQ(field(types, "s", 1).aligned, 8U);
+  EXPECT_EQ(field(types, "s", 2).name, "gid");
+  EXPECT_EQ(field(types, "s", 3).name, "kind");
+  EXPECT_EQ(field(types, "t", 0).name, "kind");
+  EXPECT_TRUE(field(types, "t", 0).packed);
+  EXPECT_EQ(field(types, "u", 0).type.text, "pid int");
+  EXPECT_EQ(field(types, "u", 1).name, "packed");
+  EXPECT_EQ(field(types, "u", 2).name, "aligned");
+}
+
+TEST(TypesParser, AMessagesTypeMayLieInANestedStruct) {
+  const TypeSet types = parsed(
+      "struct head { long mtype; int x; }; struct m { struct head head; char text[]; }; struct p { pid long mtype; };"
+      "bind msg 1 to { 5: m; }; bind msg 2 to p;");
+  EXPECT_TRUE(types.mtype_of(*types.find("m")).has_value());
+  EXPECT_EQ(types.mtype_of(*types.find("p"))->meaning, Meaning::kPid);
+  const TypeSet others = parsed(
+      "struct longs { long mtype[2]; }; struct many { struct longs l[1]; }; struct u { unsigned long mtype; };"
+      "struct id { uid long mtype; }; struct other { int n; };");
+  for (std::size_t i = 0; i < others.structs.size(); ++i) EXPECT_FALSE(others.mtype_of(i).has_value()) << i;
+}
+
+TEST(TypesParser, NoStructIsLargerThan1GibOnAnyMachine) {
+  EXPECT_THAT(trouble_of("struct s { pid x[268435456]; };").what, HasSubstr("'x' has more than 1 GiB"));
+  EXPECT_THAT(trouble_of("struct s { int n; pid short t[][536870912]; };").what, HasSubstr("'t' has more than 1 GiB"));
+  EXPECT_TRUE(troubles("struct s { pid x[100000000]; };").empty());
+}
+
+TEST(TypesParser, NestedStructsWithoutNamesAreWrittenOnce) {
+  std::string text = "struct s {";
+  for (int i = 0; i < 14; ++i) text += "struct {";
+  text += "int x;";
+  for (int i = 0; i < 14; ++i) text += "} a, b[2] packed;";
+  const TypeSet types = parsed(text + "};");
+  const std::string written = to_declaration(types, *types.find("s"));
+  EXPECT_LT(written.size(), 2000U);
+  const TypeSet again = parsed(written);
+  EXPECT_EQ(to_declaration(again, *again.find("s")), written);
+  EXPECT_EQ(again.structs.size(), types.structs.size());
 }
 
 TEST(TypesParser, WritesDeclarationsThatItReadsBackAsTheSame) {

@@ -26,10 +26,11 @@ Form form_of(const std::string& machine) {
   return *Form::native(machine.find(',') == std::string::npos ? abi : with_time_bits(abi, 64));
 }
 
-// The payload of a struct: without its mtype.
+// The payload of a struct.
 struct Case {
   std::shared_ptr<const TypeSet> types;
   std::size_t structure = 0;
+  Kind kind = Kind::kSegment;  // a queue: the payload is without its mtype
   std::uint64_t elements = 0;
   std::vector<std::uint64_t> values;
   Ending ending = Ending::kLastField;
@@ -37,8 +38,8 @@ struct Case {
   std::vector<std::byte> payload(const Shapes& shapes) const {
     const std::uint64_t padding = ending == Ending::kPadded ? padding_of(*types, structure, shapes, elements) : 0;
     std::vector<std::byte> bytes = bytes_of(*types, structure, shapes, elements, values, padding);
-    const bool is_message = types->structs[structure].begins_with_mtype();
-    const std::uint64_t skipped = is_message ? shapes[structure].fields.front().bytes : 0;
+    const bool is_message = kind == Kind::kMessageQueue;
+    const std::uint64_t skipped = is_message ? shapes.form().shape(*types->mtype_of(structure)).size_bytes : 0;
     bytes.erase(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(skipped));
     return bytes;
   }
@@ -57,7 +58,7 @@ struct Case {
   // Of the first value that `to` can't hold; npos: all fit.
   std::size_t first_that_overflows(const Form& to) const {
     const auto all = places(*types, structure, Shapes(*types, to), elements);
-    const std::size_t first = types->structs[structure].begins_with_mtype() ? 1 : 0;
+    const std::size_t first = kind == Kind::kMessageQueue ? 1 : 0;
     for (std::size_t i = first; i < all.size(); ++i) {
       if (!fits(all[i].scalar, values[i], to)) return i;
     }
@@ -67,12 +68,12 @@ struct Case {
 
 // A buffer of its own for each result, so that a byte too many is seen by the sanitizer; filled, so that a padding that
 // is not zeroed is seen.
-struct Result {
+struct Outcome {
   Converted converted;
   std::vector<std::byte> bytes;
 };
-Result converted(const Conversion& conversion, const std::vector<std::byte>& payload, Ending ending) {
-  Result result;
+Outcome converted(const Conversion& conversion, const std::vector<std::byte>& payload, Ending ending) {
+  Outcome result;
   result.bytes.assign(conversion.largest_result_bytes(payload.size()), std::byte{0xaa});
   result.converted = conversion.convert({payload, ending}, result.bytes);
   if (result.converted.error == Error::kNone) result.bytes.resize(result.converted.bytes);
@@ -82,16 +83,16 @@ Result converted(const Conversion& conversion, const std::vector<std::byte>& pay
 void check_pair(const Case& one, const Form& from, const Form& to) {
   const Shapes from_shapes(*one.types, from);
   const Shapes to_shapes(*one.types, to);
-  const auto out = *Conversion::compile(one.types, one.structure, from, Form::canonical());
-  const auto in = *Conversion::compile(one.types, one.structure, Form::canonical(), to);
-  const auto straight = *Conversion::compile(one.types, one.structure, from, to, Conversion::Engine::kPlain);
-  const auto shuffled = *Conversion::compile(one.types, one.structure, from, to);
+  const auto out = *Conversion::compile(one.types, one.kind, one.structure, from, Form::canonical());
+  const auto in = *Conversion::compile(one.types, one.kind, one.structure, Form::canonical(), to);
+  const auto straight = *Conversion::compile(one.types, one.kind, one.structure, from, to, Conversion::Engine::kPlain);
+  const auto shuffled = *Conversion::compile(one.types, one.kind, one.structure, from, to);
   const std::vector<std::byte> payload = one.payload(from_shapes);
 
-  const Result canonical = converted(out, payload, {});
+  const Outcome canonical = converted(out, payload, {});
   ASSERT_EQ(canonical.converted.error, Error::kNone) << out.describe(canonical.converted).what;
-  const Result arrived = converted(in, canonical.bytes, canonical.converted.ending);
-  const Result directly = converted(straight, payload, {});
+  const Outcome arrived = converted(in, canonical.bytes, canonical.converted.ending);
+  const Outcome directly = converted(straight, payload, {});
   EXPECT_EQ(arrived.converted.error, directly.converted.error);
 
   const std::size_t overflow = one.first_that_overflows(to);
@@ -110,12 +111,12 @@ void check_pair(const Case& one, const Form& from, const Form& to) {
   EXPECT_EQ(directly.bytes, arrived.bytes);
   EXPECT_EQ(converted(shuffled, payload, {}).bytes, arrived.bytes);
 
-  const auto back_out = *Conversion::compile(one.types, one.structure, to, Form::canonical());
-  const auto back_in = *Conversion::compile(one.types, one.structure, Form::canonical(), from);
-  const Result back_canonical = converted(back_out, arrived.bytes, {});
+  const auto back_out = *Conversion::compile(one.types, one.kind, one.structure, to, Form::canonical());
+  const auto back_in = *Conversion::compile(one.types, one.kind, one.structure, Form::canonical(), from);
+  const Outcome back_canonical = converted(back_out, arrived.bytes, {});
   ASSERT_EQ(back_canonical.converted.error, Error::kNone);
   EXPECT_EQ(back_canonical.bytes, canonical.bytes);
-  const Result back = converted(back_in, back_canonical.bytes, one.ending);
+  const Outcome back = converted(back_in, back_canonical.bytes, one.ending);
   ASSERT_EQ(back.converted.error, Error::kNone);
   EXPECT_EQ(back.bytes, payload);
 }
@@ -128,6 +129,7 @@ void check_layout(std::uint64_t seed, std::map<std::string, unsigned>& seen) {
   Case one;
   one.types = std::make_shared<const TypeSet>(parsed(layout.declaration));
   one.structure = *one.types->find(layout.name);
+  one.kind = is_message ? Kind::kMessageQueue : Kind::kSegment;
   const StructDeclaration& declared = one.types->structs[one.structure];
   const TypeSet again = parsed(to_declaration(*one.types, one.structure));
   ASSERT_EQ(to_declaration(again, *again.find(layout.name)), to_declaration(*one.types, one.structure));
