@@ -54,7 +54,13 @@ std::string state_name(PeerSessions::State state) {
 }  // namespace
 
 Administration::Administration(uv_loop_t* loop, Parts parts)
-    : parts_(std::move(parts)), timer_(loop, [this] { on_time(); }), started_(loop_now()) {}
+    : parts_(std::move(parts)),
+      dead_letters_(
+          parts_.executor.dead_letters(),
+          [this](std::int32_t queue) { return parts_.naming.owned(Kind::kMessageQueue, queue); },
+          [this](std::int32_t queue, const Message& message) { return parts_.executor.put(queue, message); }),
+      timer_(loop, [this] { on_time(); }),
+      started_(loop_now()) {}
 
 bool Administration::may_change(const LocalCredentials& credentials) {
   return credentials.uid == 0 || credentials.uid == ::geteuid();
@@ -80,6 +86,19 @@ void Administration::fail(const LocalRequest& request, int error, std::string wh
          to_json(AdminFailure{{Trouble{std::move(what), std::move(remedy)}}}));
 }
 
+template <typename T>
+void Administration::answer_or_fail(const LocalRequest& request, const Result<T>& result) {
+  if (!result) return fail(request, EINVAL, result.error().what, result.error().remedy);
+  answer(request.client, request.header.call, 0, to_json(*result));
+}
+
+std::string Administration::who(const LocalRequest& request) {
+  const LocalCredentials& credentials = request.credentials;
+  const std::string login = parts_.users.login_of(credentials.uid);
+  return (login.empty() ? "nameless" : login) + " (uid " + std::to_string(credentials.uid) + ", pid " +
+         std::to_string(credentials.pid) + ")";
+}
+
 void Administration::on_request(const LocalRequest& request) {
   if (!may_read(request.credentials)) {
     return fail(request, EACCES, "you may not ask this daemon",
@@ -100,11 +119,19 @@ void Administration::on_request(const LocalRequest& request) {
       return reload(request);
     case AdminCommand::Verb::kForget:
       return forget(request, command->object);
+    case AdminCommand::Verb::kDeadLetters:
+      return answer(request.client, request.header.call, 0, to_json(dead_letters_.list(command->letter)));
+    case AdminCommand::Verb::kShowLetter:
+      return answer_or_fail(request, dead_letters_.show(command->letter, command->offset));
+    case AdminCommand::Verb::kRequeueLetter:
+      return answer_or_fail(request, dead_letters_.requeue(command->letter, who(request)));
+    case AdminCommand::Verb::kDropLetter:
+      return answer_or_fail(request, dead_letters_.drop(command->letter, who(request)));
   }
 }
 
 void Administration::reload(const LocalRequest& request) {
-  const auto done = parts_.reload("uid " + std::to_string(request.credentials.uid));
+  const auto done = parts_.reload(who(request));
   answer(request.client, request.header.call, done ? 0 : EINVAL,
          done ? to_json(*done) : to_json(AdminFailure{done.error()}));
 }
@@ -277,7 +304,7 @@ void Administration::forget(const LocalRequest& request, const ObjectName& name)
     return;
   }
   const std::string what = format_name(name);
-  log_warning("referee", what + " forgotten on the word of uid " + std::to_string(request.credentials.uid));
+  log_change("referee", what + " forgotten on the word of " + who(request));
   answer(request.client, request.header.call, 0, to_json(AdminDone{{what + " is free"}}));
 }
 

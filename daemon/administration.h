@@ -1,6 +1,6 @@
 #pragma once
 
-// What dipcctl asks: status, objects of the whole cluster, reload, forget. Answers are the JSON of
+// What dipcctl asks: status, objects of the whole cluster, reload, forget, dead letters. Answers are the JSON of
 // core/status_report.h. Reading is for root, the daemon's own user and members of group dipc; changing for the first
 // two.
 
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "daemon/core/status_report.h"
+#include "daemon/dead_letter_commands.h"
 #include "daemon/io/configuration_files.h"
 #include "daemon/io/loop.h"
 #include "daemon/io/peer_network.h"
@@ -31,7 +32,7 @@ class Administration {
     PeerNetwork& network;
     Naming& naming;
     Users& users;
-    const Executor& executor;
+    Executor& executor;
     std::function<Parsed<AdminDone>(const std::string& who)> reload;
     std::function<std::map<std::string, std::uint64_t>()> counters;
   };
@@ -65,10 +66,14 @@ class Administration {
   void finish(RequestId id);
   void reload(const LocalRequest& request);
   void forget(const LocalRequest& request, const ObjectName& name);
+  template <typename T>
+  void answer_or_fail(const LocalRequest& request, const Result<T>& result);
+  std::string who(const LocalRequest& request);
   void on_time();
   void set_timer();
 
   Parts parts_;
+  DeadLetterCommands dead_letters_;
   ShimServer* programs_ = nullptr;
   Timer timer_;
   TimePoint started_;

@@ -1,52 +1,109 @@
 #include "daemon/core/admin_command.h"
 
-#include <array>
+#include <charconv>
+#include <optional>
+#include <span>
 
 #include "daemon/core/object_name.h"
 #include "daemon/core/text_lines.h"
-#include "wire/check.h"
 
 namespace dipc {
 namespace {
 
-constexpr std::array<std::string_view, 4> kVerbs = {"status", "objects", "reload", "forget"};
+using Verb = AdminCommand::Verb;
+using Words = std::span<const std::string_view>;
+
+const std::string kRemedy =
+    "known are: status, objects, reload, forget KIND KEY, deadletters [show ID | requeue ID | drop ID]";
+
+std::optional<std::uint64_t> number_in(std::string_view text) {
+  std::uint64_t number = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || stop != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+Result<AdminCommand> parse_forget(Words arguments) {
+  if (arguments.size() != 2) return trouble("forget takes a kind and a key", "write forget msg 0x1234");
+  const auto kind = kind_from_name(arguments[0]);
+  if (!kind) return trouble(in_quotes(arguments[0]) + " is no kind of object", "write msg, sem or shm");
+  const auto key = parse_key(arguments[1]);
+  if (!key || *key == 0) {
+    return trouble(in_quotes(arguments[1]) + " is not a key",
+                   "write a number other than 0, as ipcs shows it: 0x00001234");
+  }
+  return AdminCommand{Verb::kForget, ObjectName{*kind, *key}};
+}
+
+Result<AdminCommand> parse_dead_letters(Words arguments) {
+  AdminCommand command{Verb::kDeadLetters, {}};
+  if (arguments.empty()) return command;
+  if (arguments[0] == "show") {
+    command.verb = Verb::kShowLetter;
+  } else if (arguments[0] == "requeue") {
+    command.verb = Verb::kRequeueLetter;
+  } else if (arguments[0] == "drop") {
+    command.verb = Verb::kDropLetter;
+  } else if (arguments[0] != "after") {
+    return trouble("deadletters has no " + in_quotes(arguments[0]), kRemedy);
+  }
+  const bool from = command.verb == Verb::kShowLetter && arguments.size() == 4 && arguments[2] == "from";
+  if (arguments.size() != 2 && !from) {
+    return trouble("deadletters " + std::string(arguments[0]) + " takes one ID", kRemedy);
+  }
+  const auto letter = number_in(arguments[1]);
+  if (!letter || *letter == 0) {
+    return trouble(in_quotes(arguments[1]) + " is not the ID of a dead letter",
+                   "write a number as dipcctl deadletters shows it");
+  }
+  command.letter = *letter;
+  if (from) {
+    const auto offset = number_in(arguments[3]);
+    if (!offset) return trouble(in_quotes(arguments[3]) + " is not a place in a text", "write a number of bytes");
+    command.offset = *offset;
+  }
+  return command;
+}
 
 }  // namespace
 
 std::string to_string(const AdminCommand& command) {
-  const auto index = static_cast<std::size_t>(command.verb);
-  DIPC_CHECK(index < kVerbs.size());
-  std::string text(kVerbs[index]);
-  if (command.verb == AdminCommand::Verb::kForget) {
-    text.append(" ").append(format_name(command.object));
+  const std::string letter = std::to_string(command.letter);
+  switch (command.verb) {
+    case Verb::kStatus:
+      return "status";
+    case Verb::kObjects:
+      return "objects";
+    case Verb::kReload:
+      return "reload";
+    case Verb::kForget:
+      return "forget " + format_name(command.object);
+    case Verb::kDeadLetters:
+      return command.letter == 0 ? "deadletters" : "deadletters after " + letter;
+    case Verb::kShowLetter:
+      return "deadletters show " + letter + (command.offset == 0 ? "" : " from " + std::to_string(command.offset));
+    case Verb::kRequeueLetter:
+      return "deadletters requeue " + letter;
+    case Verb::kDropLetter:
+      return "deadletters drop " + letter;
   }
-  return text;
+  return {};
 }
 
 Result<AdminCommand> parse_admin_command(std::string_view text) {
-  const std::string remedy = "known are: status, objects, reload, forget KIND KEY";
   const auto lines = split_lines(text);
-  if (lines.size() != 1) return trouble("a command is one line", remedy);
-  const auto& words = lines[0].words;
-  for (std::size_t i = 0; i < kVerbs.size(); ++i) {
-    if (words[0] != kVerbs[i]) continue;
-    AdminCommand command{static_cast<AdminCommand::Verb>(i), {}};
-    if (command.verb != AdminCommand::Verb::kForget) {
-      if (words.size() != 1) return trouble(std::string(words[0]) + " takes no arguments", remedy);
-      return command;
-    }
-    if (words.size() != 3) return trouble("forget takes a kind and a key", "write forget msg 0x1234");
-    const auto kind = kind_from_name(words[1]);
-    if (!kind) return trouble(in_quotes(words[1]) + " is no kind of object", "write msg, sem or shm");
-    const auto key = parse_key(words[2]);
-    if (!key || *key == 0) {
-      return trouble(in_quotes(words[2]) + " is not a key",
-                     "write a number other than 0, as ipcs shows it: 0x00001234");
-    }
-    command.object = ObjectName{*kind, *key};
+  if (lines.size() != 1) return trouble("a command is one line", kRemedy);
+  const std::string_view verb = lines[0].words[0];
+  const Words arguments = Words(lines[0].words).subspan(1);
+  if (verb == "forget") return parse_forget(arguments);
+  if (verb == "deadletters") return parse_dead_letters(arguments);
+  for (const AdminCommand& command :
+       {AdminCommand{Verb::kStatus, {}}, AdminCommand{Verb::kObjects, {}}, AdminCommand{Verb::kReload, {}}}) {
+    if (verb != to_string(command)) continue;
+    if (!arguments.empty()) return trouble(std::string(verb) + " takes no arguments", kRemedy);
     return command;
   }
-  return trouble(in_quotes(words[0]) + " is no command", remedy);
+  return trouble(in_quotes(verb) + " is no command", kRemedy);
 }
 
 }  // namespace dipc

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cinttypes>
 #include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -117,6 +118,37 @@ class Reader {
     if (!known_key) return wrong("key");
     into = ObjectName{*known_kind, *known_key};
   }
+  void take_key(std::int32_t& into) const {
+    std::string text = format_key(into);
+    take("key", text);
+    if (const auto key = parse_key(text)) {
+      into = *key;
+    } else {
+      wrong("key");
+    }
+  }
+  // A number in a string, since it may have more than 53 bits.
+  template <typename T>
+  void take_written(const char* name, T& into, int base) const {
+    if (find(name) == nullptr) return;
+    std::string text;
+    take(name, text);
+    std::string_view digits = text;
+    if (base == 16 && digits.starts_with("0x")) digits.remove_prefix(2);
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), into, base);
+    if (error != std::errc() || end != digits.data() + digits.size()) wrong(name);
+  }
+  void take_bytes(const char* name, std::string& into) const {
+    std::string text;
+    take(name, text);
+    into.clear();
+    for (std::size_t i = 0; i < text.size(); i += 2) {
+      unsigned char byte = 0;
+      const char* const pair = text.data() + i;
+      if (i + 2 > text.size() || std::from_chars(pair, pair + 2, byte, 16).ptr != pair + 2) return wrong(name);
+      into.push_back(static_cast<char>(byte));
+    }
+  }
   void take_octal(const char* name, std::uint32_t& into) const {
     std::string text;
     take(name, text);
@@ -152,6 +184,44 @@ class Reader {
   const Json& object_;
   std::string& error_;
 };
+
+std::string hexadecimal(std::uint64_t value) {
+  char text[24];
+  std::snprintf(text, sizeof text, "0x%016" PRIx64, value);
+  return text;
+}
+
+Json row_json(const DeadLettersReport::Row& row) {
+  if (!row.trouble.empty()) return {{"id", row.id}, {"trouble", row.trouble}};
+  return {{"id", row.id},
+          {"time", row.time},
+          {"reason", row.reason},
+          {"host", row.host},
+          {"login", row.login},
+          {"queue", row.queue},
+          {"key", format_key(row.key)},
+          {"generation", hexadecimal(row.generation)},
+          {"owner", row.owner},
+          {"type", std::to_string(row.type)},
+          {"bytes", row.bytes},
+          {"length_exact", row.length_exact}};
+}
+
+void take_row(const Reader& from, DeadLettersReport::Row& row) {
+  from.take("id", row.id);
+  from.take("time", row.time);
+  from.take("reason", row.reason);
+  from.take("host", row.host);
+  from.take("login", row.login);
+  from.take("queue", row.queue);
+  from.take_key(row.key);
+  from.take_written("generation", row.generation, 16);
+  from.take("owner", row.owner);
+  from.take_written("type", row.type, 10);
+  from.take("bytes", row.bytes);
+  from.take("length_exact", row.length_exact);
+  from.take("trouble", row.trouble);
+}
 
 // Nesting is bounded by what a reply may hold; a parse error is a value.
 template <typename T, typename Function>
@@ -223,6 +293,28 @@ std::string to_json(const ObjectsReport& report) {
   return dump(json);
 }
 
+std::string to_json(const DeadLettersReport& report) {
+  Json json = {{"dead_letters", Json::array()}};
+  for (const auto& row : report.rows) json["dead_letters"].push_back(row_json(row));
+  json["next"] = report.next ? Json(*report.next) : Json(nullptr);
+  return dump(json);
+}
+
+std::string to_json(const DeadLetterText& letter) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  text.reserve(2 * letter.text.size());
+  for (const char c : letter.text) {
+    const auto byte = static_cast<unsigned char>(c);
+    text.push_back(kDigits[byte >> 4]);
+    text.push_back(kDigits[byte & 15u]);
+  }
+  Json json = row_json(letter.row);
+  json["offset"] = letter.offset;
+  json["text"] = std::move(text);
+  return dump(json);
+}
+
 std::string to_json(const AdminDone& done) { return dump({{"done", done.done}}); }
 
 std::string to_json(const AdminFailure& failure) {
@@ -280,6 +372,21 @@ Result<ObjectsReport> objects_from_json(std::string_view json) {
       row.take("name", host.name);
       row.take("reason", host.reason);
     });
+  });
+}
+
+Result<DeadLettersReport> dead_letters_from_json(std::string_view json) {
+  return read<DeadLettersReport>(json, [](const Reader& from, DeadLettersReport& report) {
+    from.objects("dead_letters", report.rows, take_row);
+    from.take("next", report.next);
+  });
+}
+
+Result<DeadLetterText> dead_letter_text_from_json(std::string_view json) {
+  return read<DeadLetterText>(json, [](const Reader& from, DeadLetterText& letter) {
+    take_row(from, letter.row);
+    from.take("offset", letter.offset);
+    from.take_bytes("text", letter.text);
   });
 }
 

@@ -82,7 +82,41 @@ struct ObjectsReport {
   bool operator==(const ObjectsReport&) const = default;
 };
 
-// {"done": ["hosts.allow: 3 lines", "session with sun ended"]}, for reload and forget.
+// Messages of this host's queues whose delivery stayed in doubt, a piece of the list: {"dead_letters": [{"id": 7,
+// "time": "2026-11-22 16:00:00 UTC", ...}], "next": 507}, the field names being the members'. A row of a file that
+// can't be read has "id" and "trouble" only.
+struct DeadLettersReport {
+  struct Row {
+    std::uint64_t id = 0;  // of the letter
+    std::string time;      // when it became one, as in Certificate::expires
+    std::string reason;
+    std::string host;              // whose receive had taken the message
+    std::string login;             // who received, as that host calls it; empty: not known
+    std::int32_t queue = 0;        // its id
+    std::int32_t key = 0;          // in JSON as "0x00001234"; 0: IPC_PRIVATE or not known
+    std::uint64_t generation = 0;  // of the queue; in JSON hexadecimal; 0: not known
+    std::string owner;             // of the queue, a login or a uid
+    std::int64_t type = 0;         // mtype; in JSON a string, JSON readers keep 53 bits of a number
+    std::uint64_t bytes = 0;       // of text
+    bool length_exact = true;      // false: zeros at the end may lack
+    std::string trouble = {};      // why the file can't be read; empty: it can
+    bool operator==(const Row&) const = default;
+  };
+  std::vector<Row> rows;              // by id, which is by age
+  std::optional<std::uint64_t> next;  // ask for what comes after this id; none: that was all
+  bool operator==(const DeadLettersReport&) const = default;
+};
+
+// One letter: the fields of its row, and "offset": 0, "text": "68690a". A piece of the text as bytes, which JSON has in
+// hexadecimal.
+struct DeadLetterText {
+  DeadLettersReport::Row row;
+  std::uint64_t offset = 0;
+  std::string text;
+  bool operator==(const DeadLetterText&) const = default;
+};
+
+// {"done": ["hosts.allow: 3 lines", "session with sun ended"]}, for what changes something.
 struct AdminDone {
   std::vector<std::string> done;
   bool operator==(const AdminDone&) const = default;
@@ -96,11 +130,15 @@ struct AdminFailure {
 
 std::string to_json(const StatusReport& report);
 std::string to_json(const ObjectsReport& report);
+std::string to_json(const DeadLettersReport& report);
+std::string to_json(const DeadLetterText& letter);
 std::string to_json(const AdminDone& done);
 std::string to_json(const AdminFailure& failure);
 
 Result<StatusReport> status_from_json(std::string_view json);
 Result<ObjectsReport> objects_from_json(std::string_view json);
+Result<DeadLettersReport> dead_letters_from_json(std::string_view json);
+Result<DeadLetterText> dead_letter_text_from_json(std::string_view json);
 Result<AdminDone> done_from_json(std::string_view json);
 Result<AdminFailure> failure_from_json(std::string_view json);
 

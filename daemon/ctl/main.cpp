@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <cstring>
 #include <iostream>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -14,6 +15,7 @@
 #include "daemon/core/text_lines.h"
 #include "daemon/ctl/certificate_commands.h"
 #include "daemon/ctl/daemon_client.h"
+#include "daemon/ctl/dead_letter_pieces.h"
 #include "daemon/ctl/tables.h"
 #include "daemon/ctl/types_commands.h"
 #include "daemon/ctl/types_import.h"
@@ -68,15 +70,22 @@ Result<std::string> shown(const AdminCommand& command, const std::string& json) 
       return shown(status_from_json(json));
     case AdminCommand::Verb::kObjects:
       return shown(objects_from_json(json));
+    case AdminCommand::Verb::kDeadLetters:
+      return shown(dead_letters_from_json(json));
+    case AdminCommand::Verb::kShowLetter:
+      return shown(dead_letter_text_from_json(json));
     case AdminCommand::Verb::kReload:
     case AdminCommand::Verb::kForget:
+    case AdminCommand::Verb::kRequeueLetter:
+    case AdminCommand::Verb::kDropLetter:
       break;
   }
   return shown(done_from_json(json));
 }
 
 int ask(const std::string& socket, const AdminCommand& command, std::chrono::milliseconds limit, bool as_json) {
-  const auto answer = ask_daemon(socket.empty() ? default_socket_path() : socket, command, limit);
+  const std::string path = socket.empty() ? default_socket_path() : socket;
+  const auto answer = ask_for_all(command, [&](const AdminCommand& piece) { return ask_daemon(path, piece, limit); });
   if (!answer) {
     complain(answer.error());
     return kUnreachable;
@@ -119,6 +128,23 @@ int run(int argc, char** argv) {
   std::string kind, key;
   forget->add_option("KIND", kind, "msg, sem or shm")->required();
   forget->add_option("KEY", key, "as dipcctl objects shows it: 0x00001234")->required();
+
+  auto* letters = app.add_subcommand(
+      "deadletters", "messages of this host's queues whose delivery stayed in doubt; without a verb: list them");
+  letters->require_subcommand(0, 1);
+  letters->add_flag("--json", as_json, "as JSON, for programs");
+  std::uint64_t letter = 0;
+  const auto of_letter = [&](const char* verb, const char* what) {
+    auto* command = letters->add_subcommand(verb, what);
+    command->add_option("ID", letter, "as dipcctl deadletters shows it")
+        ->required()
+        ->check(CLI::Range(std::uint64_t{1}, std::numeric_limits<std::uint64_t>::max()));
+    return command;
+  };
+  auto* show_letter = of_letter("show", "all that is known of it, and its text");
+  show_letter->add_flag("--json", as_json, "as JSON, for programs; the text in hexadecimal");
+  auto* requeue = of_letter("requeue", "put it back at the tail of the queue that it came from");
+  auto* drop = of_letter("drop", "delete it");
 
   auto* ca = app.add_subcommand("ca", "the cluster's certificate authority and the hosts' certificates");
   ca->require_subcommand(1);
@@ -190,6 +216,13 @@ int run(int argc, char** argv) {
 
   const auto limit = std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
   using Verb = AdminCommand::Verb;
+  if (*letters) {
+    const auto verb = *show_letter ? Verb::kShowLetter
+                      : *requeue   ? Verb::kRequeueLetter
+                      : *drop      ? Verb::kDropLetter
+                                   : Verb::kDeadLetters;
+    return ask(socket, {verb, {}, letter}, limit, as_json);
+  }
   if (*status) return ask(socket, {Verb::kStatus, {}}, limit, as_json);
   if (*objects) return ask(socket, {Verb::kObjects, {}}, limit, as_json);
   if (*reload) return ask(socket, {Verb::kReload, {}}, limit, false);

@@ -1,6 +1,7 @@
 #include "daemon/ctl/tables.h"
 
 #include <algorithm>
+#include <cinttypes>
 #include <cstdio>
 
 #include "daemon/core/object_name.h"
@@ -32,6 +33,35 @@ std::string dash_if_empty(const std::string& text) { return text.empty() ? "-" :
 
 std::string count(std::uint64_t number, const char* one, const char* many) {
   return std::to_string(number) + " " + (number == 1 ? one : many);
+}
+
+std::string key_of(const DeadLettersReport::Row& row) { return row.key == 0 ? "-" : format_key(row.key); }
+
+std::string receiver_of(const DeadLettersReport::Row& row) {
+  return printable(row.login.empty() ? row.host : row.login + "@" + row.host);
+}
+
+std::string hexadecimal(std::uint64_t value) {
+  char text[24];
+  std::snprintf(text, sizeof text, "0x%016" PRIx64, value);
+  return text;
+}
+
+// "00000010  68 65 6c 6c 6f                                    |hello|", as hexdump -C has it; at most sixteen bytes.
+std::string hex_line(std::uint64_t offset, std::string_view bytes) {
+  constexpr std::size_t kHexWidth = 16 * 3 + 1;
+  char place[24];
+  std::snprintf(place, sizeof place, "%08" PRIx64 " ", offset);
+  std::string hex, seen;
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(bytes[i]);
+    char pair[8];
+    std::snprintf(pair, sizeof pair, i == 8 ? "  %02x" : " %02x", byte);
+    hex.append(pair);
+    seen.push_back(byte >= 0x20 && byte < 0x7f ? bytes[i] : '.');
+  }
+  hex.resize(kHexWidth, ' ');
+  return place + hex + "  |" + seen + "|\n";
 }
 
 std::string key_of(const ObjectName& name) { return name.key == 0 ? "private" : format_key(name.key); }
@@ -132,6 +162,42 @@ std::string show(const ObjectsReport& report) {
   }
   for (const auto& host : report.silent_hosts) {
     text.append("warning: objects of " + printable(host.name) + " are not listed: " + printable(host.reason) + "\n");
+  }
+  return text;
+}
+
+std::string show(const DeadLettersReport& report) {
+  if (report.rows.empty()) return "no dead letters\n";
+  std::vector<std::vector<std::string>> rows = {{"ID", "TIME", "KEY", "QUEUE", "TYPE", "BYTES", "FOR", "REASON"}};
+  for (const auto& row : report.rows) {
+    if (!row.trouble.empty()) {
+      rows.push_back({std::to_string(row.id), "-", "-", "-", "-", "-", "-", "NOT READABLE: " + printable(row.trouble)});
+      continue;
+    }
+    rows.push_back({std::to_string(row.id), printable(row.time), key_of(row), std::to_string(row.queue),
+                    std::to_string(row.type), std::to_string(row.bytes), receiver_of(row), printable(row.reason)});
+  }
+  return format_table(rows, {0, 3, 4, 5});
+}
+
+std::string show(const DeadLetterText& letter) {
+  const DeadLettersReport::Row& row = letter.row;
+  std::vector<std::vector<std::string>> rows = {
+      {"letter", std::to_string(row.id)},
+      {"time", printable(row.time)},
+      {"reason", printable(row.reason)},
+      {"for", receiver_of(row)},
+      {"queue", std::to_string(row.queue)},
+      {"key", key_of(row)},
+      {"generation", row.generation == 0 ? "not known" : hexadecimal(row.generation)},
+      {"owner", dash_if_empty(printable(row.owner))},
+      {"type", std::to_string(row.type)},
+      {"bytes", std::to_string(row.bytes) + (row.length_exact ? "" : " at least: zeros at the end may lack")}};
+  std::string text = format_table(rows);
+  if (!letter.text.empty()) text.append("\n");
+  constexpr std::size_t kLine = 16;
+  for (std::size_t begin = 0; begin < letter.text.size(); begin += kLine) {
+    text.append(hex_line(letter.offset + begin, std::string_view(letter.text).substr(begin, kLine)));
   }
   return text;
 }

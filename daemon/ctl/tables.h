@@ -16,6 +16,9 @@ std::string format_table(const std::vector<std::vector<std::string>>& rows, cons
 
 std::string show(const StatusReport& report);
 std::string show(const ObjectsReport& report);
+std::string show(const DeadLettersReport& report);
+// All facts, then the text: sixteen bytes a line, in hexadecimal and as what is printable of them.
+std::string show(const DeadLetterText& letter);
 std::string show(const AdminDone& done);
 std::string show(const AdminFailure& failure);  // "what" and "  remedy" lines
 

@@ -89,6 +89,10 @@ void log_event(LogLevel level, std::string_view topic, std::string_view text) {
   }
 }
 
+void log_change(std::string_view topic, std::string_view text) {
+  logger().warn("{}", printable(std::string(topic) + ": " + std::string(text)));
+}
+
 void log_trouble(LogLevel level, std::string_view topic, const Trouble& trouble) {
   log_event(level, topic, trouble.remedy.empty() ? trouble.what : trouble.what + "; " + trouble.remedy);
 }

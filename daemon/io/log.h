@@ -23,6 +23,8 @@ void log_event(LogLevel level, std::string_view topic, std::string_view text);
 inline void log_info(std::string_view topic, std::string_view text) { log_event(LogLevel::kInfo, topic, text); }
 inline void log_warning(std::string_view topic, std::string_view text) { log_event(LogLevel::kWarning, topic, text); }
 inline void log_error(std::string_view topic, std::string_view text) { log_event(LogLevel::kError, topic, text); }
+// What an administrator changed, with who asked: a warning, written however many such lines there are.
+void log_change(std::string_view topic, std::string_view text);
 // What happened, and the remedy on the same line.
 void log_trouble(LogLevel level, std::string_view topic, const Trouble& trouble);
 

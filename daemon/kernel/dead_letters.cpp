@@ -5,43 +5,51 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <optional>
 #include <sstream>
 
 #include "daemon/kernel/identity.h"
+#include "wire/framing.h"
 
 namespace dipc {
 namespace {
 
-constexpr const char* kFirstLine = "dipc dead letter 1";
-constexpr const char* kSuffix = ".letter";
-constexpr const char* kUnfinished = ".unfinished";
+constexpr std::string_view kFirstWords = "dipc dead letter ";
+constexpr std::uint64_t kVersion = 1;
+constexpr std::string_view kSuffix = ".letter";
+constexpr std::string_view kUnfinished = ".unfinished";
+constexpr std::size_t kDigits = 12;
+constexpr std::uint64_t kNumberMax = 999'999'999'999;
+constexpr std::size_t kValueBytesMax = 1024;  // of a reason or a name: all of a head fits kDeadLetterHeadBytesMax
+constexpr std::uint64_t kFileBytesMax = kTextBytesMax + kDeadLetterHeadBytesMax;
 
 // Names and reasons come from peers: one line each, whatever they hold.
-std::string one_line(std::string text) {
-  for (char& c : text) {
+std::string one_line(std::string_view text) {
+  std::string line(text.substr(0, kValueBytesMax));
+  for (char& c : line) {
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
   }
-  return text;
+  return line;
 }
 
-std::optional<std::int64_t> number_in(const std::string& text, int base = 10) {
-  std::int64_t value = 0;
+template <typename T>
+std::optional<T> number_in(std::string_view text, int base = 10) {
+  T value = 0;
   const char* const end = text.data() + text.size();
   const auto [stop, error] = std::from_chars(text.data(), end, value, base);
   if (error != std::errc() || stop != end) return std::nullopt;
   return value;
 }
 
-bool is_name(const std::string& name) {
-  return name.size() > std::strlen(kSuffix) && name.ends_with(kSuffix) && name.find('/') == std::string::npos &&
-         number_in(name.substr(0, name.size() - std::strlen(kSuffix)));
+template <typename T>
+bool take(const std::optional<T>& number, T& into) {
+  if (number) into = *number;
+  return number.has_value();
 }
 
 bool write_all(int fd, const std::string& text) {
@@ -54,15 +62,100 @@ bool write_all(int fd, const std::string& text) {
   return true;
 }
 
+Result<void> check_first_line(std::string_view line) {
+  const std::string what = "it is no dead letter";
+  const std::string remedy = "take the file out of the folder dead-letters, or drop it";
+  if (!line.starts_with(kFirstWords)) return trouble(what, remedy);
+  const auto version = number_in<std::uint64_t>(line.substr(kFirstWords.size()));
+  if (!version || *version == 0) return trouble(what, remedy);
+  if (*version > kVersion) {
+    return trouble("it is a dead letter of version " + std::to_string(*version) + ", this dipcd knows version " +
+                       std::to_string(kVersion),
+                   "use the dipcd that wrote it, or a later one");
+  }
+  return {};
+}
+
+struct Known {
+  bool type = false;
+  std::optional<std::uint64_t> bytes;
+};
+
+// False: the value is none of its kind.
+bool take_line(std::string_view name, std::string_view value, DeadLetter& letter, Known& known) {
+  if (name == "reason") letter.reason = value;
+  if (name == "host") letter.host = value;
+  if (name == "login") letter.login = value;
+  if (name == "owner") letter.owner = value;
+  if (name == "length") {
+    letter.length_exact = value == "exact";
+    return letter.length_exact || value == "at least";
+  }
+  if (name == "time") return take(number_in<std::int64_t>(value), letter.time_s);
+  if (name == "queue-id") return take(number_in<std::int32_t>(value), letter.queue);
+  if (name == "generation") return take(number_in<std::uint64_t>(value, 16), letter.generation);
+  if (name == "kind-key") {
+    std::uint32_t key = 0;
+    if (!value.starts_with("0x") || !take(number_in<std::uint32_t>(value.substr(2), 16), key)) return false;
+    letter.key = static_cast<std::int32_t>(key);
+  }
+  if (name == "type") return known.type = take(number_in<std::int64_t>(value), letter.message.type);
+  if (name == "bytes") {
+    known.bytes = number_in<std::uint64_t>(value);
+    return known.bytes.has_value();
+  }
+  return true;
+}
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+// At most `bytes_max` bytes of the file from `at` on, and how large it is.
+Result<std::pair<std::string, std::uint64_t>> read_part(const std::filesystem::path& path, std::uint64_t at,
+                                                        std::uint64_t bytes_max) {
+  // What somebody put there may be anything: a pipe must not hold up the daemon.
+  const Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
+  struct stat status {};
+  if (fd.get() < 0 || fstat(fd.get(), &status) != 0) return trouble(path.string() + ": " + std::strerror(errno));
+  if (!S_ISREG(status.st_mode)) return trouble(path.string() + " is no regular file", "take it away");
+  const auto file_bytes = static_cast<std::uint64_t>(status.st_size);
+  std::string text(static_cast<std::size_t>(std::min(bytes_max, file_bytes - std::min(at, file_bytes))), '\0');
+  std::size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t bytes = pread(fd.get(), text.data() + done, text.size() - done, static_cast<off_t>(at + done));
+    if (bytes < 0 && errno == EINTR) continue;
+    if (bytes < 0) return trouble(path.string() + ": " + std::strerror(errno));
+    if (bytes == 0) return trouble(path.string() + " became shorter while it was read", "try again");
+    done += static_cast<std::size_t>(bytes);
+  }
+  return std::pair(std::move(text), file_bytes);
+}
+
+Trouble no_such_name(const std::string& name) { return {name + " is not the name of a dead letter", {}}; }
+
 }  // namespace
 
 std::string encode_dead_letter(const DeadLetter& letter) {
-  char key[16];
-  std::snprintf(key, sizeof key, "0x%08" PRIx32, static_cast<std::uint32_t>(letter.key));
+  std::array<char, 16> key{};
+  std::snprintf(key.data(), key.size(), "0x%08" PRIx32, static_cast<std::uint32_t>(letter.key));
   std::ostringstream out;
-  out << kFirstLine << "\ntime: " << letter.time_s << "\nreason: " << one_line(letter.reason)
-      << "\nhost: " << one_line(letter.host) << "\nkind-key: " << key << "\nqueue-id: " << letter.queue
-      << "\nowner: " << one_line(letter.owner) << "\ntype: " << letter.message.type
+  out << kFirstWords << kVersion << "\ntime: " << letter.time_s << "\nreason: " << one_line(letter.reason)
+      << "\nhost: " << one_line(letter.host);
+  if (!letter.login.empty()) out << "\nlogin: " << one_line(letter.login);
+  out << "\nkind-key: " << key.data() << "\nqueue-id: " << letter.queue;
+  if (letter.generation != 0) out << "\ngeneration: " << std::hex << letter.generation << std::dec;
+  out << "\nowner: " << one_line(letter.owner) << "\ntype: " << letter.message.type
       << "\nbytes: " << letter.message.text.size() << "\nlength: " << (letter.length_exact ? "exact" : "at least")
       << "\n\n";
   std::string file = out.str();
@@ -70,47 +163,56 @@ std::string encode_dead_letter(const DeadLetter& letter) {
   return file;
 }
 
-Result<DeadLetter> decode_dead_letter(const std::string& file) {
-  DeadLetter letter;
-  std::size_t at = 0;
-  std::optional<std::int64_t> bytes;
-  bool typed = false;
+Result<DeadLetterHead> decode_dead_letter_head(std::string_view beginning, std::uint64_t file_bytes) {
+  DeadLetterHead head;
+  Known known;
+  const std::string_view lines = beginning.substr(0, kDeadLetterHeadBytesMax);
   for (int line_number = 1;; ++line_number) {
-    const std::size_t end = file.find('\n', at);
-    if (end == std::string::npos) return trouble("the dead letter is cut short");
-    const std::string line = file.substr(at, end - at);
-    at = end + 1;
-    if (line.empty()) break;
+    const std::size_t end = lines.find('\n', head.text_at);
+    const std::string_view line = lines.substr(head.text_at, end - head.text_at);
     if (line_number == 1) {
-      if (line != kFirstLine) return trouble("not a dead letter of this version: " + line.substr(0, 40));
-      continue;
+      if (auto good = check_first_line(line); !good) return tl::unexpected(good.error());
     }
+    if (end == std::string_view::npos) return trouble("the dead letter is cut short", "drop it");
+    head.text_at = end + 1;
+    if (line.empty()) break;
+    if (line_number == 1) continue;
     const std::size_t colon = line.find(": ");
-    if (colon == std::string::npos) return trouble("dead letter, line " + std::to_string(line_number) + ": " + line);
-    const std::string name = line.substr(0, colon);
-    const std::string value = line.substr(colon + 2);
-    const bool is_key = name == "kind-key" && value.starts_with("0x");
-    const std::optional<std::int64_t> number = is_key ? number_in(value.substr(2), 16) : number_in(value);
-    if (name == "reason") letter.reason = value;
-    if (name == "host") letter.host = value;
-    if (name == "owner") letter.owner = value;
-    if (name == "length") letter.length_exact = value == "exact";
-    if (name == "bytes") bytes = number;
-    if (!number) continue;
-    if (name == "time") letter.time_s = *number;
-    if (name == "queue-id") letter.queue = static_cast<std::int32_t>(*number);
-    if (is_key) letter.key = static_cast<std::int32_t>(*number);
-    if (name == "type") {
-      letter.message.type = *number;
-      typed = true;
+    if (colon == std::string_view::npos ||
+        !take_line(line.substr(0, colon), line.substr(colon + 2), head.letter, known)) {
+      return trouble("line " + std::to_string(line_number) + " of the dead letter is damaged: " + one_line(line),
+                     "drop it");
     }
   }
-  if (!typed || !bytes || *bytes < 0 || static_cast<std::uint64_t>(*bytes) != file.size() - at) {
-    return trouble("the dead letter does not hold the message that it announces");
+  if (!known.type || !known.bytes || *known.bytes != file_bytes - head.text_at) {
+    return trouble("the dead letter does not hold the message that it announces", "drop it");
   }
-  const auto* const text = reinterpret_cast<const std::byte*>(file.data() + at);
-  letter.message.text.assign(text, text + *bytes);
-  return letter;
+  if (*known.bytes > kTextBytesMax) {
+    return trouble("the dead letter holds " + std::to_string(*known.bytes) + " bytes, more than a message has",
+                   "drop it");
+  }
+  head.text_bytes = *known.bytes;
+  return head;
+}
+
+Result<DeadLetter> decode_dead_letter(std::string_view file) {
+  auto head = decode_dead_letter_head(file, file.size());
+  if (!head) return tl::unexpected(head.error());
+  const auto* const text = reinterpret_cast<const std::byte*>(file.data() + head->text_at);
+  head->letter.message.text.assign(text, text + head->text_bytes);
+  return std::move(head->letter);
+}
+
+std::string dead_letter_name(std::uint64_t number) {
+  std::array<char, 24> digits{};
+  std::snprintf(digits.data(), digits.size(), "%012" PRIu64, number);
+  return std::string(digits.data()).append(kSuffix);
+}
+
+std::optional<std::uint64_t> dead_letter_number(std::string_view name) {
+  if (name.size() != kDigits + kSuffix.size() || !name.ends_with(kSuffix)) return std::nullopt;
+  const auto number = number_in<std::uint64_t>(name.substr(0, kDigits));
+  return number && *number != 0 ? number : std::nullopt;
 }
 
 Result<DeadLetters> DeadLetters::open(const std::filesystem::path& directory, std::size_t letters_max,
@@ -129,37 +231,55 @@ Result<DeadLetters> DeadLetters::open(const std::filesystem::path& directory, st
   if (error) return trouble(directory.string() + ": " + error.message());
   for (const auto& entry : entries) {
     const std::string name = entry.path().filename();
-    if (name.ends_with(kUnfinished)) std::filesystem::remove(entry.path(), error);
-    if (!is_name(name)) continue;
+    if (name.ends_with(kUnfinished) && dead_letter_number(name.substr(0, name.size() - kUnfinished.size()))) {
+      std::filesystem::remove(entry.path(), error);
+    }
+    const auto number = dead_letter_number(name);
+    if (!number) continue;
     letters.names_.push_back(name);
-    const auto number = number_in(name.substr(0, name.size() - std::strlen(kSuffix)));
-    letters.next_number_ = std::max(letters.next_number_, static_cast<std::uint64_t>(*number) + 1);
+    letters.next_number_ = std::max(letters.next_number_, *number + 1);
   }
   std::sort(letters.names_.begin(), letters.names_.end());
   return letters;
 }
 
-Result<std::string> DeadLetters::add(const DeadLetter& letter) {
+void DeadLetters::make_room() {
   while (!names_.empty() && names_.size() >= letters_max_) {
     const std::string oldest = names_.front();
-    const Result<DeadLetter> gone = read(oldest);
-    std::string what = oldest;
-    if (gone) {
-      what += " (host " + gone->host + ", queue " + std::to_string(gone->queue) + ", type " +
-              std::to_string(gone->message.type) + ", " + std::to_string(gone->message.text.size()) + " bytes)";
+    const Result<DeadLetterHead> gone = head(oldest);
+    const std::string there_are = ", there are " + std::to_string(names_.size()) + ": " + oldest;
+    if (!gone) {
+      // Not ours to throw away; the next start counts it again.
+      log_("dead letters: the oldest stays" + there_are + ": " + gone.error().what);
+      names_.erase(names_.begin());
+      continue;
     }
-    log_("dead letters: the oldest is removed, there are " + std::to_string(names_.size()) + ": " + what);
+    const DeadLetter& letter = gone->letter;
+    log_("dead letters: the oldest is removed" + there_are + " (for " + letter.host + ", from queue " +
+         std::to_string(letter.queue) + ", type " + std::to_string(letter.message.type) + ", " +
+         std::to_string(gone->text_bytes) + " bytes)");
     if (const Result<void> removed = remove(oldest); !removed) {
       log_("dead letters: " + removed.error().what);
       names_.erase(names_.begin());
     }
   }
-  char name[40];
-  std::snprintf(name, sizeof name, "%012" PRIu64 "%s", next_number_, kSuffix);
-  const std::filesystem::path path = directory_ / name;
-  const std::filesystem::path unfinished = path.string() + kUnfinished;
+}
+
+Result<std::string> DeadLetters::add(const DeadLetter& letter) {
+  make_room();
   restore_own_groups();
-  const int fd = ::open(unfinished.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  // Whatever lies there under the next name is not written over.
+  const auto is_there = [&](std::uint64_t number) {
+    struct stat status {};
+    return lstat((directory_ / dead_letter_name(number)).c_str(), &status) == 0;
+  };
+  while (next_number_ > kNumberMax || is_there(next_number_)) {
+    next_number_ = next_number_ >= kNumberMax ? 1 : next_number_ + 1;
+  }
+  const std::string name = dead_letter_name(next_number_);
+  const std::filesystem::path path = directory_ / name;
+  const std::filesystem::path unfinished = path.string().append(kUnfinished);
+  const int fd = ::open(unfinished.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   const bool written = fd >= 0 && write_all(fd, encode_dead_letter(letter)) && fsync(fd) == 0;
   const int saved = errno;
   if (fd >= 0) close(fd);
@@ -169,21 +289,40 @@ Result<std::string> DeadLetters::add(const DeadLetter& letter) {
     return trouble(path.string() + ": " + std::strerror(why), "make room there");
   }
   ++next_number_;
-  names_.emplace_back(name);
-  return std::string(name);
+  names_.insert(std::upper_bound(names_.begin(), names_.end(), name), name);
+  return name;
+}
+
+bool DeadLetters::has(const std::string& name) const { return std::binary_search(names_.begin(), names_.end(), name); }
+
+Result<DeadLetterHead> DeadLetters::head(const std::string& name) const {
+  if (!dead_letter_number(name)) return tl::unexpected(no_such_name(name));
+  const auto file = read_part(directory_ / name, 0, kDeadLetterHeadBytesMax);
+  if (!file) return tl::unexpected(file.error());
+  return decode_dead_letter_head(file->first, file->second);
+}
+
+Result<std::string> DeadLetters::text(const std::string& name, const DeadLetterHead& head, std::uint64_t offset,
+                                      std::size_t bytes_max) const {
+  if (!dead_letter_number(name)) return tl::unexpected(no_such_name(name));
+  const std::uint64_t bytes = head.text_bytes - std::min(offset, head.text_bytes);
+  auto part = read_part(directory_ / name, head.text_at + offset, std::min<std::uint64_t>(bytes, bytes_max));
+  if (!part) return tl::unexpected(part.error());
+  return std::move(part->first);
 }
 
 Result<DeadLetter> DeadLetters::read(const std::string& name) const {
-  if (!is_name(name)) return trouble(name + " is not the name of a dead letter");
-  std::ifstream in(directory_ / name, std::ios::binary);
-  if (!in) return trouble((directory_ / name).string() + ": can't be read");
-  std::ostringstream file;
-  file << in.rdbuf();
-  return decode_dead_letter(file.str());
+  if (!dead_letter_number(name)) return tl::unexpected(no_such_name(name));
+  const auto file = read_part(directory_ / name, 0, kFileBytesMax);
+  if (!file) return tl::unexpected(file.error());
+  if (file->second != file->first.size()) {
+    return trouble((directory_ / name).string() + " is too large for a dead letter", "drop it");
+  }
+  return decode_dead_letter(file->first);
 }
 
 Result<void> DeadLetters::remove(const std::string& name) {
-  if (!is_name(name)) return trouble(name + " is not the name of a dead letter");
+  if (!dead_letter_number(name)) return tl::unexpected(no_such_name(name));
   if (unlink((directory_ / name).c_str()) != 0 && errno != ENOENT) {
     return trouble((directory_ / name).string() + ": " + std::strerror(errno));
   }

@@ -130,6 +130,8 @@ class Executor {
   // Calls of `host` that could not be answered at once and still wait.
   std::size_t waiting_calls(const std::string& host) const;
   DeadLetters& dead_letters() { return dead_letters_; }
+  // Appends a message to a queue as the daemon itself, without waiting: what msgsnd(2) says, an errno or 0.
+  int put(std::int32_t queue, const Message& message);
   const Identity& own_identity() const { return own_; }
 
  private:

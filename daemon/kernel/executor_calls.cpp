@@ -159,6 +159,13 @@ void Executor::returned(const CallKey& key) {
   slots_->give_back(slot);
 }
 
+int Executor::put(std::int32_t queue, const Message& message) {
+  const MessageSend send{{Kind::kMessageQueue, queue, 0}, message.type, message.text, message.text.size(), true};
+  const Outcome outcome = attempt(to_native(send));
+  if (outcome.error == 0) pids_.sent(queue, 0);
+  return outcome.error;
+}
+
 SlotLabel Executor::label_for(const Request& request, std::int32_t queue) {
   constexpr std::size_t kFactsMax = 65536;
   auto known = queue_facts_.find(queue);
@@ -175,6 +182,8 @@ SlotLabel Executor::label_for(const Request& request, std::int32_t queue) {
   label.host = request.key.host;
   label.call = request.key.call;
   label.queue = queue;
+  label.login = request.caller.login;
+  label.generation = std::get<MessageReceive>(request.body).object.generation;
   return label;
 }
 
@@ -188,8 +197,10 @@ bool Executor::write_dead_letter(const FoundMessage& found, const std::string& r
   letter.time_s = time(nullptr);
   letter.reason = reason;
   letter.host = found.label.host;
+  letter.login = found.label.login;
   letter.key = found.label.key;
   letter.queue = found.label.queue;
+  letter.generation = found.label.generation;
   letter.owner = users_.login_of(found.label.owner_uid);
   if (letter.owner.empty()) letter.owner = std::to_string(found.label.owner_uid);
   letter.length_exact = found.length_exact;

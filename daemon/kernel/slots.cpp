@@ -25,9 +25,10 @@ constexpr std::size_t kRoomMin = 256;
 constexpr std::size_t kChunkUnit = 64 * 1024;
 constexpr std::size_t kIdleBytesMax = 1024 * 1024;  // of one size: chunks that are kept although no slot is taken
 
-// Files of another byte order or word size (a daemon under an emulator before us) are not ours to read.
+// Files of another byte order or word size (a daemon under an emulator before us) are not ours to read, nor are those
+// of a version with another header.
 std::string file_name(std::size_t room_bytes) {
-  return std::string("slots-") + (std::endian::native == std::endian::big ? "be" : "le") +
+  return std::string("slots-2-") + (std::endian::native == std::endian::big ? "be" : "le") +
          std::to_string(8 * sizeof(long)) + "-" + std::to_string(room_bytes);
 }
 
@@ -47,7 +48,8 @@ std::size_t room_class(std::size_t text_bytes) {
 // ---- Slot
 
 SlotLabel Slot::label() const {
-  return {std::string(host_, strnlen(host_, sizeof host_)), CallId{call_}, queue_, key_, owner_uid_};
+  return {std::string(host_, strnlen(host_, sizeof host_)),   CallId{call_}, queue_, key_, owner_uid_, generation_,
+          std::string(login_, strnlen(login_, sizeof login_))};
 }
 
 void Slot::received(std::size_t text_bytes) {
@@ -107,7 +109,7 @@ Result<std::unique_ptr<Slots>> Slots::open(const std::filesystem::path& director
     const std::size_t room_bytes = std::strtoul(name.c_str() + name.rfind('-') + 1, nullptr, 10);
     bool kept_all = true;
     if (room_bytes < kRoomMin || name != file_name(room_bytes)) {
-      log(path.string() + " was left by a daemon of another architecture; messages in it are not read");
+      log(path.string() + " was left by a daemon of another architecture or version; messages in it are not read");
       kept_all = false;
     } else {
       const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -210,9 +212,11 @@ Slot* Slots::take(const SlotLabel& label, std::size_t text_bytes) {
   slot->queue_ = label.queue;
   slot->key_ = label.key;
   slot->owner_uid_ = label.owner_uid;
-  const std::size_t host_bytes = std::min(label.host.size(), Slot::kHostBytes - 1);
-  std::memcpy(slot->host_, label.host.data(), host_bytes);
+  slot->generation_ = label.generation;
+  const std::size_t host_bytes = label.host.copy(slot->host_, Slot::kHostBytes - 1);
   slot->host_[host_bytes] = 0;
+  const std::size_t login_bytes = label.login.copy(slot->login_, Slot::kLoginBytes - 1);
+  slot->login_[login_bytes] = 0;
   std::atomic_signal_fence(std::memory_order_seq_cst);
   slot->state_ = Slot::kReceiving;
   ++taken_;

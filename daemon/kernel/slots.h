@@ -35,7 +35,9 @@ struct SlotLabel {
   CallId call{};
   std::int32_t queue = 0;
   std::int32_t key = 0;
-  std::uint32_t owner_uid = 0;  // of the queue
+  std::uint32_t owner_uid = 0;   // of the queue
+  std::uint64_t generation = 0;  // of the queue
+  std::string login = {};        // who receives, as its host calls it
 };
 
 class Slot;
@@ -93,17 +95,20 @@ class Slot {
   friend class Slots;
   enum State : std::uint32_t { kFree = 0, kReceiving = 0x44520001, kReceived = 0x44520002 };
   static constexpr std::size_t kHostBytes = 128;
+  static constexpr std::size_t kLoginBytes = 64;  // longer ones are cut
 
   std::uint32_t state_;
   std::uint32_t index_;  // of the slot in its file
   std::size_t room_bytes_;
   std::size_t text_bytes_;
   std::uint64_t call_;
+  std::uint64_t generation_;
   std::int32_t queue_;
   std::int32_t key_;
   std::uint32_t owner_uid_;
   [[maybe_unused]] std::uint32_t reserved_;
   char host_[kHostBytes];
+  char login_[kLoginBytes];
   long type_;  // struct msgbuf begins here; the text follows
 };
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <random>
 #include <string>
 
@@ -51,6 +52,54 @@ TEST(StatusReport, WhatIsWrittenIsRead) {
   ASSERT_EQ(failure->troubles.size(), 1u);
   EXPECT_EQ(failure->troubles[0].what, "what");
   EXPECT_EQ(failure->troubles[0].remedy, "remedy");
+}
+
+DeadLettersReport::Row letter_row(std::uint64_t id) {
+  return {.id = id,
+          .time = "2026-11-22 16:00:00 UTC",
+          .reason = "the session with \"vax\" ended",
+          .host = "vax",
+          .login = "alice",
+          .queue = 32769,
+          .key = -2,
+          .generation = ~0ull,
+          .owner = "alicia",
+          .type = std::numeric_limits<std::int64_t>::max(),
+          .bytes = 3,
+          .length_exact = false};
+}
+
+TEST(StatusReport, DeadLettersAreReadAsTheyWereWritten) {
+  DeadLettersReport report;
+  report.rows = {letter_row(7), {.id = 8, .trouble = "it is no dead letter"}};
+  report.next = 8;
+  const auto read = dead_letters_from_json(to_json(report));
+  ASSERT_TRUE(read) << read.error().what;
+  EXPECT_EQ(*read, report);
+  const DeadLetterText letter{letter_row(7), 65536, std::string("\0\xff{", 3)};
+  const auto text = dead_letter_text_from_json(to_json(letter));
+  ASSERT_TRUE(text) << text.error().what;
+  EXPECT_EQ(*text, letter);
+}
+
+TEST(StatusReport, ADeadLetterHasTheShapeThatIsDocumented) {
+  EXPECT_EQ(to_json(DeadLetterText{letter_row(7), 0, "hi\n"}), R"({
+  "id": 7,
+  "time": "2026-11-22 16:00:00 UTC",
+  "reason": "the session with \"vax\" ended",
+  "host": "vax",
+  "login": "alice",
+  "queue": 32769,
+  "key": "0xfffffffe",
+  "generation": "0xffffffffffffffff",
+  "owner": "alicia",
+  "type": "9223372036854775807",
+  "bytes": 3,
+  "length_exact": false,
+  "offset": 0,
+  "text": "68690a"
+}
+)");
 }
 
 // The shape is an interface: programs read it.
@@ -113,6 +162,10 @@ TEST(StatusReport, WrongTypesAreNamed) {
   EXPECT_THAT(what(status_from_json(R"({"peers": [5]})")), HasSubstr("an object"));
   EXPECT_THAT(what(status_from_json(R"({"counters": {"a": "b"}})")), HasSubstr("'counters'"));
   EXPECT_THAT(what(objects_from_json(R"({"objects": [{"kind": "msg"}]})")), HasSubstr("'key'"));
+  EXPECT_THAT(what(dead_letter_text_from_json(R"({"text": "686"})")), HasSubstr("'text'"));
+  EXPECT_THAT(what(dead_letter_text_from_json(R"({"text": "6x"})")), HasSubstr("'text'"));
+  EXPECT_THAT(what(dead_letter_text_from_json(R"({"type": "5x"})")), HasSubstr("'type'"));
+  EXPECT_THAT(what(dead_letters_from_json(R"({"dead_letters": [{"key": "x"}]})")), HasSubstr("'key'"));
   EXPECT_THAT(what(objects_from_json(R"({"objects": [{"kind": "msg", "key": "1", "mode": "9"}]})")),
               HasSubstr("'mode'"));
   EXPECT_THAT(what(objects_from_json(R"({"objects": [{"kind": "msg", "key": "1", "mode": "0", "id": 3000000000}]})")),

@@ -44,7 +44,8 @@ Outcome run(const std::string& arguments) {
 TEST(Dipcctl, WrongUsageIsStatus2) {
   for (const char* arguments :
        {"", "frobnicate", "status extra", "forget msg", "forget pipe 0x1", "forget msg 0", "ca", "ca issue",
-        "ca issue some-other-host", "ca issue a --request x --into y", "--timeout -1 status", "ca init --days 0"}) {
+        "ca issue some-other-host", "deadletters show", "deadletters show x", "deadletters drop 0",
+        "deadletters shwo 1", "ca issue a --request x --into y", "--timeout -1 status", "ca init --days 0"}) {
     const Outcome result = run(arguments);
     EXPECT_EQ(result.status, 2) << arguments << "\n" << result.out;
     EXPECT_FALSE(result.out.empty());
@@ -52,7 +53,8 @@ TEST(Dipcctl, WrongUsageIsStatus2) {
 }
 
 TEST(Dipcctl, WordThatIsNoCommandIsNamedWithThoseThatAre) {
-  EXPECT_EQ(run("sttus").out, "dipcctl: there is no 'sttus'; there are: status, objects, reload, forget, ca, types\n");
+  EXPECT_EQ(run("sttus").out,
+            "dipcctl: there is no 'sttus'; there are: status, objects, reload, forget, deadletters, ca, types\n");
   EXPECT_THAT(run("ca isue vax").out, StartsWith("dipcctl ca: there is no 'isue'; there are: init, request, "));
 }
 
@@ -106,6 +108,23 @@ TEST(Dipcctl, ObjectsOfALargeClusterArrive) {
   const Outcome result = run("objects --socket " + (folder / "sock").string());
   EXPECT_EQ(result.status, 0);
   EXPECT_THAT(result.out, HasSubstr("msg   0x000007d0  vax    2000"));
+}
+
+TEST(Dipcctl, DeadLettersAreATableOrJson) {
+  DeadLettersReport report;
+  report.rows = {{.id = 4, .trouble = "it is no dead letter"}};
+  for (const bool as_json : {false, true}) {
+    const TemporaryFolder folder;
+    FakeDaemon daemon(folder / "sock", FakeDaemon::answering(0, to_json(report)));
+    const Outcome result = run("deadletters --socket " + (folder / "sock").string() + (as_json ? " --json" : ""));
+    EXPECT_EQ(result.status, 0) << result.out;
+    EXPECT_THAT(result.out, HasSubstr(as_json ? "\"id\": 4" : "NOT READABLE: it is no dead letter"));
+    EXPECT_THAT(daemon.join().packets[1], testing::EndsWith("deadletters"));
+  }
+  const TemporaryFolder folder;
+  FakeDaemon daemon(folder / "sock", FakeDaemon::answering(0, to_json(AdminDone{{"letter 7 dropped"}})));
+  EXPECT_EQ(run("deadletters drop 7 --socket " + (folder / "sock").string()).out, "letter 7 dropped\n");
+  EXPECT_THAT(daemon.join().packets[1], testing::EndsWith("deadletters drop 7"));
 }
 
 TEST(Dipcctl, AFailureIsStatus1WithWhatAndRemedy) {

@@ -76,6 +76,45 @@ TEST(Tables, OtherHostsCanNotPlayWithTheTerminal) {
   EXPECT_EQ(show(AdminFailure{{{"w\x1b", "r"}, {"x", ""}}}), "w?\n  r\nx\n");
 }
 
+TEST(Tables, ADeadLetterIsShownWithNothingThatIsNotPrintable) {
+  DeadLetterText letter;
+  letter.row = {.id = 7,
+                .time = "2026-11-22 16:00:00 UTC",
+                .reason = "full\x1b[2J",
+                .host = "vax",
+                .login = "al\nice",
+                .queue = 32769,
+                .key = 0x1234,
+                .generation = 0x1b,
+                .owner = "alicia",
+                .type = -1,
+                .bytes = 19,
+                .length_exact = false};
+  letter.text = std::string("hello\x1b[2J\n\0world!\x80\xff", 19);
+  EXPECT_EQ(show(letter),
+            "letter      7\n"
+            "time        2026-11-22 16:00:00 UTC\n"
+            "reason      full?[2J\n"
+            "for         al?ice@vax\n"
+            "queue       32769\n"
+            "key         0x00001234\n"
+            "generation  0x000000000000001b\n"
+            "owner       alicia\n"
+            "type        -1\n"
+            "bytes       19 at least: zeros at the end may lack\n"
+            "\n"
+            "00000000  68 65 6c 6c 6f 1b 5b 32  4a 0a 00 77 6f 72 6c 64  |hello.[2J..world|\n"
+            "00000010  21 80 ff                                          |!..|\n");
+  DeadLettersReport list;
+  EXPECT_EQ(show(list), "no dead letters\n");
+  list.rows = {letter.row, {.id = 12, .trouble = "it is no\x1b letter"}};
+  EXPECT_EQ(
+      show(list),
+      "ID  TIME                     KEY         QUEUE  TYPE  BYTES  FOR         REASON\n"
+      " 7  2026-11-22 16:00:00 UTC  0x00001234  32769    -1     19  al?ice@vax  full?[2J\n"
+      "12  -                        -               -     -      -  -           NOT READABLE: it is no? letter\n");
+}
+
 TEST(Tables, NumbersAreShownInUnitsThatPeopleRead) {
   EXPECT_EQ(show_duration(45), "45 s");
   EXPECT_EQ(show_duration(150), "2 min 30 s");

@@ -23,7 +23,9 @@ class SlotsTest : public ::testing::Test {
     EXPECT_TRUE(slots) << slots.error().what;
     return slots ? std::move(*slots) : nullptr;
   }
-  static SlotLabel label(std::uint64_t call) { return {"vax", CallId{call}, 32769, 0x1234, 12001}; }
+  static SlotLabel label(std::uint64_t call) {
+    return {"vax", CallId{call}, 32769, 0x1234, 12001, 0xfedcba9876543210u, "alice"};
+  }
   static void put(Slot* slot, long type, const std::string& text) {
     std::memcpy(static_cast<char*>(slot->msgbuf()), &type, sizeof type);
     std::memcpy(static_cast<char*>(slot->msgbuf()) + sizeof type, text.data(), text.size());
@@ -110,6 +112,8 @@ TEST_F(SlotsTest, WhatAnEarlierDaemonLeftIsFoundOnce) {
   EXPECT_EQ(found_[0].label.queue, 32769);
   EXPECT_EQ(found_[0].label.key, 0x1234);
   EXPECT_EQ(found_[0].label.owner_uid, 12001u);
+  EXPECT_EQ(found_[0].label.generation, 0xfedcba9876543210u);
+  EXPECT_EQ(found_[0].label.login, "alice");
   EXPECT_EQ(text_of(found_[1].message.text), "delivered, the length not yet noted");
   EXPECT_FALSE(found_[1].length_exact);
   found_.clear();
