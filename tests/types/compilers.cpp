@@ -1,5 +1,6 @@
 #include "tests/types/compilers.h"
 
+#include <gtest/gtest.h>
 #include <sys/wait.h>
 
 #include <cstdio>
@@ -50,6 +51,16 @@ Ran run(const std::string& command) {
   const int status = ::pclose(pipe);
   ran.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return ran;
+}
+
+std::filesystem::path compiled(const Folder& folder, const Compiler& compiler, const std::string& c,
+                               const std::string& options) {
+  const auto source = folder.write("program.c", c);
+  const auto object = folder / "program.o";
+  const Ran ran = run("timeout 60 " + compiler.command + " -w -ffreestanding " + options + " -o " + object.string() +
+                      " " + source.string());
+  EXPECT_EQ(ran.status, 0) << ran.output;
+  return object;
 }
 
 std::string c_start() {

@@ -30,6 +30,10 @@ class Folder {
   std::filesystem::path path_;
 };
 
+// Compiles C into `folder`, unlinked or however `options` say; EXPECTs that it is good C.
+std::filesystem::path compiled(const Folder& folder, const Compiler& compiler, const std::string& c,
+                               const std::string& options = "-g -c");
+
 // Runs a command of the shell. Its output, stdout and stderr, and its exit status (128 + signal).
 struct Ran {
   int status = 0;

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "arch/abi.h"
 #include "daemon/ctl/types_import.h"
 #include "layouts/parser.h"
 #include "layouts/shape.h"
@@ -129,19 +130,9 @@ struct request {
 } aligned(32);
 )";
 
-std::filesystem::path compiled(const Folder& folder, const Compiler& compiler, const std::string& c,
-                               const std::string& options = "-g -c") {
-  const auto source = folder.write("program.c", kPrelude + c);
-  const auto object = folder / "program.o";
-  const Ran ran = run("timeout 60 " + compiler.command + " -w -ffreestanding " + options + " -o " + object.string() +
-                      " " + source.string());
-  EXPECT_EQ(ran.status, 0) << ran.output;
-  return object;
-}
-
 std::vector<std::string> troubles_of(const std::string& c) {
   const Folder folder;
-  const auto imported = import_type(compiled(folder, compilers().front(), c), "s");
+  const auto imported = import_type(compiled(folder, compilers().front(), kPrelude + c), "s");
   std::vector<std::string> found;
   if (!imported) {
     for (const Trouble& one : imported.error()) found.push_back(one.what);
@@ -153,7 +144,7 @@ TEST(TypesImport, ProgramsOfEveryMachineGiveTheSameDeclaration) {
   for (const Compiler& compiler : compilers()) {
     SCOPED_TRACE(compiler.machine);
     const Folder folder;
-    const auto imported = import_type(compiled(folder, compiler, kEverything), "request");
+    const auto imported = import_type(compiled(folder, compiler, kPrelude + std::string(kEverything)), "request");
     ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
     EXPECT_EQ(imported->declaration, kDeclared);
     EXPECT_THAT(imported->notes, testing::Contains(HasSubstr("request.client is a pid_t")));
@@ -161,9 +152,11 @@ TEST(TypesImport, ProgramsOfEveryMachineGiveTheSameDeclaration) {
 }
 
 TEST(TypesImport, OlderDebugInformationSaysTheSame) {
-  for (const char* options : {"-gdwarf-4 -O2 -c", "-gdwarf-3 -c", "-g -fdebug-types-section -shared -nostdlib -fPIC"}) {
+  for (const char* options : {"-gdwarf-4 -O2 -c", "-gdwarf-3 -c", "-gdwarf-2 -gstrict-dwarf -c",
+                              "-g -fdebug-types-section -shared -nostdlib -fPIC"}) {
     const Folder folder;
-    const auto imported = import_type(compiled(folder, compilers().front(), kEverything, options), "struct request");
+    const auto imported = import_type(
+        compiled(folder, compilers().front(), kPrelude + std::string(kEverything), options), "struct request");
     ASSERT_TRUE(imported.has_value()) << options << ": " << imported.error().front().what;
     EXPECT_THAT(imported->declaration, HasSubstr("struct pair_t pairs[2];")) << options;
   }
@@ -180,7 +173,7 @@ TEST(TypesImport, DeclaresPlacesThatAreTheProgramsOwn) {
     for (const Compiler& compiler : compilers()) {
       SCOPED_TRACE(compiler.machine + "\n" + layout.c);
       const Folder folder;
-      const auto imported = import_type(compiled(folder, compiler, c), "s");
+      const auto imported = import_type(compiled(folder, compiler, kPrelude + c), "s");
       ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
       const TypeSet read = layout_test::parsed(imported->declaration);
       const Form form = *Form::native(*known_abi(compiler.machine));
@@ -214,6 +207,130 @@ TEST(TypesImport, ATimeOf64BitsOnA32BitMachineIsSeenAndSaid) {
   ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
   EXPECT_EQ(imported->declaration, "struct s {\n  char c;\n  time_t t;\n  char d;\n};\n");
   EXPECT_THAT(imported->notes, ElementsAre(HasSubstr("s.t is a time_t of 64 bits")));
+}
+
+// What the struct `s` of a program is declared as, and what is said of it.
+struct Import {
+  std::string declaration, notes;
+};
+Import import_of(const std::string& c, const Compiler& compiler = compilers().front(),
+                 const std::string& options = "-g -c") {
+  const Folder folder;
+  const auto imported = import_type(compiled(folder, compiler, c, options), "s");
+  if (!imported) return {imported.error().front().what, {}};
+  Import made{imported->declaration, {}};
+  for (const std::string& note : imported->notes) made.notes += note + "\n";
+  return made;
+}
+
+TEST(TypesImport, AProgramsOwnTypesOfKnownNamesAreWhatTheyAre) {
+  EXPECT_EQ(import_of("typedef int bool; typedef unsigned short size_t; typedef enum { no, yes } int8_t;"
+                      "typedef int time_t; typedef float uint32_t; typedef struct { int x; } pid_t;"
+                      "struct s { long mtype; bool ready; size_t n; int8_t e; time_t t; uint32_t f; pid_t p; int z; };"
+                      "struct s x;")
+                .declaration,
+            "struct pid_t {\n  int x;\n};\n"
+            "struct s {\n  long mtype;\n  int ready;\n  unsigned short n;\n  int e;\n  int t;\n  float f;\n"
+            "  struct pid_t p;\n  int z;\n};\n");
+  const Import ids = import_of(
+      "typedef unsigned short uid_t; typedef long pid_t; typedef char gid_t;"
+      "struct s { uid_t u; pid_t p; gid_t g; }; struct s x;");
+  EXPECT_EQ(ids.declaration, "struct s {\n  uid unsigned short u;\n  pid long p;\n  char g;\n};\n");
+  EXPECT_THAT(ids.notes, HasSubstr("s.p is a pid_t: declared as pid long"));
+}
+
+TEST(TypesImport, ConstantsOfEnumsKeepTheirSign) {
+  const std::string c =
+      "enum e { A = 200, B = 40000, C = 3000000000u }; enum small { D = 200 } __attribute__((packed));"
+      "enum half { E = 40000 } __attribute__((packed)); enum neg { F = -200, G = 200 } __attribute__((packed));"
+      "enum wide { H = 0x123456789LL }; enum low { I = -0x123456789LL }; enum top { J = 0xffffffffffffffffULL };"
+      "struct s { enum e e; enum small d; enum half h; enum neg n; enum wide w; enum low l; enum top t; }; struct s x;";
+  for (const Compiler& compiler : compilers()) {
+    SCOPED_TRACE(compiler.machine);
+    const std::string text = import_of(c, compiler).declaration;
+    EXPECT_THAT(text, HasSubstr("enum e {\n  A = 200,\n  B = 40000,\n  C = 3000000000,\n};"));
+    EXPECT_THAT(text, HasSubstr("enum small : uint8_t {\n  D = 200,\n};"));
+    EXPECT_THAT(text, HasSubstr("enum half : uint16_t {\n  E = 40000,\n};"));
+    EXPECT_THAT(text, HasSubstr("enum neg : int16_t {\n  F = -200,\n  G = 200,\n};"));
+    EXPECT_THAT(text, HasSubstr("enum wide : uint64_t {\n  H = 4886718345,\n};"));
+    EXPECT_THAT(text, HasSubstr("enum low : int64_t {\n  I = -4886718345,\n};"));
+    EXPECT_THAT(text, HasSubstr("  uint64_t t;\n")) << "its constant has no declaration";
+  }
+}
+
+TEST(TypesImport, TypedefsOfTypedefsOfAStructAreThatStruct) {
+  EXPECT_EQ(
+      import_of("typedef struct { int x; } a_t; typedef a_t b_t; struct s { b_t b; a_t a; }; struct s x;").declaration,
+      "struct a_t {\n  int x;\n};\nstruct s {\n  struct a_t b;\n  struct a_t a;\n};\n");
+}
+
+TEST(TypesImport, WhatThePackedPidOfAProgramIsDeclaredAsIsReadBack) {
+  EXPECT_EQ(import_of("typedef int pid_t; struct s { char c; pid_t pid __attribute__((packed)); short after; };"
+                      "struct s x;")
+                .declaration,
+            "struct s {\n  char c;\n  pid pid packed;\n  short after;\n};\n");
+}
+
+TEST(TypesImport, SplitDebugInformationIsReadOrItsFileNamed) {
+  const Folder folder;
+  const auto object =
+      compiled(folder, compilers().front(), "struct s { long mtype; int n; } x;", "-g -gsplit-dwarf -c");
+  const auto imported = import_type(object, "s");
+  ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
+  EXPECT_EQ(imported->declaration, "struct s {\n  long mtype;\n  int n;\n};\n");
+  ASSERT_TRUE(std::filesystem::remove(folder / "program.dwo"));
+  const auto without = import_type(object, "s");
+  ASSERT_FALSE(without.has_value());
+  EXPECT_THAT(without.error().front().what, HasSubstr("program.dwo"));
+}
+
+TEST(TypesImport, AnArrayOfOneAtTheEndIsSaid) {
+  EXPECT_THAT(import_of("struct s { long mtype; char mtext[1]; }; struct s x;").notes, HasSubstr("write []"));
+  EXPECT_EQ(import_of("struct s { long mtype; char mtext[2]; }; struct s x;").notes, "");
+}
+
+// The headers of a C library that are there: those of the machine itself, which do for i386 too, and of m68k.
+TEST(TypesImport, NamesOfTheCLibraryAreTheSameOnEveryMachine) {
+  const std::string c =
+      "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <sys/msg.h>\n#include <sys/types.h>\n"
+      "#include <time.h>\n#include <wchar.h>\n"
+      "struct s { long mtype; bool b; int8_t i8; uint16_t u16; int32_t i32; uint64_t u64; intmax_t im; uintmax_t um;"
+      "int_fast8_t f8; int_fast16_t f16; uint_fast32_t f32; uint_fast64_t f64; int_least16_t l16; int_least64_t l64;"
+      "size_t n; ssize_t sn; ptrdiff_t d; time_t t; off64_t o64; dev_t dev; ino64_t i; quad_t q; u_quad_t uq;"
+      "u_int32_t ui; pid_t p; uid_t u; gid_t g; key_t k; mode_t m; clock_t cl; useconds_t us; id_t id; wchar_t w;"
+      "register_t r; blkcnt64_t bc; }; struct s x;";
+  constexpr std::string_view kSame =
+      "struct s {\n  long mtype;\n  bool b;\n  int8_t i8;\n  uint16_t u16;\n  int32_t i32;\n  uint64_t u64;\n"
+      "  int64_t im;\n  uint64_t um;\n  int8_t f8;\n  ssize_t f16;\n  size_t f32;\n  uint64_t f64;\n"
+      "  int16_t l16;\n  int64_t l64;\n  size_t n;\n  ssize_t sn;\n  ptrdiff_t d;\n  time_t t;\n  int64_t o64;\n"
+      "  uint64_t dev;\n  uint64_t i;\n  int64_t q;\n  uint64_t uq;\n  uint32_t ui;\n  pid p;\n  uid u;\n  gid g;\n"
+      "  int k;\n  unsigned int m;\n  long cl;\n  unsigned int us;\n  unsigned int id;\n  int32_t w;\n"
+      "  ssize_t r;\n  int64_t bc;\n};\n";
+  const std::string here = "-fhosted -D_GNU_SOURCE -g -c -idirafter /usr/include";
+  for (const Compiler& compiler : compilers()) {
+    SCOPED_TRACE(compiler.machine);
+    const Folder folder;
+    std::string options = here;
+    if (compiler.machine == "i386") {
+      std::filesystem::create_directories(folder / "gnu");
+      folder.write("gnu/stubs-32.h", "");  // a list of functions that do nothing, of a package that is not needed
+      options += " -I" + (folder / "").string() + " -idirafter /usr/include/$(gcc -print-multiarch)";
+    } else if (compiler.machine != "m68k" && compiler.machine != machine_name()) {
+      continue;
+    }
+    const auto imported = import_type(compiled(folder, compiler, c, options), "s");
+    ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
+    EXPECT_EQ(imported->declaration, kSame);
+  }
+}
+
+TEST(TypesImport, NamesThatSayLessThanTheySeemAreNoted) {
+  const Import made = import_of(
+      "typedef unsigned long nlink_t; typedef long off_t; struct s { nlink_t n; off_t o; };"
+      "struct s x;");
+  EXPECT_EQ(made.declaration, "struct s {\n  unsigned long n;\n  long o;\n};\n");
+  EXPECT_THAT(made.notes, HasSubstr("s.n is a nlink_t"));
+  EXPECT_THAT(made.notes, HasSubstr("_FILE_OFFSET_BITS"));
 }
 
 TEST(TypesImport, RefusesByNameWhatCantBeConverted) {
