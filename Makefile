@@ -70,7 +70,7 @@ format: setup-lint
 # Kernels with vm.mmap_rnd_bits above 28 place things where the TSan of clang 14 and gcc 12 does not expect them, and
 # its programs stop at start; setarch -R turns that off for the tests, where it may.
 FIXED_LAYOUT := $(shell setarch -R true 2>/dev/null && echo setarch -R)
-SANITIZED_TESTS := -L '^(unit|sim|shim|kernel)$$'
+SANITIZED_TESTS := -L '^(unit|sim|shim|kernel|types)$$'
 sanitize: asan tsan
 
 asan: setup-lint

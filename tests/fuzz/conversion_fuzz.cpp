@@ -55,14 +55,33 @@ struct Conversions {
   std::vector<std::vector<std::vector<Conversion>>> all;
 };
 
-struct Result {
+struct Outcome {
   Converted converted;
   std::vector<std::byte> bytes;
 };
 
-Result convert(const Conversion& conversion, const std::vector<std::byte>& payload, Ending ending,
-               std::size_t less_room) {
-  Result result;
+// Makes another number of every id; the same each time.
+class Renumbering final : public IdRewriter {
+ public:
+  Answer rewrite(Meaning, std::int64_t value) override {
+    if (value % 7 == 3) return {Error::kInvalid, 0};
+    return {Error::kNone, value % 5 == 2 ? value % 1000 * 1000000007 : ~value};
+  }
+};
+
+// With ids rewritten: nothing of the result is known, but that it is one.
+void convert_ids(const Conversion& conversion, const std::vector<std::byte>& payload, Ending ending) {
+  Renumbering rewriter;
+  std::vector<std::byte> out(conversion.largest_result_bytes(payload.size()));
+  const Converted done = conversion.convert({payload, ending}, out, &rewriter);
+  DIPC_CHECK(done.bytes <= out.size());
+  DIPC_CHECK((done.error == Error::kNone) == (done.reason == Converted::Reason::kNone));
+  if (done.error != Error::kNone) DIPC_CHECK(!conversion.describe(done).what.empty());
+}
+
+Outcome convert(const Conversion& conversion, const std::vector<std::byte>& payload, Ending ending,
+                std::size_t less_room) {
+  Outcome result;
   const std::size_t room = conversion.largest_result_bytes(payload.size());
   std::vector<std::byte> out(room - std::min(room, less_room));
   result.converted = conversion.convert({payload, ending}, out);
@@ -85,12 +104,13 @@ void run(const std::uint8_t* data, std::size_t bytes) {
                  [](std::uint8_t byte) { return static_cast<std::byte>(byte); });
   const Ending ending = data[3] % 2 == 0 ? Ending::kLastField : Ending::kPadded;
 
-  const Result tight = convert(of_structure[from][to], payload, ending, data[3] / 2);
-  const Result arrived = convert(of_structure[from][to], payload, ending, 0);
+  convert_ids(of_structure[from][to], payload, ending);
+  const Outcome tight = convert(of_structure[from][to], payload, ending, data[3] / 2);
+  const Outcome arrived = convert(of_structure[from][to], payload, ending, 0);
   if (tight.converted.error == Error::kNone) DIPC_CHECK(arrived.converted.error == Error::kNone);
   if (arrived.converted.error != Error::kNone) return;
-  const Result sent = convert(of_structure[from][canonical], payload, ending, 0);
-  const Result seen = convert(of_structure[to][canonical], arrived.bytes, {}, 0);
+  const Outcome sent = convert(of_structure[from][canonical], payload, ending, 0);
+  const Outcome seen = convert(of_structure[to][canonical], arrived.bytes, {}, 0);
   DIPC_CHECK(from == canonical || sent.converted.error == Error::kNone);
   DIPC_CHECK(seen.converted.error == Error::kNone);
   DIPC_CHECK(seen.bytes == (from == canonical ? payload : sent.bytes));

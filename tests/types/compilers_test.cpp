@@ -46,11 +46,17 @@ std::vector<Drawn> draw(sim::Random& random, int count) {
 
 std::string number(std::uint64_t value) { return std::to_string(value); }
 
-// Offsets of all fields, sizes and alignments of all structs of a set.
+// Offsets of all fields, sizes and alignments of all structs of a set; of its last one the offset of every number.
 std::string assertions(const TypeSet& types, const Shapes& shapes) {
   std::string text;
+  const std::string last = "struct " + types.structs.back().name;
+  for (const layout_test::Place& place : layout_test::places(types, types.structs.size() - 1, shapes, 0)) {
+    text += "_Static_assert(offsetof(" + last + ", " + place.path + ") == " + number(place.offset) + ", \"" + last +
+            "." + place.path + "\");\n";
+  }
   for (std::size_t i = 0; i < types.structs.size(); ++i) {
     const StructDeclaration& declared = types.structs[i];
+    if (!declared.tagged) continue;  // nobody can name it; its fields are among the outermost struct's
     const std::string name = "struct " + declared.name;
     for (std::size_t f = 0; f < declared.fields.size(); ++f) {
       const std::string field = declared.fields[f].name;
@@ -66,7 +72,12 @@ std::string assertions(const TypeSet& types, const Shapes& shapes) {
 
 class Compilers : public testing::TestWithParam<Compiler> {
  protected:
-  Form form() const { return *Form::native(*known_abi(GetParam().machine)); }
+  Form form() const {
+    const std::string& machine = GetParam().machine;
+    const std::size_t slash = machine.find('/');
+    const Abi abi = *known_abi(machine.substr(0, slash));
+    return *Form::native(slash == std::string::npos ? abi : with_time_bits(abi, 64));
+  }
 };
 
 TEST_P(Compilers, PutFieldsWhereLayoutsSay) {
@@ -126,7 +137,7 @@ std::string function(const Drawn& one, std::size_t index, const Form& form, sim:
   EXPECT_EQ(done.error, Error::kNone) << conversion.describe(done).what;
 
   std::string text = "static unsigned char memory" + number(index) + "[" + number(native.size() + mtype + 32) +
-                     "] __attribute__((aligned(16)));\nstatic const unsigned char expected" + number(index) + "[] = {";
+                     "] __attribute__((aligned(128)));\nstatic const unsigned char expected" + number(index) + "[] = {";
   for (std::uint32_t i = 0; i < done.bytes; ++i) text += number(static_cast<unsigned>(native[i])) + ",";
   text += "0};\nstatic int check" + number(index) + "(void) {\n  struct " + one.layout.name + " *p = (void *)memory" +
           number(index) + ";\n";
@@ -167,11 +178,20 @@ TEST_P(Compilers, MakeProgramsThatReadWhatTheConverterWrites) {
                                      : "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Machines, Compilers, testing::ValuesIn(compilers()),
+std::vector<Compiler> with_both_times() {
+  std::vector<Compiler> all = compilers();
+  for (const Compiler& one : compilers()) {
+    if ((*known_abi(one.machine))[CType::kLong].size_bytes == 8) continue;
+    all.push_back({one.machine + "/time64", one.command + " -DTIME_HAS_64_BITS", one.runner});
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(Machines, Compilers, testing::ValuesIn(with_both_times()),
                          [](const testing::TestParamInfo<Compiler>& one) {
                            std::string name;
                            for (const char c : one.param.machine) {
-                             if (c != '-') name.push_back(c);
+                             if (c != '-' && c != '/') name.push_back(c);
                            }
                            return name;
                          });

@@ -16,8 +16,8 @@ namespace dipc::layout_test {
 namespace {
 
 const std::vector<std::string>& machines() {
-  static const std::vector<std::string> kMachines = {"x86-64", "i386",  "m68k",
-                                                     "s390x",  "arm64", "m68k, time_t of 64 bits"};
+  static const std::vector<std::string> kMachines = {
+      "x86-64", "i386", "m68k", "s390x", "arm64", "m68k, time_t of 64 bits", "i386, time_t of 64 bits"};
   return kMachines;
 }
 
@@ -72,12 +72,41 @@ struct Outcome {
   Converted converted;
   std::vector<std::byte> bytes;
 };
-Outcome converted(const Conversion& conversion, const std::vector<std::byte>& payload, Ending ending) {
+Outcome converted(const Conversion& conversion, const std::vector<std::byte>& payload, Ending ending,
+                  IdRewriter* rewriter = nullptr) {
   Outcome result;
   result.bytes.assign(conversion.largest_result_bytes(payload.size()), std::byte{0xaa});
-  result.converted = conversion.convert({payload, ending}, result.bytes);
+  result.converted = conversion.convert({payload, ending}, result.bytes, rewriter);
   if (result.converted.error == Error::kNone) result.bytes.resize(result.converted.bytes);
   return result;
+}
+
+// Leaves every id as it is and writes down what it was asked.
+class ListeningRewriter final : public IdRewriter {
+ public:
+  Answer rewrite(Meaning meaning, std::int64_t value) override {
+    asked.emplace_back(meaning, value);
+    return {Error::kNone, value};
+  }
+  std::vector<std::pair<Meaning, std::int64_t>> asked;
+};
+
+// With somebody who is asked for ids all is as without, and the ids are asked for in the payload's order.
+void check_ids(const Case& one, const Conversion& conversion, const std::vector<std::byte>& payload, const Shapes& from,
+               const Outcome& expected) {
+  ListeningRewriter rewriter;
+  const Outcome found = converted(conversion, payload, one.ending, &rewriter);
+  ASSERT_EQ(found.converted.error, expected.converted.error);
+  ASSERT_EQ(found.converted.at, expected.converted.at);
+  if (found.converted.error != Error::kNone) return;
+  EXPECT_EQ(found.bytes, expected.bytes);
+  std::vector<std::pair<Meaning, std::int64_t>> ids;
+  const auto all = places(*one.types, one.structure, from, one.elements);
+  for (std::size_t i = one.kind == Kind::kMessageQueue ? 1 : 0; i < all.size(); ++i) {
+    if (all[i].scalar.meaning == Meaning::kNumber) continue;
+    ids.emplace_back(all[i].scalar.meaning, static_cast<std::int64_t>(one.values[i]));
+  }
+  EXPECT_EQ(rewriter.asked, ids);
 }
 
 void check_pair(const Case& one, const Form& from, const Form& to) {
@@ -94,6 +123,7 @@ void check_pair(const Case& one, const Form& from, const Form& to) {
   const Outcome arrived = converted(in, canonical.bytes, canonical.converted.ending);
   const Outcome directly = converted(straight, payload, {});
   EXPECT_EQ(arrived.converted.error, directly.converted.error);
+  check_ids(one, shuffled, payload, from_shapes, converted(shuffled, payload, {}));
 
   const std::size_t overflow = one.first_that_overflows(to);
   if (overflow != std::string::npos) {
@@ -121,6 +151,22 @@ void check_pair(const Case& one, const Form& from, const Form& to) {
   EXPECT_EQ(back.bytes, payload);
 }
 
+// That the draws have what they are to have.
+void note_what_is_drawn(const TypeSet& types, std::size_t structure, std::map<std::string, unsigned>& seen) {
+  const StructDeclaration& declared = types.structs[structure];
+  if (declared.fields.front().name == "head") ++seen["type in a nested struct"];
+  if (declared.fields.back().counter.size() > 1) ++seen["nested counter"];
+  for (const StructDeclaration& one : types.structs) {
+    if (!one.tagged) ++seen["struct without a name"];
+    for (const Field& field : one.fields) {
+      if (field.type.enumeration) ++seen["enum"];
+      const Scalar& scalar = field.type.scalar;
+      if (scalar.meaning != Meaning::kNumber && scalar.kind != ScalarKind::kInt) ++seen["id held by another type"];
+      if (field.aligned > 16) ++seen["alignment above 16"];
+    }
+  }
+}
+
 void check_layout(std::uint64_t seed, std::map<std::string, unsigned>& seen) {
   sim::Random random(seed);
   const bool is_message = random.chance(70);
@@ -133,6 +179,7 @@ void check_layout(std::uint64_t seed, std::map<std::string, unsigned>& seen) {
   const StructDeclaration& declared = one.types->structs[one.structure];
   const TypeSet again = parsed(to_declaration(*one.types, one.structure));
   ASSERT_EQ(to_declaration(again, *again.find(layout.name)), to_declaration(*one.types, one.structure));
+  note_what_is_drawn(*one.types, one.structure, seen);
   for (const std::string& from : machines()) {
     const Shapes shapes(*one.types, form_of(from));
     one.elements = declared.is_open() ? random.below(6) : 0;
@@ -161,6 +208,10 @@ TEST(LayoutProperties, EveryPairOfMachinesKeepsValuesOrSaysThatOneDoesNotFit) {
                 seen["overflows"]);
     EXPECT_GT(seen["fits"], 20 * count);
     EXPECT_GT(seen["overflows"], count);
+    for (const char* drawn : {"type in a nested struct", "nested counter", "struct without a name", "enum",
+                              "id held by another type", "alignment above 16"}) {
+      EXPECT_GT(seen[drawn], 2U) << drawn;
+    }
   }
 }
 

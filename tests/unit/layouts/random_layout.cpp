@@ -1,5 +1,6 @@
 #include "tests/unit/layouts/random_layout.h"
 
+#include <array>
 #include <cstdio>
 
 #include "layouts/parser.h"
@@ -42,75 +43,157 @@ const std::vector<std::string>& scalar_names() {
   return kNames;
 }
 
+// What `pid`, `uid` and `gid` may be held by.
+const std::vector<std::string>& id_holders() {
+  static const std::vector<std::string> kNames = {"short",         "unsigned short", "unsigned", "long",
+                                                  "unsigned long", "long long",      "uint64_t", "size_t"};
+  return kNames;
+}
+
+// A type, as a declaration says it and as C does.
+struct RandomType {
+  std::string declared, c;
+  std::string counter;  // "" if a field of it may count an array; ".f2" if its field f2 may; else kNone
+};
+constexpr const char* kNone = "-";
+
 class Generator {
  public:
   Generator(sim::Random& random, std::string prefix) : random_(random), prefix_(std::move(prefix)) {}
 
   RandomLayout generate(bool is_message) {
+    if (random_.chance(60)) enumeration();
+    if (random_.chance(60)) alias();
     const std::uint64_t inner = random_.below(4);
-    for (std::uint64_t i = 0; i < inner; ++i) structure(prefix_ + "_" + std::to_string(i), false, false);
+    for (std::uint64_t i = 0; i < inner; ++i) structure(prefix_ + "_" + std::to_string(i), Begin::kAnyField, false);
+    const bool in_head = is_message && random_.chance(20);
+    if (in_head) structure(prefix_ + "_head", Begin::kMtype, false);
     RandomLayout result;
     result.name = prefix_;
-    structure(prefix_, is_message, true);
+    structure(prefix_, in_head ? Begin::kHead : is_message ? Begin::kMtype : Begin::kAnyField, true);
     result.declaration = text_;
     result.c = c_;
     return result;
   }
 
  private:
-  void line(const std::string& text) { both("  " + text + ";\n"); }
+  enum class Begin { kAnyField, kMtype, kHead };
+
   void both(const std::string& text) {
     text_ += text;
     c_ += text;
   }
 
-  std::string type() {
-    if (!names_.empty() && random_.chance(25)) return "struct " + random_.pick(names_);
-    return random_.pick(scalar_names());
+  // Plain, packed, or of a type that is written down, which C of today can't: there it is that type itself.
+  void enumeration() {
+    constexpr std::array<const char*, 5> kHighest = {"1", "127", "200", "40000", "3000000000"};
+    const std::string name = prefix_ + "_color";
+    const std::string first = random_.chance(50) ? "0" : "-1";
+    const std::size_t highest = static_cast<std::size_t>(random_.below(kHighest.size() - (first == "0" ? 0 : 1)));
+    const std::string members = " { " + name + "_a = " + first + ", " + name + "_b = " + kHighest[highest] + " }";
+    if (random_.chance(30)) {
+      const bool is_short = highest < 3;
+      text_ += "enum " + name + " : " + (is_short ? "int16_t" : "int64_t") + members + ";\n";
+      add_type({"enum " + name, is_short ? "int16_t" : "int64_t", kNone});
+      return;
+    }
+    both("enum " + name + members + (random_.chance(50) ? " __attribute__((packed))" : "") + ";\n");
+    add_type({"enum " + name, "enum " + name, kNone});
+  }
+
+  void alias() {
+    const std::string of = random_.pick(scalar_names());
+    const std::string name = prefix_ + "_alias";
+    both("typedef " + of + " " + name + ";\n");
+    add_type({name, name, kNone});
+  }
+
+  void add_type(const RandomType& type) { types_.push_back(type); }
+
+  RandomType type() {
+    if (!types_.empty() && random_.chance(30)) return random_.pick(types_);
+    if (random_.chance(8)) {
+      const std::string held = random_.pick(id_holders());
+      const std::string meaning = random_.pick(std::vector<std::string>{"pid ", "uid ", "gid "});
+      return {meaning + held, held, kNone};
+    }
+    const std::string name = random_.pick(scalar_names());
+    const bool counts = name == "int" || name == "uint16_t" || name == "size_t" || name == "unsigned char";
+    return {name, name, counts ? "" : kNone};
   }
 
   std::string attributes(unsigned percent) {
     if (!random_.chance(percent)) return "";
     const bool packed = random_.chance(50);
     if (packed && random_.chance(70)) return " __attribute__((packed))";
-    const std::string aligned = "aligned(" + std::to_string(1U << random_.below(5)) + ")";
+    const std::uint64_t exponents = random_.chance(80) ? 5 : 8;
+    const std::string aligned = "aligned(" + std::to_string(1U << random_.below(exponents)) + ")";
     return " __attribute__((" + std::string(packed ? "packed, " : "") + aligned + "))";
   }
 
-  void structure(const std::string& name, bool is_message, bool is_outermost) {
-    both("struct " + name + " {\n");
-    if (is_message) line("long mtype");
-    const std::uint64_t count = random_.between(1, 7);
-    std::string counter;
-    for (std::uint64_t i = 0; i < count; ++i) {
-      std::string field = type();
-      const bool counts = field == "int" || field == "uint16_t" || field == "size_t" || field == "unsigned char";
-      const std::string field_name = "f" + std::to_string(i);
-      field += " " + field_name;
-      const std::uint64_t dimensions = random_.chance(30) ? random_.between(1, 2) : 0;
-      for (std::uint64_t d = 0; d < dimensions; ++d) field += "[" + std::to_string(random_.between(1, 5)) + "]";
-      if (counts && dimensions == 0) counter = field_name;
-      line(field + attributes(8));
-    }
-    if (is_outermost && random_.chance(40)) open_array(counter);
-    const std::string after = attributes(15);
-    both("}" + after + ";\n");
-    names_.push_back(name);
+  std::string dimensions() {
+    std::string text;
+    const std::uint64_t count = random_.chance(30) ? random_.between(1, 2) : 0;
+    for (std::uint64_t i = 0; i < count; ++i) text += "[" + std::to_string(random_.between(1, 5)) + "]";
+    return text;
   }
 
-  void open_array(const std::string& counter) {
-    const std::string of = type();
-    const bool counted = !counter.empty() && random_.chance(50);
+  // Returns what in it may count an array behind it.
+  std::string field(const std::string& name, unsigned depth) {
+    if (depth < 2 && random_.chance(8)) {
+      nameless(name, depth);
+      return kNone;
+    }
+    const RandomType of = type();
+    const std::string lengths = dimensions();
+    const std::string rest = " " + name + lengths + attributes(8) + ";\n";
+    text_ += "  " + of.declared + rest;
+    c_ += "  " + of.c + rest;
+    return lengths.empty() && of.counter != kNone ? name + of.counter : kNone;
+  }
+
+  // struct { ... } a, a2[3];
+  void nameless(const std::string& name, unsigned depth) {
+    both("  struct {\n");
+    const std::uint64_t count = random_.between(1, 3);
+    for (std::uint64_t i = 0; i < count; ++i) field("i" + std::to_string(i), depth + 1);
+    const std::string after = attributes(15);
+    const std::string first = dimensions();
+    const std::string second = random_.chance(30) ? ", " + name + "b" + dimensions() : "";
+    both("  }" + after + " " + name + first + second + ";\n");
+  }
+
+  void structure(const std::string& name, Begin begin, bool is_outermost) {
+    both("struct " + name + " {\n");
+    if (begin == Begin::kMtype) both("  long mtype;\n");
+    if (begin == Begin::kHead) both("  struct " + prefix_ + "_head head;\n");
+    const std::uint64_t count = random_.between(begin == Begin::kMtype && !is_outermost ? 0 : 1, 7);
+    std::vector<std::string> counters;
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const std::string found = field("f" + std::to_string(i), 0);
+      if (found != kNone) counters.push_back(found);
+    }
+    if (is_outermost && random_.chance(40)) open_array(counters);
+    const std::string after = attributes(15);
+    both("}" + after + ";\n");
+    if (begin == Begin::kMtype) return;  // in the head of a message once
+    const std::string tag = "struct " + name;
+    add_type({tag, tag, counters.empty() ? kNone : "." + random_.pick(counters)});
+  }
+
+  void open_array(const std::vector<std::string>& counters) {
+    const RandomType of = type();
+    const std::string counter = !counters.empty() && random_.chance(60) ? random_.pick(counters) : "";
     const std::string more = random_.chance(20) ? "[" + std::to_string(random_.between(1, 3)) + "]" : "";
-    text_ += "  " + of + " tail[" + (counted ? counter : "") + "]" + more + ";\n";
-    c_ += "  " + of + " tail[]" + more + ";\n";
+    text_ += "  " + of.declared + " tail[" + counter + "]" + more + ";\n";
+    c_ += "  " + of.c + " tail[]" + more + ";\n";
   }
 
   sim::Random& random_;
   std::string prefix_;
   std::string text_;
   std::string c_;
-  std::vector<std::string> names_;
+  std::vector<RandomType> types_;
 };
 
 void add_places(const TypeSet& types, std::size_t structure, const Shapes& shapes, std::uint64_t elements,
@@ -157,7 +240,8 @@ RandomLayout random_layout(sim::Random& random, const std::string& prefix, bool 
 
 std::string c_prelude() {
   return "#include <stdbool.h>\n#include <stddef.h>\n#include <stdint.h>\n"
-         "typedef __PTRDIFF_TYPE__ ssize_t;\ntypedef long time_t;\n"
+         "typedef __PTRDIFF_TYPE__ ssize_t;\n"
+         "#ifdef TIME_HAS_64_BITS\ntypedef int64_t time_t;\n#else\ntypedef long time_t;\n#endif\n"
          "typedef int pid;\ntypedef unsigned uid;\ntypedef unsigned gid;\n";
 }
 

@@ -24,7 +24,7 @@ struct RandomLayout {
 // `prefix` goes before the names of all structs. `is_message`: begins with long mtype.
 RandomLayout random_layout(sim::Random& random, const std::string& prefix, bool is_message);
 
-// What the C text needs before it; no headers of a C library.
+// What the C text needs before it; no headers of a C library. With TIME_HAS_64_BITS defined time_t has 64 bits.
 std::string c_prelude();
 
 // A number of a struct, where it lies in a form.
