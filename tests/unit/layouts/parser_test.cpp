@@ -168,6 +168,7 @@ TEST(TypesParser, SaysWhereWhatIsWrongAndWhatToDo) {
       {"struct s { int a[0]; };", "a.types:1:17: an array can't have 0 elements", "write a length"},
       {"struct s { int a[n]; };", "a.types:1:18: 'n' is neither a constant nor an earlier field", "declare it above"},
       {"struct s { float n; int a[n]; };", "a.types:1:27: 'n' can't count", "one integer"},
+      {"struct s { int n; int a[n.x]; };", "a.types:1:25: 'n' is not one struct", "header.count"},
       {"struct s { int a[2][]; };", "a.types:1:21: only the first length", "write a length"},
       {"struct s { int a aligned(3); };", "a.types:1:25: an alignment of 3", "power of two"},
       {"struct s { int a __attribute__((weird)); };", "a.types:1:33: 'weird' is no attribute", "packed or aligned"},
