@@ -313,42 +313,5 @@ TEST(TypesParser, NoStructIsLargerThan1GibOnAnyMachine) {
   EXPECT_TRUE(troubles("struct s { pid x[100000000]; };").empty());
 }
 
-TEST(TypesParser, NestedStructsWithoutNamesAreWrittenOnce) {
-  std::string text = "struct s {";
-  for (int i = 0; i < 14; ++i) text += "struct {";
-  text += "int x;";
-  for (int i = 0; i < 14; ++i) text += "} a, b[2] packed;";
-  const TypeSet types = parsed(text + "};");
-  const std::string written = to_declaration(types, *types.find("s"));
-  EXPECT_LT(written.size(), 2000U);
-  const TypeSet again = parsed(written);
-  EXPECT_EQ(to_declaration(again, *again.find("s")), written);
-  EXPECT_EQ(again.structs.size(), types.structs.size());
-}
-
-TEST(TypesParser, WritesDeclarationsThatItReadsBackAsTheSame) {
-  const std::string text = R"(enum color {
-  red = 0,
-  green = 5,
-};
-struct point {
-  int x;
-  int y aligned(8);
-};
-struct request {
-  long mtype;
-  enum color color;
-  struct {
-    short a;
-    struct point at[2][3];
-  } packed inner;
-  unsigned short count;
-  struct point more[count];
-} packed aligned(4);
-)";
-  const TypeSet types = parsed(text);
-  EXPECT_EQ(to_declaration(types, *types.find("request")), text);
-}
-
 }  // namespace
 }  // namespace dipc::layout_test
