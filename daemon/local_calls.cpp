@@ -69,7 +69,7 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
   if (uses_undo(*body)) {
     UndoHolder& holder = undo_holders_[process->pid];
     holder.process = *process;
-    holder.owners.insert(owner);
+    holder.owners.emplace(owner, false);
   }
   const CallId id{next_call_++};
   calls_.emplace(id, Outstanding{.client = request.client,
@@ -79,10 +79,15 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
                                  .abi = request.abi,
                                  .expected = ExpectedReply(*body, semaphores),
                                  .consumes_message = consumes_message(*body),
-                                 .removes = removes(*body)});
+                                 .removes = removes(*body),
+                                 .uses_undo = uses_undo(*body),
+                                 .process = process->pid});
   by_client_.emplace(ClientCall{request.client, request.header.call}, id);
-  if (!peers_.send(owner, Call{.id = id, .caller = {login, *process}, .body = std::move(*body)})) {
-    on_reply(owner, Reply{.id = id, .error = Error::kHostUnreachable, .value = -1});
+  if (!peers_.send(owner, Call{.id = id,
+                               .caller = {login, *process},
+                               .body = std::move(*body),
+                               .holds_undo = holds_undo(*process, owner)})) {
+    end_call(calls_.find(id), Reply{.id = id, .error = Error::kHostUnreachable, .value = -1});
   }
 }
 
@@ -90,9 +95,10 @@ void LocalCalls::on_cancel(ClientId client, std::uint64_t call) {
   const auto found = by_client_.find({client, call});
   if (found == by_client_.end()) return;
   const CallId id = found->second;
-  const std::string owner = calls_.at(id).owner;
+  const auto found_call = calls_.find(id);
+  const std::string owner = found_call->second.owner;
   if (peers_.withdraw(owner, id)) {
-    on_reply(owner, Reply{.id = id, .error = Error::kInterrupted, .value = -1});
+    end_call(found_call, Reply{.id = id, .error = Error::kInterrupted, .value = -1});
   } else {
     peers_.send(owner, Cancel{id});
   }
@@ -124,11 +130,18 @@ void LocalCalls::on_reply(const std::string& owner, const Reply& reply) {
     peers_.end_session(owner, owner + " answered a call with what can't be its answer: " + *wrong);
     return;
   }
+  note_undo(found->second, reply.error);
+  const bool removed_now = found->second.removes && reply.error == Error::kNone;
+  if (removed_now || reply.error == Error::kRemoved || reply.error == Error::kStale) {
+    object_gone_(owner, found->second.object);
+  }
+  end_call(found, reply);
+}
+
+void LocalCalls::end_call(std::map<CallId, Outstanding>::iterator found, const Reply& reply) {
   const Outstanding call = std::move(found->second);
   calls_.erase(found);
   by_client_.erase({call.client, call.call});
-  const bool removed_now = call.removes && reply.error == Error::kNone;
-  if (removed_now || reply.error == Error::kRemoved || reply.error == Error::kStale) object_gone_(owner, call.object);
   finish(call, reply);
 }
 
@@ -185,16 +198,52 @@ void LocalCalls::on_session_ended(const std::string& owner, const std::vector<Pe
   }
   for (const CallId id : ended) {
     const Error error = not_executed.contains(id) ? Error::kHostUnreachable : Error::kConnectionReset;
-    on_reply(owner, Reply{.id = id, .error = error, .value = -1});
+    end_call(calls_.find(id), Reply{.id = id, .error = error, .value = -1});
   }
   std::erase_if(delivered_, [&](const auto& entry) { return entry.second.owner == owner; });
+}
+
+// ---- SEM_UNDO
+
+bool LocalCalls::holds_undo(const ProcessId& process, const std::string& owner) const {
+  const auto holder = undo_holders_.find(process.pid);
+  if (holder == undo_holders_.end() || holder->second.process != process) return false;
+  const auto held = holder->second.owners.find(owner);
+  return held != holder->second.owners.end() && held->second;
+}
+
+// Only what the owner itself said tells whether it has an undo group of the process.
+void LocalCalls::note_undo(const Outstanding& call, Error error) {
+  const auto holder = undo_holders_.find(call.process);
+  if (holder == undo_holders_.end()) return;
+  if (error == Error::kNone && call.uses_undo) holder->second.owners[call.owner] = true;
+  if (error == Error::kConnectionReset) holder->second.owners.erase(call.owner);
+}
+
+void LocalCalls::on_undo_holders(const std::string& owner, const UndoHolders& holders) {
+  for (const ProcessId& process : holders.processes) {
+    if (process_lives(process) && processes_.watch(process.pid)) {
+      UndoHolder& holder = undo_holders_[process.pid];
+      holder.process = process;
+      holder.owners[owner] = true;
+    } else {
+      peers_.send(owner, ProcessEnded{process});
+    }
+  }
+}
+
+// With another boot of the owner its semaphores are gone, and with them what was held.
+void LocalCalls::on_session_began(const std::string& owner, const std::string& boot) {
+  const auto [known, is_new] = boots_.emplace(owner, boot);
+  if (is_new || known->second == boot) return;
+  known->second = boot;
   for (auto& [pid, holder] : undo_holders_) holder.owners.erase(owner);
 }
 
 void LocalCalls::on_process_ended(pid_t pid) {
   const auto found = undo_holders_.find(pid);
   if (found == undo_holders_.end()) return;
-  for (const std::string& owner : found->second.owners) peers_.send(owner, ProcessEnded{found->second.process});
+  for (const auto& [owner, held] : found->second.owners) peers_.send(owner, ProcessEnded{found->second.process});
   undo_holders_.erase(found);
 }
 

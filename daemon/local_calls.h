@@ -47,6 +47,9 @@ class LocalCalls {
   void on_reply_unread(ClientId client, std::uint64_t call);
 
   void on_reply(const std::string& owner, const Reply& reply);
+  // Whose undo groups the owner has: processes of ours that used them under an earlier daemon are watched again.
+  void on_undo_holders(const std::string& owner, const UndoHolders& holders);
+  void on_session_began(const std::string& owner, const std::string& boot);
   // `unwritten`: what the session never gave to a connection.
   void on_session_ended(const std::string& owner, const std::vector<PeerMessage>& unwritten);
 
@@ -62,6 +65,8 @@ class LocalCalls {
     ExpectedReply expected;
     bool consumes_message = false;
     bool removes = false;
+    bool uses_undo = false;
+    pid_t process = 0;
     bool abandoned = false;  // nobody waits for the answer any more
   };
   struct Delivered {  // a message in a program's socket
@@ -70,13 +75,16 @@ class LocalCalls {
   };
   struct UndoHolder {
     ProcessId process;
-    std::set<std::string> owners;
+    std::map<std::string, bool> owners;  // that it called with SEM_UNDO, and whether one of these calls succeeded
   };
   using ClientCall = std::pair<ClientId, std::uint64_t>;
 
   std::optional<ProcessId> process_of(const LocalRequest& request);
   bool translate_permissions(CallBody& body) const;
   void answer(ClientId client, const LocalRequest& request, Error error);
+  void end_call(std::map<CallId, Outstanding>::iterator found, const Reply& reply);
+  bool holds_undo(const ProcessId& process, const std::string& owner) const;
+  void note_undo(const Outstanding& call, Error error);
   void finish(const Outstanding& call, const Reply& reply);
   void on_process_ended(pid_t pid);
 
@@ -92,6 +100,7 @@ class LocalCalls {
   std::map<ClientId, ProcessId> process_of_client_;
   std::map<ClientCall, Delivered> delivered_;
   std::map<pid_t, UndoHolder> undo_holders_;
+  std::map<std::string, std::string> boots_;  // of owners, as their latest sessions said
 };
 
 }  // namespace dipc

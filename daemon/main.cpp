@@ -43,12 +43,17 @@ void set_level_from_environment() {
 }
 
 int run(const std::string& file, dipc::Policy policy) {
+  auto keeper = dipc::reach_keeper(policy.configuration);
+  if (!keeper) {
+    print(keeper.error());
+    return kFailed;
+  }
   uv_loop_t loop;
   uv_loop_init(&loop);
   int status = 0;
   {
     dipc::LoopRunner runner(&loop, policy.configuration.timing.busy_poll);
-    auto node = dipc::Node::start(&loop, file, std::move(policy));
+    auto node = dipc::Node::start(&loop, file, std::move(policy), std::move(*keeper));
     if (!node) {
       print(node.error());
       status = kFailed;

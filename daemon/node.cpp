@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <filesystem>
 
-#include "daemon/core/line_changes.h"
 #include "daemon/core/object_name.h"
 #include "daemon/io/log.h"
 #include "daemon/io/random.h"
@@ -28,6 +27,10 @@ Result<void> make_folder(const std::string& path, std::filesystem::perms mode) {
   return {};
 }
 
+Result<void> make_run_folder(const std::string& path) {
+  return make_folder(path, std::filesystem::perms(::geteuid() == 0 ? 0755 : 0700));
+}
+
 void log_warnings(const Configuration& configuration) {
   for (const std::string& warning : warnings_of(configuration)) log_warning("configuration", warning);
 }
@@ -41,10 +44,22 @@ std::optional<Kind> kind_of(std::uint32_t number) {
 
 // ---- start and stop
 
-Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configuration_file, Policy policy) {
+Result<Executor::KeeperOptions> reach_keeper(const Configuration& configuration) {
+  const std::string& run = configuration.paths.run;
+  if (auto made = make_run_folder(run); !made) return tl::unexpected(made.error());
+  Executor::KeeperOptions options;
+  options.keeper.socket = run + "/keeper.sock";
+  options.keeper.alone_max = std::chrono::duration_cast<std::chrono::milliseconds>(configuration.timing.peer_timeout);
+  const auto connection = keeper::reach(options.keeper);
+  if (!connection) return tl::unexpected(connection.error());
+  options.connection = *connection;
+  return options;
+}
+
+Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configuration_file, Policy policy,
+                                          std::optional<Executor::KeeperOptions> keeper) {
   const Configuration::Paths paths = policy.configuration.paths;
-  const auto open_to_all = std::filesystem::perms(::geteuid() == 0 ? 0755 : 0700);
-  if (auto made = make_folder(paths.run, open_to_all); !made) return tl::unexpected(made.error());
+  if (auto made = make_run_folder(paths.run); !made) return tl::unexpected(made.error());
   if (auto made = make_folder(paths.state, std::filesystem::perms(0700)); !made) return tl::unexpected(made.error());
   auto boot = boot_identity();
   if (!boot) return tl::unexpected(boot.error());
@@ -60,7 +75,7 @@ Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configura
   std::unique_ptr<Node> node(new Node(loop, std::move(configuration_file), std::move(policy), std::move(*tls),
                                       Incarnation{random_number()}, *boot));
   const Configuration& configuration = node->policy_.configuration;
-  if (auto ready = node->start_executor(loop); !ready) return tl::unexpected(ready.error());
+  if (auto ready = node->start_executor(loop, std::move(keeper)); !ready) return tl::unexpected(ready.error());
   auto naming = Naming::open(loop,
                              {.host = configuration.host,
                               .referee = configuration.referee,
@@ -76,6 +91,8 @@ Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configura
   node->remote_calls_ =
       std::make_unique<RemoteCalls>(*node, *node->naming_, *node->executor_, node->users_, node->remote_policy_);
   Node& self = *node;
+  node->undo_keeping_ = std::make_unique<UndoKeeping>(loop, self, *node->executor_, configuration.timing.peer_timeout,
+                                                      [&self] { self.remote_calls_->send_results(); });
   node->administration_ = std::make_unique<Administration>(
       loop, Administration::Parts{.policy = self.policy_,
                                   .own = self.own_,
@@ -125,21 +142,24 @@ Node::Node(uv_loop_t* loop, std::string configuration_file, Policy policy, std::
 
 Node::~Node() = default;
 
-Result<void> Node::start_executor(uv_loop_t* loop) {
+Result<void> Node::start_executor(uv_loop_t* loop, std::optional<Executor::KeeperOptions> keeper) {
   const Configuration& configuration = policy_.configuration;
   Executor::Options options;
   options.slot_dir = configuration.paths.run + "/slots";
   options.dead_letter_dir = configuration.paths.state + "/dead-letters";
   options.dead_letters_max = configuration.limits.dead_letters;
   options.blocked_calls_per_peer = configuration.limits.blocked_calls_per_peer;
+  options.keeper = std::move(keeper);
   options.log = [](const std::string& text) { log_warning("executor", text); };
   auto executor = Executor::open(std::move(options), users_);
   if (!executor) return tl::unexpected(executor.error());
   executor_ = std::move(*executor);
-  executor_poll_ = std::make_unique<ReadPoll>(loop, executor_->wakeup_fd(), [this] {
-    executor_->poll();
-    remote_calls_->send_results();
-  });
+  for (const int fd : executor_->wakeup_fds()) {
+    executor_polls_.push_back(std::make_unique<ReadPoll>(loop, fd, [this] {
+      executor_->poll();
+      remote_calls_->send_results();
+    }));
+  }
   executor_turn_ = std::make_unique<AfterPoll>(loop, [this] {
     if (executor_->wants_polling()) {
       executor_->poll();
@@ -152,6 +172,7 @@ Result<void> Node::start_executor(uv_loop_t* loop) {
 
 void Node::stop(const std::string& why) {
   log_info("stopping", why);
+  stopping_ = true;
   network_->stop(why);
   programs_.reset();
 }
@@ -162,22 +183,19 @@ Parsed<AdminDone> Node::reload(const std::string& who) {
     for (const Trouble& one : fresh.error()) log_trouble(LogLevel::kError, "reload by " + who, one);
     return tl::unexpected(fresh.error());
   }
-  const std::vector<std::string> certificates_before = tls_->lines();
-  // The last that may fail: from here on all of it counts.
+  AdminDone done;
+  const Configuration& before = policy_.configuration;
+  Configuration& after = fresh->configuration;
+  if (after.cluster != before.cluster || after.host != before.host || after.referee != before.referee ||
+      after.listen != before.listen || after.paths != before.paths || after.timing != before.timing ||
+      after.limits != before.limits) {
+    done.done.push_back(
+        "cluster, host, referee, listen, [timing], [limits] and [paths] count from the next start of dipcd");
+  }
   if (auto certificates = tls_->reload(); !certificates) {
     log_trouble(LogLevel::kError, "reload by " + who, certificates.error());
     return tl::unexpected(Troubles{certificates.error()});
   }
-  AdminDone done;
-  for (const std::string& name : keep_until_start(policy_.configuration, fresh->configuration)) {
-    done.done.push_back(name + " has changed, which counts from the next start of dipcd");
-  }
-  for (std::string& change : changes(policy_, *fresh)) done.done.push_back(std::move(change));
-  for (std::string& change : line_changes("tls", certificates_before, tls_->lines())) {
-    done.done.push_back(std::move(change));
-  }
-  log_change("reload by " + who, done.done.empty() ? "nothing has changed" : "taken");
-  for (const std::string& change : done.done) log_change("reload by " + who, change);
   policy_ = std::move(*fresh);
   remote_policy_ = {policy_.logins, policy_.keys};
   users_.reload();
@@ -185,6 +203,7 @@ Parsed<AdminDone> Node::reload(const std::string& who) {
   done.done.push_back("hosts.allow: " + std::to_string(policy_.hosts_allow.line_count()) + " lines");
   done.done.push_back("logins.map, [[keys]] and certificates read again");
   log_warnings(policy_.configuration);
+  log_info("reload by " + who, "done");
   return done;
 }
 
@@ -348,6 +367,8 @@ void Node::on_peer_message(const std::string& host, PeerMessage message) {
     remote_calls_->on_returned(host, returned->id);
   } else if (const auto* ended = std::get_if<ProcessEnded>(&message)) {
     remote_calls_->on_process_ended(host, ended->process);
+  } else if (const auto* holders = std::get_if<UndoHolders>(&message)) {
+    local_calls_->on_undo_holders(host, *holders);
   } else if (const auto* question = std::get_if<ListObjects>(&message)) {
     administration_->on_list_objects(host, *question);
   } else if (const auto* list = std::get_if<ObjectList>(&message)) {
@@ -356,11 +377,15 @@ void Node::on_peer_message(const std::string& host, PeerMessage message) {
 }
 
 void Node::on_session_began(const std::string& host, const Hello& hello) {
+  undo_keeping_->on_session_began(host, hello.boot);
+  local_calls_->on_session_began(host, hello.boot);
   naming_->on_session_began(host, hello.boot);
 }
 
-void Node::on_session_ended(const std::string& host, const std::vector<PeerMessage>& unwritten) {
+void Node::on_session_ended(const std::string& host, PeerSessions::EndReason reason,
+                            const std::vector<PeerMessage>& unwritten) {
   remote_calls_->on_session_ended(host);
+  if (!stopping_) undo_keeping_->on_session_ended(host, reason);
   local_calls_->on_session_ended(host, unwritten);
   naming_->on_session_ended(host, unwritten);
   administration_->on_session_ended(host);
@@ -382,6 +407,8 @@ std::map<std::string, std::uint64_t> Node::counters() const {
   const Executor::Counters executed = executor_->counters();
   counters["calls_waiting"] = executed.blocked_now + executed.queued_now;
   counters["dead_letters"] = executed.dead_letters_now;
+  counters["undo_groups"] = executed.undo_groups;
+  counters["keeper"] = static_cast<std::uint64_t>(executed.keeper_process);
   counters["messages_put_back"] = executed.put_back;
   return counters;
 }

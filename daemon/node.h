@@ -16,13 +16,20 @@
 #include "daemon/local_calls.h"
 #include "daemon/naming.h"
 #include "daemon/remote_calls.h"
+#include "daemon/undo_keeping.h"
 
 namespace dipc {
+
+// The keeper that an earlier daemon with this run folder left, or a new one: a fork of this process, which has no
+// threads, secrets or connections yet.
+Result<Executor::KeeperOptions> reach_keeper(const Configuration& configuration);
 
 class Node final : public ShimServer::Handler, public PeerNetwork::Handler, public PeerOutbox {
  public:
   // Trouble: a file of the state, a certificate, an address in use; what and remedy.
-  static Result<std::unique_ptr<Node>> start(uv_loop_t* loop, std::string configuration_file, Policy policy);
+  // `keeper`: of reach_keeper(); without it undo groups end with this process.
+  static Result<std::unique_ptr<Node>> start(uv_loop_t* loop, std::string configuration_file, Policy policy,
+                                             std::optional<Executor::KeeperOptions> keeper = std::nullopt);
   ~Node() override;
 
   // Reads the administrator's files again: all of them count from now on, or none. `who` goes into the log.
@@ -34,7 +41,7 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
   Node(uv_loop_t* loop, std::string configuration_file, Policy policy, std::unique_ptr<TlsContext> tls,
        Incarnation incarnation, std::string boot);
 
-  Result<void> start_executor(uv_loop_t* loop);
+  Result<void> start_executor(uv_loop_t* loop, std::optional<Executor::KeeperOptions> keeper);
 
   // ShimServer::Handler
   void on_request(LocalRequest request) override;
@@ -46,7 +53,8 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
   // PeerNetwork::Handler
   void on_peer_message(const std::string& host, PeerMessage message) override;
   void on_session_began(const std::string& host, const Hello& hello) override;
-  void on_session_ended(const std::string& host, const std::vector<PeerMessage>& unwritten) override;
+  void on_session_ended(const std::string& host, PeerSessions::EndReason reason,
+                        const std::vector<PeerMessage>& unwritten) override;
   void on_unreachable(const std::string& host, const std::vector<PeerMessage>& unwritten) override;
 
   // PeerOutbox: to the network, for the parts that are made before it.
@@ -70,15 +78,17 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
   Hello own_;
   Users users_;
   std::unique_ptr<Executor> executor_;
-  std::unique_ptr<ReadPoll> executor_poll_;
+  std::vector<std::unique_ptr<ReadPoll>> executor_polls_;
   std::unique_ptr<AfterPoll> executor_turn_;
   std::unique_ptr<Naming> naming_;
   std::unique_ptr<LocalCalls> local_calls_;
   std::unique_ptr<RemoteCalls> remote_calls_;
+  std::unique_ptr<UndoKeeping> undo_keeping_;
   std::unique_ptr<PeerNetwork> network_;
   std::unique_ptr<Administration> administration_;
   std::unique_ptr<ShimServer> programs_;
   std::map<std::pair<ClientId, std::uint64_t>, Gets::OperationId> gets_;
+  bool stopping_ = false;
 };
 
 }  // namespace dipc

@@ -63,6 +63,10 @@ bool RemoteCalls::translate_permissions(const std::string& host, CallBody& body)
 
 void RemoteCalls::on_call(const std::string& host, const Call& call) {
   ++received_;
+  if (executor_.was_undone(host, call.caller.process, call.holds_undo)) {
+    answer(host, call.id, Error::kConnectionReset);
+    return;
+  }
   const auto identity = identity_of(host, call.caller);
   const auto* get = std::get_if<GetCall>(&call.body);
   if (!identity) {
@@ -152,7 +156,7 @@ void RemoteCalls::on_session_ended(const std::string& host) {
   ++sessions_ended_[host];
   // Removals that still succeed are found by naming's sweep.
   std::erase_if(removals_, [&](const auto& entry) { return entry.first.host == host; });
-  executor_.end_host(host);
+  executor_.end_session(host);
   send_results();
 }
 

@@ -43,7 +43,7 @@ class RemoteCalls {
   void on_process_ended(const std::string& host, const ProcessId& process);
   void on_session_ended(const std::string& host);
 
-  // Sends what the executor has finished. After every turn in which its wakeup_fd() was readable.
+  // Sends what the executor has finished. After every turn in which its wakeup_fds() were readable.
   void send_results();
 
   std::uint64_t received() const { return received_; }

@@ -188,6 +188,7 @@ void write(schema::Call::Builder to, const Call& from) {
   to.setId(number(from.id));
   to.setLogin(text(from.caller.login));
   write(to.initProcess(), from.caller.process);
+  to.setHoldsUndo(from.holds_undo);
   std::visit(Overloaded{
                  [&](const GetCall& body) { write(to.initGet(), body); },
                  [&](const MessageSend& body) { write(to.initSend(), body); },
@@ -331,6 +332,10 @@ void write(schema::Frame::Builder to, const Frame& from) {
                  },
                  [&](const Announced& message) {
                    write(to.initAnnounced().initRefused(count(message.refused.size())), message.refused);
+                 },
+                 [&](const UndoHolders& message) {
+                   auto holders = to.initUndoHolders(count(message.processes.size()));
+                   for (unsigned i = 0; i < holders.size(); ++i) write(holders[i], message.processes[i]);
                  },
                  [&](const ListObjects& message) { to.setListObjects(number(message.id)); },
                  [&](const ObjectList& message) { write(to.initObjectList(), message); },
@@ -558,6 +563,7 @@ Call read(schema::Call::Reader from) {
   to.id = CallId{from.getId()};
   to.caller.login = string(from.getLogin());
   to.caller.process = read(from.getProcess());
+  to.holds_undo = from.getHoldsUndo();
   to.body = read_body(from);
   return to;
 }
@@ -695,6 +701,11 @@ std::optional<PeerMessage> read_message(schema::Frame::Reader from) {
                       from.getAnnounce().getLast()};
     case schema::Frame::ANNOUNCED:
       return Announced{read(from.getAnnounced().getRefused())};
+    case schema::Frame::UNDO_HOLDERS: {
+      UndoHolders holders;
+      for (const auto process : from.getUndoHolders()) holders.processes.push_back(read(process));
+      return holders;
+    }
     case schema::Frame::LIST_OBJECTS:
       return ListObjects{RequestId{from.getListObjects()}};
     case schema::Frame::OBJECT_LIST:

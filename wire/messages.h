@@ -194,6 +194,7 @@ struct Call {
   CallId id{};
   Caller caller;
   CallBody body;
+  bool holds_undo = false;  // the process has changed semaphores of the owner under SEM_UNDO, as far as its host knows
   bool operator==(const Call&) const = default;
 };
 
@@ -259,6 +260,12 @@ struct Returned {
 struct ProcessEnded {
   ProcessId process;
   bool operator==(const ProcessEnded&) const = default;
+};
+
+// owner -> caller's host: whose undo groups the owner has.
+struct UndoHolders {
+  std::vector<ProcessId> processes;
+  bool operator==(const UndoHolders&) const = default;
 };
 
 // ---- names: any host <-> referee
@@ -358,8 +365,9 @@ struct ObjectList {
   bool operator==(const ObjectList&) const = default;
 };
 
-using PeerMessage = std::variant<Call, Reply, Cancel, Taken, Returned, ProcessEnded, Resolve, Resolved, Register,
-                                 Registered, Abandon, Removed, Dropped, ListObjects, ObjectList, Announce, Announced>;
+using PeerMessage =
+    std::variant<Call, Reply, Cancel, Taken, Returned, ProcessEnded, Resolve, Resolved, Register, Registered, Abandon,
+                 Removed, Dropped, ListObjects, ObjectList, Announce, Announced, UndoHolders>;
 
 // One frame of a session. Sequence numbers begin at 1; 0 is a frame without a message (keep-alive, acknowledgement).
 struct Frame {

@@ -123,7 +123,13 @@ struct Frame {
     # End before it: as with `taken`.
     processEnded @8 :ProcessId;
     # Caller's host -> owner, once, for a process that used SEM_UNDO there: the kernel applies its undo list.
-    # End before it: the owner ends the group by itself when `peer_timeout` is over.
+    # End before it: the owner's next `undoHolders` names the process, and is answered with this.
+
+    undoHolders @20 :List(ProcessId);
+    # Owner -> caller's host, at the beginning of a session if there are any: processes of that host (of its present
+    # boot) whose undo lists the owner keeps. The host watches those that live and says `processEnded` of the others.
+    # Undo lists outlive sessions: until the host has been gone for `peer_timeout`.
+    # End: said anew in the next session.
 
     # Names: any host and the referee.
     resolve @9 :Resolve;
@@ -191,6 +197,9 @@ struct Call {
   id @0 :UInt64;
   login @1 :Text;              # login name of the effective uid; empty where the host has no name for it
   process @2 :ProcessId;
+  holdsUndo @8 :Bool;
+  # The process has changed semaphores of the owner under SEM_UNDO. If the owner has no undo list of it (any more), the
+  # call is not made: connectionReset, once, so that the process learns that what it held has been released.
 
   union {
     get @3 :Get;

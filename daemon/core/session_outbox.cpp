@@ -30,6 +30,7 @@ std::uint64_t variable_bytes(const Reply& reply) {
 
 std::uint64_t variable_bytes(const Announce& announce) { return (announce.owned.size() + announce.used.size()) * 16; }
 std::uint64_t variable_bytes(const Announced& announced) { return announced.refused.size() * 16; }
+std::uint64_t variable_bytes(const UndoHolders& holders) { return holders.processes.size() * 16; }
 std::uint64_t variable_bytes(const ObjectList& list) { return list.rows.size() * kMessageOverhead; }
 
 template <typename T>

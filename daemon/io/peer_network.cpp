@@ -294,7 +294,7 @@ void PeerNetwork::act(Peer& peer, PeerSessions::Action& action) {
   } else if (const auto* ended = std::get_if<PeerSessions::Ended>(&action)) {
     peer.reason = ended->text;
     log_warning(topic(host), "session ended: " + ended->text);
-    handler_.on_session_ended(host, ended->unwritten);
+    handler_.on_session_ended(host, ended->reason, ended->unwritten);
   } else if (const auto* unreachable = std::get_if<PeerSessions::Unreachable>(&action)) {
     handler_.on_unreachable(host, unreachable->unwritten);
   } else if (const auto* refused = std::get_if<PeerSessions::Refused>(&action)) {

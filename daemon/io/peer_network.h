@@ -36,7 +36,8 @@ class PeerNetwork : public PeerOutbox {
     virtual void on_peer_message(const std::string& host, PeerMessage message) = 0;
     virtual void on_session_began(const std::string& host, const Hello& hello) = 0;
     // `unwritten`: messages that the peer certainly has not seen. Of what was sent else the fate is unknown.
-    virtual void on_session_ended(const std::string& host, const std::vector<PeerMessage>& unwritten) = 0;
+    virtual void on_session_ended(const std::string& host, PeerSessions::EndReason reason,
+                                  const std::vector<PeerMessage>& unwritten) = 0;
     // No session came in time for these; there was none, so nothing else is lost.
     virtual void on_unreachable(const std::string& host, const std::vector<PeerMessage>& unwritten) = 0;
   };

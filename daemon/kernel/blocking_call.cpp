@@ -218,6 +218,11 @@ bool BlockingCall::asleep() {
   return phase_ == Phase::kInCall && thread_->asleep(kind_of(call_), object_of(call_));
 }
 
+pid_t BlockingCall::thread() {
+  const std::lock_guard lock(mutex_);
+  return phase_ == Phase::kInCall ? thread_->tid() : 0;
+}
+
 void BlockingCall::cancel() {
   {
     const std::lock_guard lock(mutex_);

@@ -33,6 +33,8 @@ class RunningCall {
   virtual ~RunningCall() = default;
   // Whether it is certainly in the object's queue in the kernel. False may mean that it is not there yet, or has left.
   virtual bool asleep() = 0;
+  // The one that it sleeps on; 0: none now.
+  virtual pid_t thread() = 0;
   // It ends soon, with EINTR or with its result if that came first. Never blocks; may be repeated.
   virtual void cancel() = 0;
 };
@@ -105,6 +107,7 @@ class BlockingCall : public RunningCall, public std::enable_shared_from_this<Blo
   Outcome give_up(int error);
 
   bool asleep() override;
+  pid_t thread() override;
   void cancel() override;
 
   // A signal if the thread is in the call. False: it has answered, there is nothing more to do.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "daemon/kernel/kept_undo_groups.h"
 #include "wire/check.h"
 
 namespace dipc {
@@ -29,6 +30,13 @@ Result<std::unique_ptr<Executor>> Executor::open(Options options, Users& users) 
   Result<std::unique_ptr<Slots>> slots = Slots::open(self.options_.slot_dir, found, self.options_.log);
   if (!slots) return tl::unexpected<Trouble>(slots.error());
   self.slots_ = std::move(*slots);
+  if (const auto& keeper = self.options_.keeper) {
+    auto kept =
+        KeptUndoGroups::open({keeper->keeper, keeper->connection, self.options_.log}, *self.signs_, self.completions_);
+    if (!kept) return tl::unexpected<Trouble>(kept.error());
+    self.undo_ = std::move(*kept);
+    self.adopt_groups();
+  }
   return executor;
 }
 
@@ -112,10 +120,11 @@ void Executor::end_process(const std::string& host, const ProcessId& process) {
   if (calls != by_process_.end()) {
     for (const CallToken token : std::set<CallToken>(calls->second)) cancel_live(token);
   }
+  undone_.erase(key);
   end_group(key);
 }
 
-void Executor::end_host(const std::string& host) {
+void Executor::end_session(const std::string& host) {
   for (const CallToken token : calls_of(host)) {
     Request& request = live_.at(token).request;
     if (!request.orphan) by_key_.erase(request.key);
@@ -128,11 +137,12 @@ void Executor::end_host(const std::string& host) {
     make_dead_letter(kept->second, "the session with " + host + " ended before it said that the message had arrived");
     kept = kept_.erase(kept);
   }
-  std::vector<ProcessKey> ended;
-  for (const auto& [process, group] : group_of_) {
-    if (process.first == host) ended.push_back(process);
-  }
-  for (const ProcessKey& process : ended) end_group(process);
+}
+
+std::vector<int> Executor::wakeup_fds() const {
+  std::vector<int> fds{completions_.fd()};
+  if (undo_->fd() >= 0) fds.push_back(undo_->fd());
+  return fds;
 }
 
 tl::expected<ObjectMade, Error> Executor::get_object(const Identity& as, const GetCall& call) const {
@@ -140,10 +150,12 @@ tl::expected<ObjectMade, Error> Executor::get_object(const Identity& as, const G
 }
 
 void Executor::poll() {
+  undo_->receive();
   for (const Completions::Item& item : completions_.take()) {
     if (const auto* const done = std::get_if<Completions::CallDone>(&item)) call_done(done->token, done->outcome);
     if (const auto* const ended = std::get_if<Completions::GroupEnded>(&item)) group_ended(ended->group);
   }
+  if (undo_->take_lost()) lose_groups();
   if (polled_.empty()) return;
   const std::set<ObjectKey> polled = polled_;
   for (const ObjectKey& object : polled) advance(object);
@@ -169,7 +181,7 @@ Executor::Counters Executor::counters() const {
   counters.kept_messages = kept_.size();
   counters.waiter_threads = pool_->thread_count();
   counters.undo_groups = groups_.size();
-  counters.undo_threads = undo_->thread_count();
+  counters.keeper_process = options_.keeper ? undo_->process() : 0;
   counters.dead_letters_now = dead_letters_.count();
   counters.exact_sleep_signs = signs_->exact();
   return counters;
@@ -282,54 +294,23 @@ bool Executor::hand_over(Request& request, NativeCall native, Slot* slot) {
     reply_error(request, Error::kNoMemory);
     return false;
   }
-  ++counters_.handed_over;
-  const ObjectKey object = object_of(request.body);
   if (auto* send = std::get_if<MessageSend>(&request.body)) Bytes().swap(send->text);  // the native call has its own
   LiveCall call;
-  call.request = std::move(request);
-  call.object = object;
   call.running = std::move(running);
   call.slot = slot;
-  add_live(token, std::move(call));
-  ObjectState& state = objects_[object];
-  state.elsewhere.insert(token);
-  state.unsettled.insert(token);
+  went_elsewhere(token, std::move(request), std::move(call));
   return true;
 }
 
-bool Executor::hand_over_undo(Request& request, NativeOperate native) {
-  if (!admit(request)) return false;
-  TimePoint deadline = kNever;
-  if (native.timeout && *native.timeout < kNever - request.submitted) deadline = request.submitted + *native.timeout;
-  const ProcessKey process{request.key.host, request.caller.process};
-  const auto known = group_of_.find(process);
-  const bool is_new = known == group_of_.end();
-  const UndoGroupNumber group = is_new ? UndoGroupNumber{++last_group_} : known->second;
-  const CallToken token = next_token();
-  std::shared_ptr<RunningCall> running =
-      undo_->start(group, UndoOperation{token, request.as, std::move(native), deadline});
-  if (!running) {
-    options_.log("no thread can be had for the SEM_UNDO list of a process of " + request.key.host +
-                 ": its call gets ENOMEM");
-    reply_error(request, Error::kNoMemory);
-    return false;
-  }
-  if (is_new) {
-    group_of_.emplace(process, group);
-    groups_[group].pid = process.second.pid;
-  }
+void Executor::went_elsewhere(CallToken token, Request request, LiveCall call) {
   ++counters_.handed_over;
   const ObjectKey object = object_of(request.body);
-  LiveCall call;
   call.request = std::move(request);
   call.object = object;
-  call.running = std::move(running);
-  call.group = group;
   add_live(token, std::move(call));
   ObjectState& state = objects_[object];
   state.elsewhere.insert(token);
   state.unsettled.insert(token);
-  return true;
 }
 
 void Executor::call_done(CallToken token, const Outcome& outcome) {
@@ -343,7 +324,11 @@ void Executor::call_done(CallToken token, const Outcome& outcome) {
   } else if (std::holds_alternative<MessageReceive>(call.request.body)) {
     finish_receive(std::move(call.request), call.slot, outcome, call.cancelled);
   } else {
-    finish_operate(call.request, outcome, call.group ? &groups_.at(*call.group) : nullptr);
+    const auto group = call.group ? groups_.find(*call.group) : groups_.end();
+    if (outcome.error == 0 && group != groups_.end()) {
+      note_undo(group->second, std::get<SemaphoreOperate>(call.request.body));
+    }
+    finish_operate(call.request, outcome);
     if (outcome.error == 0) order_pids(call, state, had_slept);
   }
   advance(call.object);
@@ -392,46 +377,6 @@ std::vector<CallToken> Executor::calls_of(const std::string& host) const {
     tokens.insert(tokens.end(), process->second.begin(), process->second.end());
   }
   return tokens;
-}
-
-void Executor::end_group(const ProcessKey& process) {
-  const auto found = group_of_.find(process);
-  if (found == group_of_.end()) return;
-  const UndoGroupNumber number = found->second;
-  group_of_.erase(found);
-  UndoGroup& group = groups_.at(number);
-  group.ending = true;
-  for (const auto& [set, adjustments] : group.adjustments) group.held.insert(set);
-  // A call that is still on its way may yet win over its cancellation.
-  const auto calls = by_process_.find(process);
-  if (calls != by_process_.end()) {
-    for (const CallToken token : calls->second) {
-      const LiveCall& call = live_.at(token);
-      if (call.group == number) group.held.insert(call.object.id);
-    }
-  }
-  for (const std::int32_t set : group.held) {
-    const ObjectKey object{Kind::kSemaphoreSet, set};
-    ++objects_[object].groups_ending;
-    note_polled(object);
-  }
-  undo_->end(number);
-}
-
-void Executor::group_ended(UndoGroupNumber number) {
-  auto node = groups_.extract(number);
-  DIPC_CHECK(!node.empty());
-  const UndoGroup& group = node.mapped();
-  for (const auto& [set, adjustments] : group.adjustments) {
-    for (const auto& [semaphore, adjustment] : adjustments) {
-      if (adjustment != 0) pids_.operated(set, semaphore, group.pid);
-    }
-  }
-  for (const std::int32_t set : group.held) {
-    const ObjectKey object{Kind::kSemaphoreSet, set};
-    --objects_.at(object).groups_ending;
-    advance(object);
-  }
 }
 
 void Executor::reply(const Request& request, Reply reply) {

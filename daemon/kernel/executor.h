@@ -12,8 +12,8 @@
 // that used the object is ending, every later call on it (control and removal included) waits in the object's queue.
 // Without this a removal one frame behind a msgrcv won 1,968 of 2,000 times (EINVAL instead of EIDRM).
 //
-// In: submit, cancel, taken, returned, end_process, end_host, poll.   Out: take_replies, after each of them.
-// Call poll() when wakeup_fd() is readable, and again and again while wants_polling().
+// In: submit, cancel, taken, returned, end_process, begin_session, end_session, end_groups, poll.   Out: take_replies,
+// after each of them. Call poll() when one of wakeup_fds() is readable, and again and again while wants_polling().
 //
 // A received message stays in its slot until the caller's daemon says taken() or returned(); see slots.h.
 
@@ -36,6 +36,7 @@
 #include "daemon/kernel/blocking_call.h"
 #include "daemon/kernel/dead_letters.h"
 #include "daemon/kernel/identity.h"
+#include "daemon/kernel/keeper.h"
 #include "daemon/kernel/objects.h"
 #include "daemon/kernel/recorded_pids.h"
 #include "daemon/kernel/slots.h"
@@ -61,6 +62,11 @@ struct Finished {
 
 class Executor {
  public:
+  // Of an Executor whose undo groups outlive it.
+  struct KeeperOptions {
+    keeper::Options keeper;
+    int connection = -1;  // from keeper::reach(); taken over
+  };
   struct Options {
     std::filesystem::path slot_dir;         // made, mode 0700; should be in memory (/run)
     std::filesystem::path dead_letter_dir;  // made, mode 0700
@@ -69,6 +75,7 @@ class Executor {
     std::size_t threads_max = 12000;
     std::chrono::milliseconds idle_thread_time{10000};
     SleepSigns::Options sleep_signs;
+    std::optional<KeeperOptions> keeper;          // without it undo groups are threads of this process
     std::function<void(const std::string&)> log;  // one line; called on the loop thread
   };
   struct Counters {
@@ -84,7 +91,7 @@ class Executor {
     std::size_t kept_messages = 0;  // received, neither taken nor returned
     std::size_t waiter_threads = 0;
     std::size_t undo_groups = 0;
-    std::size_t undo_threads = 0;
+    std::int32_t keeper_process = 0;  // 0: none
     std::size_t dead_letters_now = 0;
     bool exact_sleep_signs = false;  // false: see SleepSigns, the fallback is in use
   };
@@ -106,14 +113,26 @@ class Executor {
   void returned(const CallKey& key);
   // Its calls are cancelled and its undo group ends.
   void end_process(const std::string& host, const ProcessId& process);
-  // The host's session is over: its calls are cancelled and not answered, kept messages become dead letters, its undo
-  // groups end.
-  void end_host(const std::string& host);
+  // A session with the host begins. Undo groups of an earlier `boot` of it end.
+  void begin_session(const std::string& host, const std::string& boot);
+  // The host's session is over: its calls are cancelled and not answered, kept messages become dead letters. Its undo
+  // groups go on: end_groups() when the host is given up.
+  void end_session(const std::string& host);
+
+  // Undo groups end without a word of their processes, which may live on: each is told once, see was_undone().
+  void end_groups(const std::string& host);
+  // Processes of the host that have an undo group here.
+  std::vector<ProcessId> undo_holders(const std::string& host) const;
+  // Hosts of undo groups; at start those that an earlier daemon left to the keeper.
+  std::set<std::string> undo_hosts() const;
+  // Whether what this process did under SEM_UNDO was undone behind its back; it is not said twice. `holds_undo`: its
+  // host believes that it has a group here.
+  bool was_undone(const std::string& host, const ProcessId& process, bool holds_undo);
 
   tl::expected<ObjectMade, Error> get_object(const Identity& as, const GetCall& call) const;
 
-  // An eventfd, readable when poll() has something to do.
-  int wakeup_fd() const { return completions_.fd(); }
+  // Readable when poll() has something to do.
+  std::vector<int> wakeup_fds() const;
   // Something waits for a thread to be seen asleep: nothing but looking tells when.
   bool wants_polling() const { return !polled_.empty(); }
   void poll();
@@ -172,7 +191,7 @@ class Executor {
   };
   // The undo list of one process, as far as we can tell: the kernel shows it to nobody.
   struct UndoGroup {
-    std::int32_t pid = 0;
+    UndoHolder holder;
     std::map<std::int32_t, std::map<std::uint16_t, int>> adjustments;  // set -> semaphore -> what undoing adds
     bool ending = false;
     std::set<std::int32_t> held;  // sets that wait for its end
@@ -197,16 +216,23 @@ class Executor {
   bool admit(const Request& request);
   void cancel_live(CallToken token);
   std::vector<CallToken> calls_of(const std::string& host) const;
-  void end_group(const ProcessKey& process);
-  void group_ended(UndoGroupNumber number);
   void call_done(CallToken token, const Outcome& outcome);
   void order_pids(const LiveCall& call, ObjectState& state, bool had_slept);
   void reply(const Request& request, Reply reply);
   void reply_error(const Request& request, Error error);
   // Moves the call to another thread. False: it has been answered, as no thread can be had.
   bool hand_over(Request& request, NativeCall native, Slot* slot);
-  bool hand_over_undo(Request& request, NativeOperate native);
+  void went_elsewhere(CallToken token, Request request, LiveCall call);
   CallToken next_token() { return CallToken{++last_token_}; }
+
+  // executor_undo.cpp: undo groups
+  bool hand_over_undo(Request& request, NativeOperate native);
+  void note_undo(UndoGroup& group, const SemaphoreOperate& call);
+  void forget_adjustments(std::int32_t set, std::optional<std::uint16_t> semaphore);
+  void end_group(const ProcessKey& process);
+  void adopt_groups();
+  void lose_groups();
+  void group_ended(UndoGroupNumber number);
 
   // executor_calls.cpp: what each kind of call does
   void run_send(Request request);
@@ -218,8 +244,7 @@ class Executor {
   void finish_send(const Request& request, const Outcome& outcome);
   // Takes the slot over. The message for a host that is gone becomes a dead letter.
   void finish_receive(Request request, Slot* slot, const Outcome& outcome, bool cancelled);
-  void finish_operate(const Request& request, const Outcome& outcome, UndoGroup* group);
-  void forget_adjustments(std::int32_t set, std::optional<std::uint16_t> semaphore);
+  void finish_operate(const Request& request, const Outcome& outcome);
   // Whether every call that sleeps on the object still does: one that doesn't may be the one that the kernel's answer
   // is about, while its pid is not yet recorded.
   bool pids_are_settled(const ObjectKey& object);
@@ -255,6 +280,8 @@ class Executor {
   std::map<UndoGroupNumber, UndoGroup> groups_;  // those that are ending too
   std::map<CallKey, Slot*> kept_;
   std::map<std::int32_t, SlotLabel> queue_facts_;  // key and owner of a queue; host and call are empty
+  std::map<std::string, std::string> boot_of_;     // by host
+  std::set<ProcessKey> undone_;                    // lost their groups and have not been told
   PidRecords pids_;
   std::vector<Finished> replies_;
   Counters counters_;

@@ -32,9 +32,6 @@ Reply plain(const Outcome& outcome) {
   return reply;
 }
 
-// A semaphore's value is a 16-bit number; its adjustment fits an int whatever the ops were.
-constexpr int kAdjustmentMax = 1 << 20;
-
 }  // namespace
 
 Outcome Executor::attempt_as(const Identity& as, const NativeCall& call) const {
@@ -232,33 +229,16 @@ void Executor::run_operate(Request request) {
   if (is_undecided(call, outcome)) {
     hand_over(request, std::move(call), nullptr);
   } else {
-    finish_operate(request, outcome, nullptr);
+    finish_operate(request, outcome);
   }
 }
 
-void Executor::finish_operate(const Request& request, const Outcome& outcome, UndoGroup* group) {
+void Executor::finish_operate(const Request& request, const Outcome& outcome) {
   const auto& call = std::get<SemaphoreOperate>(request.body);
   if (outcome.error == 0) {
-    for (const SemaphoreOp& op : call.ops) {
-      pids_.operated(call.object.id, op.number, request.caller.process.pid);
-      if (group == nullptr || !op.undo) continue;
-      int& adjustment = group->adjustments[call.object.id][op.number];
-      adjustment = std::clamp(adjustment - op.delta, -kAdjustmentMax, kAdjustmentMax);
-    }
+    for (const SemaphoreOp& op : call.ops) pids_.operated(call.object.id, op.number, request.caller.process.pid);
   }
   reply(request, plain(outcome));
-}
-
-void Executor::forget_adjustments(std::int32_t set, std::optional<std::uint16_t> semaphore) {
-  for (auto& [number, group] : groups_) {
-    const auto found = group.adjustments.find(set);
-    if (found == group.adjustments.end()) continue;
-    if (semaphore) {
-      found->second.erase(*semaphore);
-    } else {
-      found->second.clear();
-    }
-  }
 }
 
 // ---- msgctl, semctl
@@ -315,7 +295,8 @@ bool Executor::pids_are_settled(const ObjectKey& object) {
 
 // The kernel puts the process's id everywhere but in msg_lrpid of a receiver that it woke, which is the thread's.
 bool Executor::names_us(std::int32_t pid) const {
-  return pid == own_pid_ || (pid > 0 && syscall(SYS_tgkill, own_pid_, pid, 0) == 0);
+  return pid == own_pid_ || (pid > 0 && pid == undo_->process()) ||
+         (pid > 0 && syscall(SYS_tgkill, own_pid_, pid, 0) == 0);
 }
 
 RecordedPids Executor::recorded_where_we_are_named(Kind kind, std::int32_t id, std::int32_t semaphore,

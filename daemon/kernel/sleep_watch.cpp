@@ -44,14 +44,14 @@ std::optional<Look> parse(const char* text) {
   return look;
 }
 
-int path_of(pid_t tid, const char* name) {
+int open_task_file(pid_t process, pid_t tid, const char* name) {
   char path[64];
-  std::snprintf(path, sizeof path, "/proc/self/task/%d/%s", static_cast<int>(tid), name);
+  std::snprintf(path, sizeof path, "/proc/%d/task/%d/%s", static_cast<int>(process), static_cast<int>(tid), name);
   return open(path, O_RDONLY | O_CLOEXEC);
 }
 
 std::string read_file(pid_t tid, const char* name) {
-  const int fd = path_of(tid, name);
+  const int fd = open_task_file(getpid(), tid, name);
   if (fd < 0) return {};
   char buffer[512];
   const ssize_t got = ::read(fd, buffer, sizeof buffer);
@@ -195,7 +195,14 @@ SleepSigns::~SleepSigns() {
   if (spare_fd_ >= 0) close(spare_fd_);
 }
 
-SleepWatch::SleepWatch(SleepSigns& signs, pid_t tid) : signs_(signs), tid_(tid) {}
+SleepWatch::SleepWatch(SleepSigns& signs, pid_t tid)
+    : signs_(signs), process_(getpid()), tid_(tid), exact_(signs.exact()) {}
+
+SleepWatch::SleepWatch(SleepSigns& signs, pid_t process, pid_t tid)
+    : signs_(signs), process_(process), tid_(tid), exact_(signs.exact()) {
+  char buffer[256];
+  exact_ = exact_ && read(syscall_, buffer, sizeof buffer) > 0;
+}
 
 SleepWatch::~SleepWatch() {
   for (const KeptFile* file : {&syscall_, &stat_}) {
@@ -207,11 +214,11 @@ SleepWatch::~SleepWatch() {
 
 // Looks are made by one thread, the loop's, so the spare descriptor needs no lock.
 int SleepWatch::open_file(const char* name) {
-  const int fd = path_of(tid_, name);
+  const int fd = open_task_file(process_, tid_, name);
   if (fd >= 0 || errno != EMFILE || signs_.spare_fd_ < 0) return fd;
   close(signs_.spare_fd_);
   signs_.spare_fd_ = -1;
-  return path_of(tid_, name);
+  return open_task_file(process_, tid_, name);
 }
 
 std::size_t SleepWatch::read(KeptFile& file, char* buffer, std::size_t buffer_bytes) {
@@ -240,7 +247,7 @@ bool SleepWatch::state_is_sleeping() {
 }
 
 bool SleepWatch::asleep(SleepIn call, int object) {
-  if (signs_.exact_) {
+  if (exact_) {
     if (!state_is_sleeping()) return false;
     char buffer[256];
     if (read(syscall_, buffer, sizeof buffer) == 0) return false;

@@ -1,7 +1,7 @@
 #pragma once
 
-// Tells whether a thread of this process is asleep in a given system call on a given object, that is: whether the
-// kernel has put it into the object's queue, so that a call made now comes after it.
+// Tells whether a thread of this process, or of its keeper, is asleep in a given system call on a given object, that
+// is: whether the kernel has put it into the object's queue, so that a call made now comes after it.
 //
 // /proc/PID/task/TID/syscall shows number and arguments of the call in which a thread is blocked, or "running"
 // (proc(5); collect_syscall() in lib/syscall.c). The number to expect is measured at start, because it is the host's
@@ -55,10 +55,13 @@ class SleepSigns {
   int spare_fd_ = -1;  // given up for the time of a look when no descriptor is left: a look must not fail for ever
 };
 
-// One thread of this process; not thread-safe: looks are made under the lock of the call that the thread is in.
+// One thread; not thread-safe: looks are made under the lock of the call that the thread is in.
 class SleepWatch {
  public:
   SleepWatch(SleepSigns& signs, pid_t tid);
+  // A thread of another process of the same program. Only its state is looked at where we may not trace that process
+  // (ptrace(2), PTRACE_MODE_ATTACH_FSCREDS: a container without CAP_SYS_PTRACE, Yama).
+  SleepWatch(SleepSigns& signs, pid_t process, pid_t tid);
   ~SleepWatch();
   SleepWatch(const SleepWatch&) = delete;
   SleepWatch& operator=(const SleepWatch&) = delete;
@@ -77,7 +80,9 @@ class SleepWatch {
   bool state_is_sleeping();
 
   SleepSigns& signs_;
+  const pid_t process_;
   const pid_t tid_;
+  bool exact_;
   KeptFile syscall_{"syscall"};
   KeptFile stat_{"stat"};
 };

@@ -64,7 +64,6 @@ class ThreadUndoGroups::Group {
   }
 
   void lead() {
-    ++owner_.threads_;
     // Leaves the list that the daemon's threads share; a list of its own begins with the first SEM_UNDO.
     // A sandbox may forbid it; then calls with SEM_UNDO get ENOSYS rather than a list that is not theirs.
     const bool alone = unshare(CLONE_SYSVSEM) == 0;
@@ -85,7 +84,6 @@ class ThreadUndoGroups::Group {
     changed_.wait(lock, [this] { return members_left_ == members_.size(); });
     for (const auto& member : members_) pthread_join(member->thread, nullptr);
     DIPC_CHECK(!alone || unshare(CLONE_SYSVSEM) == 0);
-    --owner_.threads_;
     ended_ = true;
     owner_.completions_.push(Completions::GroupEnded{number_});
   }
@@ -113,7 +111,6 @@ class ThreadUndoGroups::Group {
   }
 
   void serve(Member& member) {
-    ++owner_.threads_;
     accept_wake_signal();
     {
       SleepWatch watch(owner_.signs_, static_cast<pid_t>(syscall(SYS_gettid)));
@@ -131,7 +128,6 @@ class ThreadUndoGroups::Group {
       }
     }
     DIPC_CHECK(unshare(CLONE_SYSVSEM) == 0);
-    --owner_.threads_;
     const std::lock_guard lock(mutex_);
     ++members_left_;
     changed_.notify_all();
@@ -162,9 +158,10 @@ ThreadUndoGroups::~ThreadUndoGroups() {
   ending_.clear();
 }
 
-std::size_t ThreadUndoGroups::thread_count() const { return threads_; }
+pid_t ThreadUndoGroups::process() const { return getpid(); }
 
-std::shared_ptr<RunningCall> ThreadUndoGroups::start(UndoGroupNumber number, UndoOperation operation) {
+std::shared_ptr<RunningCall> ThreadUndoGroups::start(UndoGroupNumber number, const UndoHolder&,
+                                                     UndoOperation operation) {
   auto& group = groups_[number];
   if (!group) {
     group = std::make_unique<Group>(*this, number);

@@ -10,8 +10,8 @@
 // (do_exit() wakes the joiner before it comes to exit_sem()). So every thread of an ending group unshares, the leader
 // last, and when the end is reported the kernel has undone.
 //
-// This is an interface because what it holds must once outlive the daemon: SIGKILL to the process that has the threads
-// applies all lists. A companion process can take it over without a change to the executor.
+// SIGKILL to the process that has the threads applies all lists, so in a daemon the groups are its keeper's
+// (kept_undo_groups.h); the keeper has them as threads of its own.
 
 #include <pthread.h>
 
@@ -20,11 +20,21 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "daemon/kernel/blocking_call.h"
 
 namespace dipc {
+
+// Whose list it is.
+struct UndoHolder {
+  std::string host;
+  std::string boot;  // boot id of that host: its processes end with it
+  ProcessId process;
+  auto operator<=>(const UndoHolder&) const = default;
+};
 
 struct UndoOperation {
   CallToken token{};
@@ -37,12 +47,28 @@ class UndoGroups {
  public:
   virtual ~UndoGroups() = default;
   // Makes the call as a member of the group, which begins with its first call. The outcome comes through the
-  // completions. Null: no thread can be had.
-  virtual std::shared_ptr<RunningCall> start(UndoGroupNumber group, UndoOperation operation) = 0;
+  // completions. Null: no thread can be had. `holder` is the same in all calls of a group.
+  virtual std::shared_ptr<RunningCall> start(UndoGroupNumber group, const UndoHolder& holder,
+                                             UndoOperation operation) = 0;
   // The process has ended. All calls of the group must have been cancelled (or have ended); it ends after them and says
   // GroupEnded through the completions once the kernel has undone. A group that never began ends at once.
   virtual void end(UndoGroupNumber group) = 0;
-  virtual std::size_t thread_count() const = 0;
+  // Where the kernel names a process for what a group did, it names this one.
+  virtual pid_t process() const = 0;
+
+  // A group that an earlier daemon left in our care.
+  struct Found {
+    UndoGroupNumber group{};
+    UndoHolder holder;
+    std::set<std::int32_t> sets;  // that it may have operated on
+  };
+  virtual std::vector<Found> take_found() { return {}; }
+  // Readable when receive() has something to take into the completions; -1: never.
+  virtual int fd() const { return -1; }
+  virtual void receive() {}
+  // Whether since the last time the kernel undid what all groups did, though their processes may live. Calls that were
+  // under way end with ECONNRESET.
+  virtual bool take_lost() { return false; }
 };
 
 // The groups as threads of this process.
@@ -53,9 +79,9 @@ class ThreadUndoGroups : public UndoGroups {
   // Ends all groups; calls must have been cancelled or have ended.
   ~ThreadUndoGroups() override;
 
-  std::shared_ptr<RunningCall> start(UndoGroupNumber group, UndoOperation operation) override;
+  std::shared_ptr<RunningCall> start(UndoGroupNumber group, const UndoHolder& holder, UndoOperation operation) override;
   void end(UndoGroupNumber group) override;
-  std::size_t thread_count() const override;
+  pid_t process() const override;
 
  private:
   class Group;
@@ -65,7 +91,6 @@ class ThreadUndoGroups : public UndoGroups {
   SleepSigns& signs_;
   Completions& completions_;
   Canceller& canceller_;
-  std::atomic<std::size_t> threads_ = 0;
   std::map<UndoGroupNumber, std::unique_ptr<Group>> groups_;
   std::vector<std::unique_ptr<Group>> ending_;  // told to end; joined and dropped when they have
 };

@@ -166,7 +166,7 @@ TEST_F(ExecutorAnswersTest, OperateErrorsComeInTheKernelsOrder) {
         }
       }
     }
-    executor_->end_host("vax");
+    end_host("vax");
   }
 }
 

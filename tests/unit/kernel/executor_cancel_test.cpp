@@ -117,7 +117,7 @@ TEST_F(ExecutorCancelTest, TheEndOfAHostCancelsItsCallsAndNobodyElses) {
     start(operating(set, {op(0, -1)}), "vax", i);
   }
   const CallKey other = start(receiving(queue), "sun");
-  executor_->end_host("vax");
+  end_host("vax");
   wait_until([&] { return executor_->counters().blocked_now <= 1 && executor_->counters().queued_now == 0; });
   EXPECT_TRUE(replies_.empty()) << "nobody is there to hear them";
   EXPECT_EQ(set.waiting(), 0);
@@ -128,7 +128,7 @@ TEST_F(ExecutorCancelTest, TheEndOfAHostCancelsItsCallsAndNobodyElses) {
 TEST_F(ExecutorCancelTest, ANewSessionMayUseTheCallNumbersOfTheOldOne) {
   const Queue queue;
   start(receiving(queue));
-  executor_->end_host("vax");
+  end_host("vax");
   last_call_ = 0;
   const CallKey again = start(receiving(queue));
   settle(queue.ref());

@@ -110,7 +110,7 @@ TEST_F(ExecutorMessagesTest, TheEndOfAHostMakesDeadLettersOfWhatItDidNotAcknowle
   receive(queue);
   const CallKey others = receive(queue, "sun");
   executor_->taken(taken);
-  executor_->end_host("vax");
+  end_host("vax");
   const auto found = letters();
   ASSERT_EQ(found.size(), 1u);
   EXPECT_EQ(found[0].message, (Message{2, bytes_of("m2")}));
@@ -125,7 +125,7 @@ TEST_F(ExecutorMessagesTest, AMessageThatComesForAHostThatIsGoneIsNotLost) {
     start(receiving(queue));
     settle(queue.ref());
     ASSERT_TRUE(queue.send(1, "late"));
-    executor_->end_host("vax");
+    end_host("vax");
     wait_until([&] { return executor_->counters().blocked_now == 0; });
     const auto now_dead = static_cast<int>(letters().size());
     EXPECT_EQ(now_dead - dead + static_cast<int>(queue.stat().msg_qnum), 1);
@@ -153,7 +153,7 @@ TEST_F(ExecutorMessagesTest, TheOldestDeadLetterGoesWhenThereAreTooMany) {
     ASSERT_TRUE(queue.send(i, "m"));
     receive(queue);
   }
-  executor_->end_host("vax");
+  end_host("vax");
   const auto found = letters();
   ASSERT_EQ(found.size(), 3u);
   for (int i = 0; i < 3; ++i) EXPECT_EQ(found[static_cast<std::size_t>(i)].message.type, i + 3);

@@ -52,10 +52,10 @@ TEST_F(ExecutorOrderTest, WithoutAFreeDescriptorTheOrderIsKeptToo) {
   ASSERT_EQ(removed_of(1), 1);  // the slots' file is open from now on
   rlimit before{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
-  const rlimit few{static_cast<rlim_t>(executor_->wakeup_fd()) + 40, before.rlim_max};
+  const rlimit few{static_cast<rlim_t>(executor_->wakeup_fds().front()) + 40, before.rlim_max};
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
   std::vector<int> taken;
-  for (int fd = 0; (fd = dup(executor_->wakeup_fd())) >= 0;) taken.push_back(fd);
+  for (int fd = 0; (fd = dup(executor_->wakeup_fds().front())) >= 0;) taken.push_back(fd);
   EXPECT_EQ(errno, EMFILE);
   EXPECT_EQ(removed_of(200), 200);
   for (const int fd : taken) close(fd);
@@ -110,7 +110,7 @@ TEST_F(ExecutorOrderTest, SemaphoreWaitersAreServedInTheOrderOfTheirCalls) {
         EXPECT_FALSE(answered(waits[static_cast<std::size_t>(later)]));
       }
     }
-    executor_->end_host("vax");
+    end_host("vax");
   }
 }
 

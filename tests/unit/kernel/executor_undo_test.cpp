@@ -20,7 +20,6 @@ TEST_F(ExecutorUndoTest, TheListSurvivesBetweenCallsAndIsAppliedWhenTheProcessEn
   executor_->end_process("vax", {100, 7});
   EXPECT_EQ(control(set, ControlCommand::kGetValue).value, 9) << "the next call comes after the undoing";
   EXPECT_EQ(executor_->counters().undo_groups, 0u);
-  EXPECT_EQ(executor_->counters().undo_threads, 0u);
 }
 
 TEST_F(ExecutorUndoTest, ThousandGroupsEndBeforeTheNextCall) {
@@ -46,9 +45,9 @@ TEST_F(ExecutorUndoTest, GroupsAreIndependent) {
   executor_->end_process("vax", {101, 7});
   executor_->end_process("vax", {100, 8});  // another process with that pid
   EXPECT_EQ(control(set, ControlCommand::kGetValue).value, 5);
-  executor_->end_host("vax");
+  end_host("vax");
   EXPECT_EQ(control(set, ControlCommand::kGetValue).value, 6);
-  executor_->end_host("sun");
+  end_host("sun");
   EXPECT_EQ(control(set, ControlCommand::kGetValue).value, 10);
 }
 
@@ -114,7 +113,7 @@ TEST_F(ExecutorUndoTest, CallsWithoutUndoLeaveNothingToUndo) {
   settle(set.ref());
   ASSERT_TRUE(set.add(3));
   EXPECT_EQ(reply_of(wait).error, Error::kNone);
-  executor_->end_host("vax");
+  end_host("vax");
   EXPECT_EQ(control(set, ControlCommand::kGetValue).value, 0);
 }
 

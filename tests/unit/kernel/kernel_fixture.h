@@ -249,13 +249,19 @@ class ExecutorTest : public ::testing::Test {
     return replies_.contains(key);
   }
   void turn() {
-    pollfd wakeup{executor_->wakeup_fd(), POLLIN, 0};
-    ::poll(&wakeup, 1, executor_->wants_polling() ? 0 : 100);
+    std::vector<pollfd> wakeups;
+    for (const int fd : executor_->wakeup_fds()) wakeups.push_back({fd, POLLIN, 0});
+    ::poll(wakeups.data(), wakeups.size(), executor_->wants_polling() ? 0 : 100);
     turn_without_waiting();
   }
   void turn_without_waiting() {
     executor_->poll();
     collect();
+  }
+  // Its session is over and it is not expected back.
+  void end_host(const std::string& host) {
+    executor_->end_session(host);
+    executor_->end_groups(host);
   }
   // Every call that was submitted is asleep in the kernel or has been answered: a call on the object is let through.
   void settle(ObjectRef object) { call(controlling(object, ControlCommand::kStat), "settler"); }

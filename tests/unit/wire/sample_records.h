@@ -128,6 +128,8 @@ inline std::vector<NamedRecord> records() {
   frame("taken", Taken{CallId{kMax64u}});
   frame("returned", Returned{CallId{0}});
   frame("process ended", ProcessEnded{{kMax32, kMax64u}});
+  frame("call with undo", Call{CallId{1}, {"alice", {2, 3}}, Control{}, true});
+  frame("undo holders", UndoHolders{{{kMax32, kMax64u}, {1, 0}}});
   frame("resolve", Resolve{RequestId{kMax64u}, queue, true, false});
   frame("exclusive resolve", Resolve{RequestId{0}, set, false, true});
   frame("present", Resolved{RequestId{1}, Resolved::Outcome::kPresent, "vax", kMax64u, ClaimId{}});

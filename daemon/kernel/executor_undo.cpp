@@ -1,0 +1,161 @@
+// Which undo group a call belongs to, and what becomes of the groups. The kernel has the lists; what is here is what
+// must be known to keep calls in order while a list is applied, and to say whose pid a semaphore shows.
+
+#include <algorithm>
+
+#include "daemon/kernel/executor.h"
+#include "wire/check.h"
+
+namespace dipc {
+
+namespace {
+// A semaphore's value is a 16-bit number; its adjustment fits an int whatever the ops were.
+constexpr int kAdjustmentMax = 1 << 20;
+}  // namespace
+
+bool Executor::hand_over_undo(Request& request, NativeOperate native) {
+  if (!admit(request)) return false;
+  undo_->receive();
+  if (undo_->take_lost()) lose_groups();
+  TimePoint deadline = kNever;
+  if (native.timeout && *native.timeout < kNever - request.submitted) deadline = request.submitted + *native.timeout;
+  const ProcessKey process{request.key.host, request.caller.process};
+  const UndoHolder holder{process.first, boot_of_[process.first], process.second};
+  const auto known = group_of_.find(process);
+  const bool is_new = known == group_of_.end();
+  const UndoGroupNumber group = is_new ? UndoGroupNumber{++last_group_} : known->second;
+  const CallToken token = next_token();
+  std::shared_ptr<RunningCall> running =
+      undo_->start(group, holder, UndoOperation{token, request.as, std::move(native), deadline});
+  if (!running) {
+    options_.log("no thread can be had for the SEM_UNDO list of a process of " + request.key.host +
+                 ": its call gets ENOMEM");
+    reply_error(request, Error::kNoMemory);
+    return false;
+  }
+  if (is_new) {
+    group_of_.emplace(process, group);
+    groups_[group].holder = holder;
+  }
+  LiveCall call;
+  call.running = std::move(running);
+  call.group = group;
+  went_elsewhere(token, std::move(request), std::move(call));
+  return true;
+}
+
+void Executor::note_undo(UndoGroup& group, const SemaphoreOperate& call) {
+  for (const SemaphoreOp& op : call.ops) {
+    if (!op.undo) continue;
+    int& adjustment = group.adjustments[call.object.id][op.number];
+    adjustment = std::clamp(adjustment - op.delta, -kAdjustmentMax, kAdjustmentMax);
+  }
+}
+
+void Executor::forget_adjustments(std::int32_t set, std::optional<std::uint16_t> semaphore) {
+  for (auto& [number, group] : groups_) {
+    const auto found = group.adjustments.find(set);
+    if (found == group.adjustments.end()) continue;
+    if (semaphore) {
+      found->second.erase(*semaphore);
+    } else {
+      found->second.clear();
+    }
+  }
+}
+
+// ---- beginning and end of groups
+
+void Executor::begin_session(const std::string& host, const std::string& boot) {
+  boot_of_[host] = boot;
+  std::vector<ProcessKey> ended;
+  for (const auto& [process, number] : group_of_) {
+    if (process.first == host && groups_.at(number).holder.boot != boot) ended.push_back(process);
+  }
+  for (const ProcessKey& process : ended) end_group(process);
+}
+
+void Executor::end_groups(const std::string& host) {
+  for (const ProcessId& process : undo_holders(host)) {
+    undone_.insert({host, process});
+    end_group({host, process});
+  }
+}
+
+std::vector<ProcessId> Executor::undo_holders(const std::string& host) const {
+  std::vector<ProcessId> holders;
+  for (const auto& [process, group] : group_of_) {
+    if (process.first == host) holders.push_back(process.second);
+  }
+  return holders;
+}
+
+std::set<std::string> Executor::undo_hosts() const {
+  std::set<std::string> hosts;
+  for (const auto& [process, group] : group_of_) hosts.insert(process.first);
+  return hosts;
+}
+
+bool Executor::was_undone(const std::string& host, const ProcessId& process, bool holds_undo) {
+  const ProcessKey key{host, process};
+  return undone_.erase(key) != 0 || (holds_undo && !group_of_.contains(key));
+}
+
+void Executor::end_group(const ProcessKey& process) {
+  const auto found = group_of_.find(process);
+  if (found == group_of_.end()) return;
+  const UndoGroupNumber number = found->second;
+  group_of_.erase(found);
+  UndoGroup& group = groups_.at(number);
+  group.ending = true;
+  for (const auto& [set, adjustments] : group.adjustments) group.held.insert(set);
+  // A call that is still on its way may yet win over its cancellation.
+  const auto calls = by_process_.find(process);
+  if (calls != by_process_.end()) {
+    for (const CallToken token : calls->second) {
+      const LiveCall& call = live_.at(token);
+      if (call.group == number) group.held.insert(call.object.id);
+    }
+  }
+  for (const std::int32_t set : group.held) {
+    const ObjectKey object{Kind::kSemaphoreSet, set};
+    ++objects_[object].groups_ending;
+    note_polled(object);
+  }
+  undo_->end(number);
+}
+
+// They were used by a daemon before us: which of their sets they changed, and how, only the kernel knows.
+void Executor::adopt_groups() {
+  for (UndoGroups::Found& found : undo_->take_found()) {
+    group_of_.emplace(ProcessKey{found.holder.host, found.holder.process}, found.group);
+    UndoGroup& group = groups_[found.group];
+    group.holder = std::move(found.holder);
+    for (const std::int32_t set : found.sets) group.adjustments[set];
+    last_group_ = std::max(last_group_, static_cast<std::uint64_t>(found.group));
+  }
+}
+
+void Executor::lose_groups() {
+  for (const auto& [process, number] : group_of_) undone_.insert(process);
+  group_of_.clear();
+  while (!groups_.empty()) group_ended(groups_.begin()->first);
+}
+
+void Executor::group_ended(UndoGroupNumber number) {
+  auto node = groups_.extract(number);
+  if (node.empty()) return;  // it was lost meanwhile
+  const UndoGroup& group = node.mapped();
+  for (const auto& [set, adjustments] : group.adjustments) {
+    for (const auto& [semaphore, adjustment] : adjustments) {
+      if (adjustment != 0) pids_.operated(set, semaphore, group.holder.process.pid);
+    }
+  }
+  for (const std::int32_t set : group.held) {
+    const ObjectKey object{Kind::kSemaphoreSet, set};
+    --objects_.at(object).groups_ending;
+    advance(object);
+  }
+}
+
+}  // namespace dipc
