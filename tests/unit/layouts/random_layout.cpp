@@ -126,7 +126,7 @@ class Generator {
     if (!random_.chance(percent)) return "";
     const bool packed = random_.chance(50);
     if (packed && random_.chance(70)) return " __attribute__((packed))";
-    const std::uint64_t exponents = random_.chance(80) ? 5 : 8;
+    const std::uint64_t exponents = random_.chance(60) ? 5 : 8;
     const std::string aligned = "aligned(" + std::to_string(1U << random_.below(exponents)) + ")";
     return " __attribute__((" + std::string(packed ? "packed, " : "") + aligned + "))";
   }
@@ -169,6 +169,10 @@ class Generator {
     if (begin == Begin::kHead) both("  struct " + prefix_ + "_head head;\n");
     const std::uint64_t count = random_.between(begin == Begin::kMtype && !is_outermost ? 0 : 1, 7);
     std::vector<std::string> counters;
+    if (!is_outermost && begin == Begin::kAnyField && random_.chance(30)) {
+      both("  unsigned short count;\n");
+      counters.emplace_back("count");
+    }
     for (std::uint64_t i = 0; i < count; ++i) {
       const std::string found = field("f" + std::to_string(i), 0);
       if (found != kNone) counters.push_back(found);
@@ -183,7 +187,11 @@ class Generator {
 
   void open_array(const std::vector<std::string>& counters) {
     const RandomType of = type();
-    const std::string counter = !counters.empty() && random_.chance(60) ? random_.pick(counters) : "";
+    std::string counter = !counters.empty() && random_.chance(60) ? random_.pick(counters) : "";
+    for (const std::string& other : counters) {
+      const bool is_nested = other.find('.') != std::string::npos;  // there are few
+      if (is_nested && random_.chance(70)) counter = other;
+    }
     const std::string more = random_.chance(20) ? "[" + std::to_string(random_.between(1, 3)) + "]" : "";
     text_ += "  " + of.declared + " tail[" + counter + "]" + more + ";\n";
     c_ += "  " + of.c + " tail[]" + more + ";\n";
