@@ -104,8 +104,11 @@ Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configura
                                   .reload = [&self](const std::string& who) { return self.reload(who); },
                                   .counters = [&self] { return self.counters(); }});
   const auto op_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(configuration.timing.op_timeout);
-  auto programs = ShimServer::listen(
-      loop, {.path = paths.run + "/dipcd.sock", .op_timeout_ms = static_cast<std::uint32_t>(op_timeout.count())}, self);
+  auto programs = ShimServer::listen(loop,
+                                     {.path = paths.run + "/dipcd.sock",
+                                      .op_timeout_ms = static_cast<std::uint32_t>(op_timeout.count()),
+                                      .keeper_pid = [&self] { return self.executor_->counters().keeper_process; }},
+                                     self);
   if (!programs) return tl::unexpected(programs.error());
   node->programs_ = std::move(*programs);
   node->local_calls_->attach(*node->programs_);

@@ -255,6 +255,4 @@ Callers callers(Kind kind, int id, int semaphore) {
   return {static_cast<int32_t>(question.reply.value), static_cast<int32_t>(question.reply.extra)};
 }
 
-bool is_daemon(int32_t pid) { return pid != 0 && pid == daemon_pid(); }
-
 }  // namespace dipc::shim

@@ -56,7 +56,6 @@ struct Callers {
   int32_t last_receiver;
 };
 Callers callers(Kind kind, int id, int semaphore);
-bool is_daemon(int32_t pid);
 
 // errno and -1, as all of these calls fail.
 inline int fail_with(int error) {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "shim/calls.h"
+#include "shim/daemon_link.h"
 
 namespace dipc::shim {
 namespace {
@@ -186,10 +187,11 @@ long control_queue(int id, int command, msqid_ds* programs, Shape shape, Native 
     note_removed(Kind::kMessageQueue, id);
   } else if (command == IPC_RMID) {
     queue_ids.forget(id);
-  } else if (command == IPC_STAT && owned && (is_daemon(programs->msg_lspid) || is_daemon(programs->msg_lrpid))) {
+  } else if (command == IPC_STAT && owned &&
+             (acts_for_others(programs->msg_lspid) || acts_for_others(programs->msg_lrpid))) {
     Callers real = callers(Kind::kMessageQueue, id, -1);
-    if (is_daemon(programs->msg_lspid) && real.last_sender != 0) programs->msg_lspid = real.last_sender;
-    if (is_daemon(programs->msg_lrpid) && real.last_receiver != 0) programs->msg_lrpid = real.last_receiver;
+    if (acts_for_others(programs->msg_lspid) && real.last_sender != 0) programs->msg_lspid = real.last_sender;
+    if (acts_for_others(programs->msg_lrpid) && real.last_receiver != 0) programs->msg_lrpid = real.last_receiver;
   }
   return result;
 }
@@ -210,7 +212,7 @@ long control_set(int id, int semaphore, int command, SemctlArgument argument, Sh
     note_removed(Kind::kSemaphoreSet, id);
   } else if (command == IPC_RMID) {
     set_ids.forget(id);
-  } else if (command == GETPID && owned && is_daemon(static_cast<int32_t>(result))) {
+  } else if (command == GETPID && owned && acts_for_others(static_cast<int32_t>(result))) {
     Callers real = callers(Kind::kSemaphoreSet, id, semaphore);
     if (real.last_sender != 0) return real.last_sender;
   }

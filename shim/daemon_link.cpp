@@ -29,6 +29,7 @@ constinit bool g_path_was_given = false;
 constinit bool g_strict = false;
 constinit std::atomic<bool> g_reached{false};
 constinit std::atomic<int32_t> g_daemon_pid{0};
+constinit std::atomic<int32_t> g_keeper_pid{0};
 constinit std::atomic<uint32_t> g_op_timeout_ms{kOpTimeoutMs};
 
 // Copies `begin` and `end` into `path`; a path too long for a socket address names no socket.
@@ -135,6 +136,7 @@ Reach hello(Connection& connection, const Patience& patience, int64_t deadline_n
   if (reply.same_namespace == 0) return Reach::kNoDaemon;
   if (reply.op_timeout_ms != 0) g_op_timeout_ms.store(reply.op_timeout_ms, std::memory_order_relaxed);
   g_daemon_pid.store(reply.daemon_pid, std::memory_order_relaxed);
+  g_keeper_pid.store(reply.keeper_pid, std::memory_order_relaxed);
   g_reached.store(true, std::memory_order_relaxed);
   return Reach::kConnected;
 }
@@ -226,7 +228,10 @@ void prepare() {
 
 bool is_strict() { return g_strict; }
 bool has_reached_daemon() { return g_reached.load(std::memory_order_relaxed); }
-int32_t daemon_pid() { return g_daemon_pid.load(std::memory_order_relaxed); }
+bool acts_for_others(int32_t pid) {
+  return pid != 0 &&
+         (pid == g_daemon_pid.load(std::memory_order_relaxed) || pid == g_keeper_pid.load(std::memory_order_relaxed));
+}
 int64_t op_timeout_ns() { return int64_t{g_op_timeout_ms.load(std::memory_order_relaxed)} * 1'000'000; }
 
 long send_record(int socket, const void* record, size_t record_bytes, const Body& body, int memfd) {

@@ -41,7 +41,8 @@ int wait_for_awake(int descriptor, short events, int64_t timeout_ns, const sigse
 void prepare();
 bool is_strict();           // DIPC_STRICT=1
 bool has_reached_daemon();  // this process, or the one it was forked from, has spoken with a daemon
-int32_t daemon_pid();       // what this kernel shows where the last caller was a remote one; 0 = not known
+bool acts_for_others(
+    int32_t pid);  // the daemon or its keeper: what this kernel shows where the caller was a remote one
 int64_t op_timeout_ns();
 
 // What goes behind a record, in the program's memory: two neighbours, of which the first may be readable alone.

@@ -27,7 +27,7 @@
 
 namespace dipc::local {
 
-inline constexpr uint32_t kVersion = 1;
+inline constexpr uint32_t kVersion = 2;
 inline constexpr uint32_t kMagic = 0x43504944;          // "DIPC"
 inline constexpr uint32_t kInlineBytesMax = 64 * 1024;  // a SEQPACKET record ends near 200 KB
 inline constexpr uint32_t kAbiBytes = 32;               // encoded Abi of the client
@@ -75,7 +75,8 @@ struct HelloReply {
   uint32_t magic = kMagic;
   uint32_t version = kVersion;
   int32_t error = 0;            // native errno
-  int32_t daemon_pid = 0;       // what this kernel says where the caller was a remote one
+  int32_t daemon_pid = 0;       // what this kernel says where the caller was a remote one,
+  int32_t keeper_pid = 0;       // or this, if it used SEM_UNDO; 0 = there is none
   uint32_t same_namespace = 0;  // 0: another IPC namespace; carry on as if no daemon ran
   uint32_t op_timeout_ms = 0;
 };
@@ -127,7 +128,7 @@ struct StatRecord {
   uint64_t semaphores = 0;
 };
 
-static_assert(sizeof(HelloRequest) == 56 && sizeof(HelloReply) == 24);
+static_assert(sizeof(HelloRequest) == 56 && sizeof(HelloReply) == 28);
 static_assert(sizeof(Request) == 96 && offsetof(Request, size) == 40 && offsetof(Request, command) == 80);
 static_assert(sizeof(Reply) == 48 && offsetof(Reply, value) == 16);
 static_assert(sizeof(StatRecord) == 104 && offsetof(StatRecord, change_time_s) == 40);

@@ -222,6 +222,7 @@ void ShimServer::on_readable(Client& client) {
 bool ShimServer::on_hello(Client& client, const local::HelloRequest& hello, const LocalCredentials& credentials) {
   local::HelloReply reply;
   reply.daemon_pid = ::getpid();
+  if (options_.keeper_pid) reply.keeper_pid = options_.keeper_pid();
   reply.op_timeout_ms = options_.op_timeout_ms;
   reply.same_namespace = hello.ipc_namespace == ipc_namespace_ ? 1 : 0;
   const auto abi = local::decode_abi(hello.abi);

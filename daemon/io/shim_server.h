@@ -67,7 +67,8 @@ class ShimServer {
   };
   struct Options {
     std::string path;                 // of the socket
-    std::uint32_t op_timeout_ms = 0;  // told to programs
+    std::uint32_t op_timeout_ms = 0;  // told to programs, as is the keeper's pid; unset: there is no keeper
+    std::function<std::int32_t()> keeper_pid;
   };
 
   // Errors: another daemon answers on the path; the folder can't be written. A dead socket file is replaced.

@@ -184,6 +184,10 @@ TEST_P(TwoHosts, PidsAreThoseOfTheCallers) {
   const std::string their_set = first_word(ask(*there, "semget " + sem_name + " 2 0"));
   EXPECT_EQ(ask(*here, "semop " + set + " 1 1 5 0"), "0 -");
   EXPECT_EQ(ask(*there, "semctl " + their_set + " 1 11 0"), pid + " -");  // GETPID
+  EXPECT_EQ(ask(*there, "semop " + their_set + " 1 1 1 0"), "0 -");
+  EXPECT_EQ(ask(*there, "semctl " + their_set + " 1 11 0"), their_pid + " -");
+  EXPECT_EQ(ask(*here, "semop " + set + " 1 1 -1 4096"), "0 -");  // SEM_UNDO: the keeper acts for it
+  EXPECT_EQ(ask(*there, "semctl " + their_set + " 1 11 0"), pid + " -");
   EXPECT_EQ(ask(*here, "semrm " + set), "0 -");
 }
 

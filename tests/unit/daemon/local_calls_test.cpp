@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "daemon/kernel/processes.h"
 #include "tests/unit/daemon/naming_fixture.h"
 #include "wire/local_abi.h"
 
@@ -39,9 +40,11 @@ class Program {
     if (fd_ >= 0) ::close(fd_);
     fd_ = -1;
   }
-  void send(local::Request request) {
+  void send(local::Request request, const std::string& payload = "") {
     request.call = 1;
-    EXPECT_EQ(::send(fd_, &request, sizeof(request), 0), static_cast<ssize_t>(sizeof(request)));
+    request.payload_bytes = static_cast<std::uint32_t>(payload.size());
+    const std::string packet = std::string(reinterpret_cast<const char*>(&request), sizeof(request)) + payload;
+    EXPECT_EQ(::send(fd_, packet.data(), packet.size(), 0), static_cast<ssize_t>(packet.size()));
   }
   void cancel() {
     local::Request request;
@@ -86,7 +89,7 @@ class LocalCallsTest : public LoopTest, public ShimServer::Handler {
 
   void on_request(LocalRequest request) override {
     client_ = request.client;
-    const bool is_set = request.header.op == local::Op::kControl;
+    const bool is_set = request.header.op == local::Op::kControl || request.header.op == local::Op::kOperate;
     calls_->begin(request, "moon", is_set ? kSet : kQueue, is_set ? kSemaphores : 0);
   }
   void on_cancel(ClientId client, std::uint64_t call) override { calls_->on_cancel(client, call); }
@@ -104,6 +107,16 @@ class LocalCallsTest : public LoopTest, public ShimServer::Handler {
     request.size = 100;
     request.command = command;
     program_->send(request);
+    std::optional<Call> call;
+    run_until([&] { return call || (call = peers_.next<Call>("moon")); });
+    return *call;
+  }
+  Call undo_call() {
+    local::Request request;
+    request.op = local::Op::kOperate;
+    request.size = 1;
+    const sembuf op{0, -1, SEM_UNDO};
+    program_->send(request, std::string(reinterpret_cast<const char*>(&op), sizeof(op)));
     std::optional<Call> call;
     run_until([&] { return call || (call = peers_.next<Call>("moon")); });
     return *call;
@@ -193,6 +206,48 @@ TEST_F(LocalCallsTest, AnObjectIsGoneWhenItsOwnerSaysSoAndNotWhenARemovalIsRefus
   calls_->on_reply("moon", Reply{.id = call.id, .error = Error::kRemoved, .value = -1});
   EXPECT_EQ(answer().error, EIDRM);
   EXPECT_EQ(gone_objects_, std::vector{kQueue});
+}
+
+TEST_F(LocalCallsTest, AProcessHoldsUndoOnceACallWithItHasSucceeded) {
+  Call call = undo_call();
+  EXPECT_FALSE(call.holds_undo);
+  calls_->on_reply("moon", Reply{.id = call.id, .error = Error::kAccess, .value = -1});
+  EXPECT_EQ(answer().error, EACCES);
+  call = undo_call();
+  EXPECT_FALSE(call.holds_undo) << "nothing was done";
+  calls_->on_reply("moon", Reply{.id = call.id});
+  EXPECT_EQ(answer().error, 0);
+  calls_->on_session_ended("moon", {});
+  call = undo_call();
+  EXPECT_TRUE(call.holds_undo) << "in the next session too";
+  calls_->on_reply("moon", Reply{.id = call.id, .error = Error::kConnectionReset, .value = -1});
+  EXPECT_EQ(answer().error, ECONNRESET);
+  EXPECT_FALSE(undo_call().holds_undo) << "the program has been told";
+}
+
+TEST_F(LocalCallsTest, WithAnotherBootOfTheOwnerNothingIsHeldThere) {
+  calls_->on_session_began("moon", "boot 1");
+  Call call = undo_call();
+  calls_->on_reply("moon", Reply{.id = call.id});
+  EXPECT_EQ(answer().error, 0);
+  calls_->on_session_began("moon", "boot 1");
+  call = undo_call();
+  EXPECT_TRUE(call.holds_undo);
+  calls_->on_reply("moon", Reply{.id = call.id});
+  EXPECT_EQ(answer().error, 0);
+  calls_->on_session_began("moon", "boot 2");
+  EXPECT_FALSE(undo_call().holds_undo);
+}
+
+TEST_F(LocalCallsTest, TheOwnerHearsWhichHoldersHaveEndedAndTheOthersAreKnown) {
+  const ProcessId living = *process_id(::getpid());
+  const ProcessId reused{living.pid, living.start_ticks + 1};
+  calls_->on_undo_holders("moon", UndoHolders{{living, reused}});
+  const auto ended = peers_.next<ProcessEnded>("moon");
+  ASSERT_TRUE(ended);
+  EXPECT_EQ(ended->process, reused);
+  EXPECT_FALSE(peers_.next<ProcessEnded>("moon"));
+  EXPECT_TRUE(undo_call().holds_undo);
 }
 
 TEST_F(LocalCallsTest, NothingOfAnEndedSessionIsSentInTheNext) {
