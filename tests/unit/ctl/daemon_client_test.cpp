@@ -108,7 +108,7 @@ TEST(DaemonClient, ADaemonOfAnotherVersionIsNamed) {
   });
   const auto answer = ask_daemon((folder / "sock").string(), kForget, 20s);
   ASSERT_FALSE(answer);
-  EXPECT_THAT(answer.error().what, HasSubstr("does not speak version 1"));
+  EXPECT_THAT(answer.error().what, HasSubstr("does not speak version " + std::to_string(local::kVersion)));
 }
 
 TEST(DaemonClient, ADaemonThatIsSilentIsGivenUp) {
