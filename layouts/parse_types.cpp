@@ -246,6 +246,10 @@ class StructParser {
         fields = &state_.types.structs[found->type.structure].fields;
         continue;
       }
+      if (state_.peek().is(".")) {
+        return state_.fail(name, shown(name) + " is not one struct and has no field that could count an array",
+                           "write items[header.count]");
+      }
       const ScalarKind kind = found->type.scalar.kind;
       if (found->type.is_struct || !is_one || found->type.scalar.meaning != Meaning::kNumber ||
           kind == ScalarKind::kFloat || kind == ScalarKind::kDouble) {

@@ -32,6 +32,7 @@ class ByteMap {
     target += step->target;
     const std::uint32_t unit = swapped_bytes(step->code);
     const std::uint32_t bytes = step->code == StepCode::kZero ? step->count : run_bytes(*step);
+    DIPC_CHECK(std::uint64_t{target} + bytes <= from_.size());
     for (std::uint32_t i = 0; i < bytes; ++i) {
       const std::uint32_t turned = unit == 1 ? i : i / unit * unit + (unit - 1 - i % unit);
       from_[target + i] = step->code == StepCode::kZero ? kZero : source + turned;
@@ -91,11 +92,13 @@ class ByteMap {
 
 // The shuffles of one block: as few windows of the source as have all of its bytes.
 void add_block(const ByteMap& map, std::uint32_t block, std::uint32_t source_bytes, std::vector<Shuffle>& shuffles) {
+  DIPC_CHECK(source_bytes >= kBlockBytes && block + kBlockBytes <= map.size());
   std::vector<std::uint32_t> wanted;
   for (std::uint32_t i = 0; i < kBlockBytes; ++i) {
     if (map[block + i] < ByteMap::kAny) wanted.push_back(map[block + i]);
   }
   std::sort(wanted.begin(), wanted.end());
+  DIPC_CHECK(wanted.empty() || wanted.back() < source_bytes);
   std::size_t next = 0;
   do {
     Shuffle shuffle;

@@ -63,7 +63,7 @@ class Reader {
   // Past blanks and comments. False: a comment has no end.
   bool skip() {
     while (!ended()) {
-      if (at(0) == ' ' || at(0) == '\t' || at(0) == '\r' || at(0) == '\n') {
+      if (std::string_view(" \t\n\v\f\r").find(at(0)) != std::string_view::npos && at(0) != '\0') {
         advance(1);
       } else if (at(0) == '/' && at(1) == '/') {
         while (!ended() && at(0) != '\n') advance(1);

@@ -168,6 +168,7 @@ TEST(TypesParser, SaysWhereWhatIsWrongAndWhatToDo) {
       {"struct s { int a[0]; };", "a.types:1:17: an array can't have 0 elements", "write a length"},
       {"struct s { int a[n]; };", "a.types:1:18: 'n' is neither a constant nor an earlier field", "declare it above"},
       {"struct s { float n; int a[n]; };", "a.types:1:27: 'n' can't count", "one integer"},
+      {"struct s { int n; int a[n.x]; };", "a.types:1:25: 'n' is not one struct", "header.count"},
       {"struct s { int a[2][]; };", "a.types:1:21: only the first length", "write a length"},
       {"struct s { int a aligned(3); };", "a.types:1:25: an alignment of 3", "power of two"},
       {"struct s { int a __attribute__((weird)); };", "a.types:1:33: 'weird' is no attribute", "packed or aligned"},
@@ -310,43 +311,6 @@ TEST(TypesParser, NoStructIsLargerThan1GibOnAnyMachine) {
   EXPECT_THAT(trouble_of("struct s { pid x[268435456]; };").what, HasSubstr("'x' has more than 1 GiB"));
   EXPECT_THAT(trouble_of("struct s { int n; pid short t[][536870912]; };").what, HasSubstr("'t' has more than 1 GiB"));
   EXPECT_TRUE(troubles("struct s { pid x[100000000]; };").empty());
-}
-
-TEST(TypesParser, NestedStructsWithoutNamesAreWrittenOnce) {
-  std::string text = "struct s {";
-  for (int i = 0; i < 14; ++i) text += "struct {";
-  text += "int x;";
-  for (int i = 0; i < 14; ++i) text += "} a, b[2] packed;";
-  const TypeSet types = parsed(text + "};");
-  const std::string written = to_declaration(types, *types.find("s"));
-  EXPECT_LT(written.size(), 2000U);
-  const TypeSet again = parsed(written);
-  EXPECT_EQ(to_declaration(again, *again.find("s")), written);
-  EXPECT_EQ(again.structs.size(), types.structs.size());
-}
-
-TEST(TypesParser, WritesDeclarationsThatItReadsBackAsTheSame) {
-  const std::string text = R"(enum color {
-  red = 0,
-  green = 5,
-};
-struct point {
-  int x;
-  int y aligned(8);
-};
-struct request {
-  long mtype;
-  enum color color;
-  struct {
-    short a;
-    struct point at[2][3];
-  } packed inner;
-  unsigned short count;
-  struct point more[count];
-} packed aligned(4);
-)";
-  const TypeSet types = parsed(text);
-  EXPECT_EQ(to_declaration(types, *types.find("request")), text);
 }
 
 }  // namespace
