@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <filesystem>
 
+#include "daemon/core/line_changes.h"
 #include "daemon/core/object_name.h"
 #include "daemon/io/log.h"
 #include "daemon/io/random.h"
@@ -186,19 +187,22 @@ Parsed<AdminDone> Node::reload(const std::string& who) {
     for (const Trouble& one : fresh.error()) log_trouble(LogLevel::kError, "reload by " + who, one);
     return tl::unexpected(fresh.error());
   }
-  AdminDone done;
-  const Configuration& before = policy_.configuration;
-  Configuration& after = fresh->configuration;
-  if (after.cluster != before.cluster || after.host != before.host || after.referee != before.referee ||
-      after.listen != before.listen || after.paths != before.paths || after.timing != before.timing ||
-      after.limits != before.limits) {
-    done.done.push_back(
-        "cluster, host, referee, listen, [timing], [limits] and [paths] count from the next start of dipcd");
-  }
+  const std::vector<std::string> certificates_before = tls_->lines();
+  // The last that may fail: from here on all of it counts.
   if (auto certificates = tls_->reload(); !certificates) {
     log_trouble(LogLevel::kError, "reload by " + who, certificates.error());
     return tl::unexpected(Troubles{certificates.error()});
   }
+  AdminDone done;
+  for (const std::string& name : keep_until_start(policy_.configuration, fresh->configuration)) {
+    done.done.push_back(name + " has changed, which counts from the next start of dipcd");
+  }
+  for (std::string& change : changes(policy_, *fresh)) done.done.push_back(std::move(change));
+  for (std::string& change : line_changes("tls", certificates_before, tls_->lines())) {
+    done.done.push_back(std::move(change));
+  }
+  log_change("reload by " + who, done.done.empty() ? "nothing has changed" : "taken");
+  for (const std::string& change : done.done) log_change("reload by " + who, change);
   policy_ = std::move(*fresh);
   remote_policy_ = {policy_.logins, policy_.keys};
   users_.reload();
@@ -206,7 +210,6 @@ Parsed<AdminDone> Node::reload(const std::string& who) {
   done.done.push_back("hosts.allow: " + std::to_string(policy_.hosts_allow.line_count()) + " lines");
   done.done.push_back("logins.map, [[keys]] and certificates read again");
   log_warnings(policy_.configuration);
-  log_info("reload by " + who, "done");
   return done;
 }
 

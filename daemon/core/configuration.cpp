@@ -584,4 +584,20 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
   return std::nullopt;
 }
 
+std::string KeyRule::to_string() const {
+  std::string text;
+  for (const KeyRange& range : ranges) text.append(text.empty() ? "" : ", ").append(range.to_string());
+  std::string of;
+  for (const Kind kind : kinds) of.append(of.empty() ? " of " : ", ").append(kind_name(kind));
+  text += of;
+  if (!home.empty()) text += " at " + home;
+  if (refuse) text += " refused";
+  if (unit == CoherenceUnit::kSegment) text += " as whole segments";
+  if (hold_time) {
+    text +=
+        " held " + std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(*hold_time).count()) + " us";
+  }
+  return text;
+}
+
 }  // namespace dipc

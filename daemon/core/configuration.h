@@ -50,6 +50,8 @@ struct KeyRule {
   std::size_t line = 0;                       // where the table begins, for the log
 
   bool speaks_of(Kind kind, std::int32_t key) const;
+  // All that it says in one line: "all, private of msg, sem at vax", "all of msg refused".
+  std::string to_string() const;
 };
 
 struct Configuration {

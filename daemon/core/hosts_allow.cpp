@@ -132,4 +132,14 @@ bool HostsAllow::lists(std::string_view host) const {
   return std::any_of(rules_.begin(), rules_.end(), [&](const Rule& rule) { return rule.host == host; });
 }
 
+std::vector<std::string> HostsAllow::lines() const {
+  std::vector<std::string> lines;
+  for (const Rule& rule : rules_) {
+    std::string line = rule.host + " " + rule.network.to_string();
+    if (!rule.fingerprint.empty()) line += " sha256:" + rule.fingerprint;
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
 }  // namespace dipc

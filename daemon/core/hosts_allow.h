@@ -47,6 +47,8 @@ class HostsAllow {
   bool may_come_from(const IpAddress& address) const;
   bool lists(std::string_view host) const;
   std::size_t line_count() const { return rules_.size(); }
+  // The rules as lines that say the same, without comments: "sun 10.0.1.0/24 sha256:9f86...".
+  std::vector<std::string> lines() const;
 
  private:
   struct Rule {

@@ -129,4 +129,10 @@ std::string LoginsMap::explain(std::string_view login, std::string_view host) co
   return who + " maps to " + mapped->local + " (" + place + ")";
 }
 
+std::vector<std::string> LoginsMap::lines() const {
+  std::vector<std::string> lines;
+  for (const Rule& rule : rules_) lines.push_back(rule.login + "@" + rule.host + " " + rule.local);
+  return lines;
+}
+
 }  // namespace dipc

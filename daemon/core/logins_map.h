@@ -42,6 +42,9 @@ class LoginsMap {
   // Never root for a login other than root. Empty: none, or no single one.
   std::optional<std::string> login_at_peer(std::string_view local, std::string_view host) const;
 
+  // The rules as lines that say the same, without comments: "*@vax *".
+  std::vector<std::string> lines() const;
+
   // For the log, beside an EACCES: "root@sun maps to nobody (logins.map:4)", "eve@sun matches no line of logins.map".
   std::string explain(std::string_view login, std::string_view host) const;
 

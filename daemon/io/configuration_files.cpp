@@ -7,6 +7,7 @@
 #include <iterator>
 #include <string>
 
+#include "daemon/core/line_changes.h"
 #include "daemon/core/text_lines.h"
 #include "daemon/io/atomic_file.h"
 
@@ -62,6 +63,45 @@ Parsed<Policy> load_policy(const std::filesystem::path& configuration_file, cons
   }
   if (!troubles.empty()) return tl::unexpected(std::move(troubles));
   return policy;
+}
+
+std::vector<std::string> changes(const Policy& before, const Policy& after) {
+  const auto peers = [](const Policy& policy) {
+    std::vector<std::string> lines;
+    for (const auto& [host, endpoint] : policy.configuration.peers) {
+      lines.push_back(host + " = " + endpoint.to_string());
+    }
+    return lines;
+  };
+  const auto keys = [](const Policy& policy) {
+    std::vector<std::string> lines;
+    for (const KeyRule& rule : policy.configuration.keys) lines.push_back(rule.to_string());
+    return lines;
+  };
+  std::vector<std::string> all = line_changes("hosts.allow", before.hosts_allow.lines(), after.hosts_allow.lines());
+  const auto add = [&](std::vector<std::string> more) { std::move(more.begin(), more.end(), std::back_inserter(all)); };
+  add(line_changes("logins.map", before.logins.lines(), after.logins.lines()));
+  add(line_changes("[peers]", peers(before), peers(after)));
+  add(line_changes("[[keys]]", keys(before), keys(after)));
+  return all;
+}
+
+std::vector<std::string> keep_until_start(const Configuration& before, Configuration& after) {
+  std::vector<std::string> differ;
+  const auto keep = [&](const char* name, const auto& old, auto& fresh) {
+    if (fresh == old) return;
+    differ.emplace_back(name);
+    fresh = old;
+  };
+  keep("cluster", before.cluster, after.cluster);
+  keep("host", before.host, after.host);
+  keep("referee", before.referee, after.referee);
+  keep("listen", before.listen, after.listen);
+  keep("[timing]", before.timing, after.timing);
+  keep("[limits]", before.limits, after.limits);
+  keep("[paths]", before.paths, after.paths);
+  after.peers.erase(after.host);  // under another name it may have stood there
+  return differ;
 }
 
 }  // namespace dipc

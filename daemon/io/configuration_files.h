@@ -3,6 +3,8 @@
 // Reads the administrator's files: dipc.toml, and beside it hosts.allow and logins.map. The parsers are in daemon/core.
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "daemon/core/configuration.h"
 #include "daemon/core/hosts_allow.h"
@@ -19,6 +21,12 @@ struct Policy {
   LoginsMap logins;
   KeyPolicy keys;
 };
+
+// What an administrator changed between two readings, a line each: "hosts.allow: added sun 10.0.0.2",
+// "logins.map: removed *@vax *", "[peers]: ...", "[[keys]]: ...".
+std::vector<std::string> changes(const Policy& before, const Policy& after);
+// `after` with what counts only from the next start of the daemon as it is in `before`. The names of what differs.
+std::vector<std::string> keep_until_start(const Configuration& before, Configuration& after);
 
 inline constexpr const char* kConfigurationFile = "/etc/dipc/dipc.toml";
 

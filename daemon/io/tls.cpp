@@ -43,7 +43,10 @@ bool looks_like_tls(std::span<const std::byte> first) {
 void TlsContext::Free::operator()(ssl_ctx_st* context) const { SSL_CTX_free(context); }
 
 TlsContext::TlsContext(TlsFiles files, Loaded loaded)
-    : files_(std::move(files)), context_(std::move(loaded.context)), own_(std::move(loaded.own)) {}
+    : files_(std::move(files)),
+      context_(std::move(loaded.context)),
+      own_(std::move(loaded.own)),
+      lines_(std::move(loaded.lines)) {}
 
 TlsContext::~TlsContext() = default;
 
@@ -63,6 +66,7 @@ Result<void> TlsContext::reload() {
   if (!loaded) return tl::unexpected(loaded.error());
   context_ = std::move(loaded->context);
   own_ = std::move(loaded->own);
+  lines_ = std::move(loaded->lines);
   return {};
 }
 
@@ -111,6 +115,11 @@ Result<TlsContext::Loaded> TlsContext::read(const TlsFiles& files) {
                    kRemedyCa);
   }
   loaded.own = openssl::describe(own);
+  const auto add_line = [&](const std::filesystem::path& file, const CertificateInfo& info) {
+    loaded.lines.push_back(file.filename().string() + " " + info.subject + " " + info.fingerprint);
+  };
+  add_line(files.certificate, loaded.own);
+  for (const auto& certificate : *authority) add_line(files.ca, openssl::describe(certificate.get()));
   return loaded;
 }
 

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "daemon/io/certificates.h"
 #include "wire/messages.h"
@@ -46,6 +47,8 @@ class TlsContext {
 
   // Our own certificate, for status and the warning about its expiry.
   const CertificateInfo& own() const { return own_; }
+  // Our own certificate and those of the authority, a line each, for the log: "ca.pem lab sha256:9f86...".
+  const std::vector<std::string>& lines() const { return lines_; }
   ssl_ctx_st* native() const { return context_.get(); }
 
  private:
@@ -56,6 +59,7 @@ class TlsContext {
   struct Loaded {
     Handle context;
     CertificateInfo own;
+    std::vector<std::string> lines;
   };
   TlsContext(TlsFiles files, Loaded loaded);
   static Result<Loaded> read(const TlsFiles& files);
@@ -63,6 +67,7 @@ class TlsContext {
   TlsFiles files_;
   Handle context_;
   CertificateInfo own_;
+  std::vector<std::string> lines_;
 };
 
 // One end of one TLS connection.

@@ -222,5 +222,17 @@ TEST(HostsAllow, GarbageIsAnErrorAndNothingWorse) {
   EXPECT_GT(refused, 1000u);
 }
 
+TEST(HostsAllow, ItsLinesSayTheSameWhenTheyAreReadAgain) {
+  const std::string text = "SUN  ::ffff:10.0.0.2  # a comment\nvax fd00::/64 sha256:" + std::string(64, 'A') + "\n";
+  const auto first = HostsAllow::parse(text, "hosts.allow");
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->lines().back(), "vax fd00::/64 sha256:" + std::string(64, 'a'));
+  std::string again;
+  for (const std::string& line : first->lines()) again += line + "\n";
+  const auto second = HostsAllow::parse(again, "hosts.allow");
+  ASSERT_TRUE(second) << again;
+  EXPECT_EQ(second->lines(), first->lines());
+}
+
 }  // namespace
 }  // namespace dipc

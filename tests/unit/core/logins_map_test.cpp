@@ -200,5 +200,12 @@ TEST(LoginsMap, GarbageIsAnErrorAndNothingWorse) {
   EXPECT_GT(refused, 1000u);
 }
 
+TEST(LoginsMap, ItsLinesSayTheSameWhenTheyAreReadAgain) {
+  const auto first = LoginsMap::parse("alice@VAX\talicia # a comment\n*@vax *\nroot@* nobody\n", "logins.map");
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->lines(), (std::vector<std::string>{"alice@vax alicia", "*@vax *", "root@* nobody"}));
+  EXPECT_EQ(LoginsMap().lines(), (std::vector<std::string>{"root@* nobody", "*@* *"}));
+}
+
 }  // namespace
 }  // namespace dipc

@@ -125,5 +125,55 @@ TEST_F(ConfigurationFiles, ExamplesOfTheManualAreAccepted) {
   EXPECT_GE(examples, 7u);
 }
 
+TEST_F(ConfigurationFiles, WhatChangedBetweenTwoReadingsIsNamedByContent) {
+  write("dipc.toml", "cluster = 'lab'\nreferee = 'sun'\n[peers]\nvax = '10.0.0.3:7310'\n[[keys]]\nrange = 'all'\n");
+  write("hosts.allow", "vax 10.0.0.3\nmoon 10.0.0.4 # gone soon\n");
+  const auto before = load();
+  ASSERT_TRUE(before);
+  write("hosts.allow", "# a comment, and blanks\n  vax   10.0.0.3\n");
+  EXPECT_THAT(changes(*before, *load()), testing::ElementsAre("hosts.allow: removed moon 10.0.0.4"));
+  write("dipc.toml",
+        "cluster = 'lab'\nreferee = 'sun'\n[peers]\nvax = '10.0.0.5:7310'\n"
+        "[[keys]]\nrange = ['0x10-0x20', 'private']\nkind = ['msg']\nhome = 'vax'\n"
+        "[[keys]]\nrange = 'all'\nrefuse = true\n");
+  write("hosts.allow", "vax 10.0.0.0/24 sha256:" + std::string(64, 'A') + "\nmoon 10.0.0.4\n");
+  write("logins.map", "alice@vax alicia\n*@* *\n");
+  const auto after = load();
+  ASSERT_TRUE(after) << after.error()[0].what;
+  EXPECT_THAT(changes(*before, *after),
+              testing::ElementsAre("hosts.allow: removed vax 10.0.0.3",
+                                   "hosts.allow: added vax 10.0.0.0/24 sha256:" + std::string(64, 'a'),
+                                   "logins.map: removed root@* nobody", "logins.map: added alice@vax alicia",
+                                   "[peers]: removed vax = 10.0.0.3:7310", "[peers]: added vax = 10.0.0.5:7310",
+                                   "[[keys]]: removed all of msg, sem, shm",
+                                   "[[keys]]: added 0x00000010-0x00000020, private of msg at vax",
+                                   "[[keys]]: added all of msg, sem, shm refused"));
+  EXPECT_TRUE(changes(*after, *load()).empty());
+}
+
+TEST_F(ConfigurationFiles, WhatCountsFromTheNextStartStaysAsItIsUntilThen) {
+  write("dipc.toml", "cluster = 'lab'\nreferee = 'sun'\nlisten = ['10.0.0.2:7310']\n[peers]\nvax = '10.0.0.3:7310'\n");
+  const Configuration before = load()->configuration;
+  write("dipc.toml",
+        "cluster = 'other'\nreferee = 'vax'\nhost = 'moon'\nlisten = ['10.0.0.9:7310']\n[timing]\nkeepalive = '2s'\n"
+        "peer_timeout = '60s'\n[limits]\ndead_letters = 5\n[paths]\nrun = '/r'\nstate = '/s'\n"
+        "[peers]\nvax = '10.0.0.4:7310'\nsun = '10.0.0.2:7310'\n");
+  auto fresh = load();
+  ASSERT_TRUE(fresh) << fresh.error()[0].what;
+  Configuration after = fresh->configuration;
+  EXPECT_THAT(keep_until_start(before, after),
+              testing::ElementsAre("cluster", "host", "referee", "listen", "[timing]", "[limits]", "[paths]"));
+  EXPECT_EQ(after.cluster, "lab");
+  EXPECT_EQ(after.host, "sun");
+  EXPECT_EQ(after.referee, "sun");
+  EXPECT_EQ(after.listen, before.listen);
+  EXPECT_EQ(after.timing, before.timing);
+  EXPECT_EQ(after.limits, before.limits);
+  EXPECT_EQ(after.paths, before.paths);
+  EXPECT_EQ(after.peers.at("vax").to_string(), "10.0.0.4:7310");
+  EXPECT_FALSE(after.peers.contains("sun")) << "a host does not dial itself";
+  EXPECT_THAT(keep_until_start(before, after), testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace dipc

@@ -324,5 +324,55 @@ TEST_F(PeerNetworkTest, DamagedFramesNeverHarmOtherSessions) {
   expect_unharmed();
 }
 
+// The configuration that start() made, once more.
+Configuration configuration_of(const std::string& name, int number) {
+  Configuration configuration;
+  configuration.host = name;
+  configuration.listen = {endpoint(number)};
+  return configuration;
+}
+
+TEST_F(PeerNetworkTest, AHostThatIsRemovedFromHostsAllowLosesItsSessionAtOnce) {
+  connect();
+  Host& vax = hosts_["vax"];
+  Host& sun = hosts_["sun"];
+  testing::internal::CaptureStderr();
+  vax.network->reconfigure(configuration_of("vax", 0), *HostsAllow::parse("moon 127.0.0.0/8\n", "hosts.allow"));
+  EXPECT_EQ(vax.ended["sun"], 1) << "before the next turn of the loop";
+  EXPECT_FALSE(vax.network->send("sun", Taken{CallId{1}}));
+  // The other end learns it, and is refused when it tries again, until it is listed again.
+  run_until([&] { return sun.ended["vax"] == 1; });
+  std::string log;
+  run_until([&] {
+    log += testing::internal::GetCapturedStderr();
+    testing::internal::CaptureStderr();
+    return log.find("sun is not listed in hosts.allow") != std::string::npos;
+  });
+  testing::internal::GetCapturedStderr();
+  EXPECT_EQ(vax.began["sun"], 1);
+  vax.network->reconfigure(configuration_of("vax", 0), *HostsAllow::parse("sun 127.0.0.0/8\n", "hosts.allow"));
+  run_until([&] { return vax.began["sun"] == 2 && sun.began["vax"] == 2; });
+}
+
+TEST_F(PeerNetworkTest, AHostWhoseLineNoLongerFitsItsConnectionLosesItsSessionToo) {
+  const std::string other = std::string("sun 127.0.0.0/8 sha256:") + std::string(64, 'a') + "\n";
+  for (const std::string& lines : {std::string("sun 10.0.0.2\n"), other}) {
+    connect();
+    Host& vax = hosts_["vax"];
+    vax.network->reconfigure(configuration_of("vax", 0), *HostsAllow::parse(lines, "hosts.allow"));
+    EXPECT_EQ(vax.ended["sun"], 1) << lines;
+    for (auto& [name, host] : hosts_) host.network.reset();
+    run_until([this] { return uv_loop_alive(&loop_) == 0; });
+    hosts_.clear();
+  }
+}
+
+TEST_F(PeerNetworkTest, AReloadThatLeavesAHostAloneLeavesItsSessionAlone) {
+  connect();
+  hosts_["vax"].network->reconfigure(configuration_of("vax", 0),
+                                     *HostsAllow::parse("moon 10.0.0.1\nsun 127.0.0.0/8\n", "hosts.allow"));
+  expect_unharmed();
+}
+
 }  // namespace
 }  // namespace dipc
