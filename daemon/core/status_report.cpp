@@ -221,6 +221,8 @@ void take_row(const Reader& from, DeadLettersReport::Row& row) {
   from.take("bytes", row.bytes);
   from.take("length_exact", row.length_exact);
   from.take("trouble", row.trouble);
+  // Of a file that can't be read nothing else is known.
+  if (!row.trouble.empty()) row = {.id = row.id, .trouble = std::move(row.trouble)};
 }
 
 // Nesting is bounded by what a reply may hold; a parse error is a value.
