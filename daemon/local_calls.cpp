@@ -8,6 +8,7 @@
 namespace dipc {
 
 namespace {
+constexpr std::size_t kUndoHoldersMax = 65536;
 constexpr std::uint32_t kNobodyId = 65534;  // what stands for an id that has no name here, as in user namespaces
 
 bool removes(const CallBody& body) {
@@ -217,17 +218,25 @@ void LocalCalls::note_undo(const Outstanding& call, Error error) {
   const auto holder = undo_holders_.find(call.process);
   if (holder == undo_holders_.end()) return;
   if (error == Error::kNone && call.uses_undo) holder->second.owners[call.owner] = true;
-  if (error == Error::kConnectionReset) holder->second.owners.erase(call.owner);
+  if (error == Error::kConnectionReset) holder->second.owners[call.owner] = false;
 }
 
 void LocalCalls::on_undo_holders(const std::string& owner, const UndoHolders& holders) {
+  if (holders.processes.size() > kUndoHoldersMax) {
+    peers_.end_session(owner, owner + " names more processes than a host can have");
+    return;
+  }
   for (const ProcessId& process : holders.processes) {
-    if (process_lives(process) && processes_.watch(process.pid)) {
+    const bool watched = !process_has_ended(process) && processes_.watch(process.pid);
+    if (watched) {
       UndoHolder& holder = undo_holders_[process.pid];
       holder.process = process;
       holder.owners[owner] = true;
-    } else {
+    } else if (process_has_ended(process)) {
       peers_.send(owner, ProcessEnded{process});
+    } else {
+      log_warning("undo", "process " + std::to_string(process.pid) + " can't be watched: what it holds on " + owner +
+                              " under SEM_UNDO is undone when the session with " + owner + " ends");
     }
   }
 }

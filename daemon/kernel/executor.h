@@ -125,8 +125,8 @@ class Executor {
   std::vector<ProcessId> undo_holders(const std::string& host) const;
   // Hosts of undo groups; at start those that an earlier daemon left to the keeper.
   std::set<std::string> undo_hosts() const;
-  // Whether what this process did under SEM_UNDO was undone behind its back; it is not said twice. `holds_undo`: its
-  // host believes that it has a group here.
+  // Whether what this process did under SEM_UNDO was undone behind its back; it is not said twice, and what this call
+  // asks for must then not be done. `holds_undo`: its host believes that it has a group here.
   bool was_undone(const std::string& host, const ProcessId& process, bool holds_undo);
 
   tl::expected<ObjectMade, Error> get_object(const Identity& as, const GetCall& call) const;
@@ -233,6 +233,7 @@ class Executor {
   void adopt_groups();
   void lose_groups();
   void group_ended(UndoGroupNumber number);
+  void let_go(const UndoGroup& group);
 
   // executor_calls.cpp: what each kind of call does
   void run_send(Request request);

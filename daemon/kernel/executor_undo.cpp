@@ -2,6 +2,7 @@
 // must be known to keep calls in order while a list is applied, and to say whose pid a semaphore shows.
 
 #include <algorithm>
+#include <utility>
 
 #include "daemon/kernel/executor.h"
 #include "wire/check.h"
@@ -11,22 +12,37 @@ namespace dipc {
 namespace {
 // A semaphore's value is a 16-bit number; its adjustment fits an int whatever the ops were.
 constexpr int kAdjustmentMax = 1 << 20;
+// What fits the keeper's socket also without root; kernel.sem allows 500 as Linux sets it.
+constexpr std::size_t kUndoOpsMax = 60'000;
 }  // namespace
 
 bool Executor::hand_over_undo(Request& request, NativeOperate native) {
   if (!admit(request)) return false;
-  undo_->receive();
-  if (undo_->take_lost()) lose_groups();
   TimePoint deadline = kNever;
   if (native.timeout && *native.timeout < kNever - request.submitted) deadline = request.submitted + *native.timeout;
   const ProcessKey process{request.key.host, request.caller.process};
   const UndoHolder holder{process.first, boot_of_[process.first], process.second};
   const auto known = group_of_.find(process);
   const bool is_new = known == group_of_.end();
+  if (native.ops.size() > kUndoOpsMax) {
+    reply_error(request, Error::kTooBig);
+    return false;
+  }
+  if (is_new && undo_holders(process.first).size() >= options_.blocked_calls_per_peer) {
+    ++counters_.refused_by_limit;
+    reply_error(request, Error::kNoMemory);
+    return false;
+  }
   const UndoGroupNumber group = is_new ? UndoGroupNumber{++last_group_} : known->second;
   const CallToken token = next_token();
   std::shared_ptr<RunningCall> running =
       undo_->start(group, holder, UndoOperation{token, request.as, std::move(native), deadline});
+  if (!running && undo_->take_lost()) {
+    lose_groups();
+    undone_.erase(process);
+    reply_error(request, Error::kConnectionReset);
+    return false;
+  }
   if (!running) {
     options_.log("no thread can be had for the SEM_UNDO list of a process of " + request.key.host +
                  ": its call gets ENOMEM");
@@ -67,7 +83,9 @@ void Executor::forget_adjustments(std::int32_t set, std::optional<std::uint16_t>
 // ---- beginning and end of groups
 
 void Executor::begin_session(const std::string& host, const std::string& boot) {
-  boot_of_[host] = boot;
+  if (std::exchange(boot_of_[host], boot) != boot) {
+    std::erase_if(undone_, [&](const ProcessKey& process) { return process.first == host; });
+  }
   std::vector<ProcessKey> ended;
   for (const auto& [process, number] : group_of_) {
     if (process.first == host && groups_.at(number).holder.boot != boot) ended.push_back(process);
@@ -77,8 +95,9 @@ void Executor::begin_session(const std::string& host, const std::string& boot) {
 
 void Executor::end_groups(const std::string& host) {
   for (const ProcessId& process : undo_holders(host)) {
-    undone_.insert({host, process});
-    end_group({host, process});
+    const ProcessKey key{host, process};
+    if (!groups_.at(group_of_.at(key)).adjustments.empty()) undone_.insert(key);
+    end_group(key);
   }
 }
 
@@ -97,6 +116,8 @@ std::set<std::string> Executor::undo_hosts() const {
 }
 
 bool Executor::was_undone(const std::string& host, const ProcessId& process, bool holds_undo) {
+  undo_->receive();
+  if (undo_->take_lost()) lose_groups();
   const ProcessKey key{host, process};
   return undone_.erase(key) != 0 || (holds_undo && !group_of_.contains(key));
 }
@@ -132,20 +153,25 @@ void Executor::adopt_groups() {
     UndoGroup& group = groups_[found.group];
     group.holder = std::move(found.holder);
     for (const std::int32_t set : found.sets) group.adjustments[set];
-    last_group_ = std::max(last_group_, static_cast<std::uint64_t>(found.group));
   }
+  last_group_ = static_cast<std::uint64_t>(undo_->last_group());
 }
 
 void Executor::lose_groups() {
-  for (const auto& [process, number] : group_of_) undone_.insert(process);
+  for (const auto& [process, number] : group_of_) {
+    if (!groups_.at(number).adjustments.empty()) undone_.insert(process);
+  }
   group_of_.clear();
-  while (!groups_.empty()) group_ended(groups_.begin()->first);
+  // What waited for them may begin new ones.
+  for (const auto& [number, group] : std::exchange(groups_, {})) let_go(group);
 }
 
 void Executor::group_ended(UndoGroupNumber number) {
-  auto node = groups_.extract(number);
-  if (node.empty()) return;  // it was lost meanwhile
-  const UndoGroup& group = node.mapped();
+  const auto node = groups_.extract(number);
+  if (!node.empty()) let_go(node.mapped());  // else it was lost meanwhile
+}
+
+void Executor::let_go(const UndoGroup& group) {
   for (const auto& [set, adjustments] : group.adjustments) {
     for (const auto& [semaphore, adjustment] : adjustments) {
       if (adjustment != 0) pids_.operated(set, semaphore, group.holder.process.pid);

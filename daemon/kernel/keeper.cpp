@@ -113,6 +113,7 @@ class Keeper {
     alone_until_ = kNever;
     Welcome welcome;
     welcome.process = ::getpid();
+    welcome.last_group = last_group_;
     for (const auto& [number, group] : groups_) welcome.groups += group.ending ? 0 : 1;
     daemon_->send(encode(welcome));
     for (const auto& [number, group] : groups_) {
@@ -130,6 +131,7 @@ class Keeper {
       daemon_->send(encode(Done{start.operation.token, {-1, ENOMEM}}));
       return;
     }
+    last_group_ = std::max(last_group_, start.group);
     Group& group = groups_[start.group];
     group.holder = start.holder;
     group.sets.insert(set);
@@ -207,6 +209,7 @@ class Keeper {
   std::map<CallToken, CallToken> by_daemons_;
   std::set<CallToken> awake_;  // of those, not yet seen asleep
   std::uint64_t last_token_ = 0;
+  UndoGroupNumber last_group_{};
 };
 
 // In the child: nothing of the daemon stays but the memory.
@@ -217,12 +220,16 @@ class Keeper {
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   ::setsid();
+  // Above the standard streams, which the daemon may have been started without.
+  constexpr int kListener = STDERR_FILENO + 1;
+  listener = ::fcntl(listener, F_DUPFD, kListener + 1);
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   for (const int standard : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) ::dup2(null, standard);
-  constexpr int kListener = STDERR_FILENO + 1;
-  if (listener != kListener) ::dup2(listener, kListener);
+  ::dup2(listener, kListener);
   ::fcntl(kListener, F_SETFD, FD_CLOEXEC);
-  ::syscall(SYS_close_range, kListener + 1, ~0U, 0);
+  if (::syscall(SYS_close_range, kListener + 1, ~0U, 0) != 0) {  // Linux 5.9
+    for (long fd = ::sysconf(_SC_OPEN_MAX); fd > kListener; --fd) ::close(static_cast<int>(fd));
+  }
   ::prctl(PR_SET_NAME, "dipc-keeper");
   [[maybe_unused]] const int moved = ::chdir("/");
   set_up_wake_signal();
@@ -239,20 +246,20 @@ sockaddr_un address_of(const std::filesystem::path& path) {
   return address;
 }
 
-Trouble system_trouble(const std::filesystem::path& path) {
-  return Trouble{"the keeper's socket " + path.string() + ": " + std::strerror(errno),
-                 "see that the folder exists and can be written"};
+Trouble socket_trouble(const std::filesystem::path& path, int error) {
+  return Trouble{"the keeper's socket " + path.string() + ": " + std::strerror(error),
+                 "see that the folder exists and can be written, and that a dipc-keeper left there is not stopped"};
 }
 
-Result<int> connect_to(const std::filesystem::path& path) {
-  const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+// A descriptor, or minus errno.
+int connect_to(const std::filesystem::path& path) {
+  const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   const sockaddr_un address = address_of(path);
   if (fd < 0 || ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    const Trouble what = system_trouble(path);
+    const int error = errno;
     if (fd >= 0) ::close(fd);
-    return tl::unexpected(what);
+    return -error;
   }
-  ::fcntl(fd, F_SETFL, O_NONBLOCK);
   return fd;
 }
 
@@ -268,9 +275,9 @@ Result<void> start(const Options& options) {
       listener >= 0 && ::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
   ::umask(mask);
   if (!bound || ::listen(listener, 4) != 0) {
-    const Trouble what = system_trouble(options.socket);
+    const int error = errno;
     if (listener >= 0) ::close(listener);
-    return tl::unexpected(what);
+    return tl::unexpected(socket_trouble(options.socket, error));
   }
   const pid_t child = ::fork();
   if (child == 0) become_keeper(listener, options.alone_max);
@@ -283,10 +290,13 @@ Result<void> start(const Options& options) {
 }  // namespace
 
 Result<int> reach(const Options& options) {
-  auto there = connect_to(options.socket);
-  if (there) return there;
-  if (auto started = start(options); !started) return tl::unexpected(started.error());
-  return connect_to(options.socket);
+  int connection = connect_to(options.socket);
+  if (connection == -ENOENT || connection == -ECONNREFUSED) {
+    if (auto started = start(options); !started) return tl::unexpected(started.error());
+    connection = connect_to(options.socket);
+  }
+  if (connection < 0) return tl::unexpected(socket_trouble(options.socket, -connection));
+  return connection;
 }
 
 }  // namespace dipc::keeper

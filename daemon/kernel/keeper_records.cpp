@@ -74,8 +74,12 @@ class Reader {
 void write(Writer& to, const Hello& hello) { to << hello.version; }
 void read(Reader& from, Hello& hello) { from >> hello.version; }
 
-void write(Writer& to, const Welcome& welcome) { to << welcome.version << welcome.process << welcome.groups; }
-void read(Reader& from, Welcome& welcome) { from >> welcome.version >> welcome.process >> welcome.groups; }
+void write(Writer& to, const Welcome& welcome) {
+  to << welcome.version << welcome.process << welcome.last_group << welcome.groups;
+}
+void read(Reader& from, Welcome& welcome) {
+  from >> welcome.version >> welcome.process >> welcome.last_group >> welcome.groups;
+}
 
 void write(Writer& to, const Found& found) {
   to << found.group << found.holder << static_cast<std::uint32_t>(found.sets.size());

@@ -28,7 +28,8 @@ struct Hello {
 struct Welcome {
   std::uint32_t version = kVersion;
   std::int32_t process = 0;
-  std::uint32_t groups = 0;  // so many `found` follow
+  UndoGroupNumber last_group{};  // the highest number used so far
+  std::uint32_t groups = 0;      // so many `found` follow
 };
 struct Found {
   UndoGroupNumber group{};

@@ -2,9 +2,11 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <thread>
 
 #include "daemon/kernel/keeper_records.h"
 #include "wire/check.h"
@@ -14,6 +16,8 @@ namespace dipc {
 namespace {
 // It measures how its threads look when they sleep: 10 ms; seconds under an emulator on a loaded machine.
 constexpr auto kWelcomeTimeMax = std::chrono::seconds(30);
+constexpr int kTries = 3;
+constexpr auto kRetryAfter = std::chrono::milliseconds(50);
 }  // namespace
 
 class KeptUndoGroups::Call : public RunningCall {
@@ -47,9 +51,17 @@ class KeptUndoGroups::Call : public RunningCall {
 
 Result<std::unique_ptr<KeptUndoGroups>> KeptUndoGroups::open(Options options, SleepSigns& signs,
                                                              Completions& completions) {
-  std::unique_ptr<KeptUndoGroups> groups(new KeptUndoGroups(std::move(options), signs, completions));
-  if (auto greeted = groups->greet(); !greeted) return tl::unexpected(greeted.error());
-  return groups;
+  for (int left = kTries;; --left) {
+    std::unique_ptr<KeptUndoGroups> groups(new KeptUndoGroups(options, signs, completions));
+    const auto greeted = groups->greet();
+    if (greeted) return groups;
+    if (groups->socket_ || left == 1) return tl::unexpected(greeted.error());
+    // Perhaps one that had just nothing more to keep, and ended.
+    std::this_thread::sleep_for(kRetryAfter);
+    const auto connection = keeper::reach(options.keeper);
+    if (!connection) return tl::unexpected(connection.error());
+    options.connection = *connection;
+  }
 }
 
 KeptUndoGroups::KeptUndoGroups(Options options, SleepSigns& signs, Completions& completions)
@@ -93,7 +105,9 @@ Result<void> KeptUndoGroups::greet() {
 std::shared_ptr<RunningCall> KeptUndoGroups::start(UndoGroupNumber group, const UndoHolder& holder,
                                                    UndoOperation operation) {
   receive();
+  if (lost_) return nullptr;
   if (!socket_) {
+    if (dead_ > 0) ::waitpid(std::exchange(dead_, 0), nullptr, WNOHANG);  // ours, unless an earlier daemon started it
     const auto connection = keeper::reach(options_.keeper);
     if (!connection) {
       options_.log(connection.error().what);
@@ -128,6 +142,7 @@ bool KeptUndoGroups::take_packet(const Bytes& packet) {
   if (const auto* welcome = std::get_if<keeper::Welcome>(&*record)) {
     welcomed_ = true;
     process_ = welcome->process;
+    last_group_ = welcome->last_group;
     found_to_come_ = welcome->groups;
     return welcome->version == keeper::kVersion;
   }
@@ -150,7 +165,7 @@ bool KeptUndoGroups::take_packet(const Bytes& packet) {
 
 void KeptUndoGroups::on_keeper_lost() {
   socket_.reset();
-  process_ = 0;
+  dead_ = std::exchange(process_, 0);
   if (!calls_.empty() || welcomed_) {
     options_.log("the keeper of undo lists has died: what semaphores held under SEM_UNDO for other hosts is undone");
   }

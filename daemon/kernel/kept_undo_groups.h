@@ -3,8 +3,7 @@
 // The undo groups of a daemon: in its keeper (keeper.h), so that they outlive it.
 //
 // What the keeper says of a call is as old as its packet: a call that it reported asleep may have been woken since. So
-// asleep() looks at the keeper's thread itself, then takes what has come: a thread says that its call is done before it
-// sleeps in another one.
+// asleep() looks at the keeper's thread itself, then takes what has come.
 //
 // A keeper that dies takes all groups with it: see take_lost(). The next call starts another keeper.
 
@@ -38,6 +37,7 @@ class KeptUndoGroups : public UndoGroups {
   void end(UndoGroupNumber group) override;
   pid_t process() const override { return process_; }
   std::vector<Found> take_found() override { return std::exchange(found_, {}); }
+  UndoGroupNumber last_group() const override { return last_group_; }
   int fd() const override { return poll_fd_; }
   void receive() override;
   bool take_lost() override { return std::exchange(lost_, false); }
@@ -56,6 +56,8 @@ class KeptUndoGroups : public UndoGroups {
   const int poll_fd_;  // an epoll instance with the socket in it, which may become another one
   std::unique_ptr<PacketSocket> socket_;
   pid_t process_ = 0;
+  pid_t dead_ = 0;  // the keeper before
+  UndoGroupNumber last_group_{};
   std::size_t found_to_come_ = 0;
   bool welcomed_ = false;
   bool lost_ = false;

@@ -1,6 +1,7 @@
 #include "daemon/kernel/processes.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,12 +13,8 @@
 namespace dipc {
 namespace {
 
-struct StatLine {
-  char state = 0;
-  std::uint64_t start_ticks = 0;
-};
-
-std::optional<StatLine> read_stat(pid_t pid) {
+// Field 22 of /proc/PID/stat.
+std::optional<std::uint64_t> read_start_ticks(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   std::string line;
   if (!std::getline(file, line, '\0') || line.empty()) return std::nullopt;
@@ -25,25 +22,25 @@ std::optional<StatLine> read_stat(pid_t pid) {
   const std::size_t end_of_name = line.rfind(')');
   if (end_of_name == std::string::npos) return std::nullopt;
   std::istringstream fields(line.substr(end_of_name + 1));
-  StatLine stat;
-  fields >> stat.state;  // field 3
   std::string skipped;
-  for (int field = 4; field < 22; ++field) fields >> skipped;
-  if (!(fields >> stat.start_ticks)) return std::nullopt;
-  return stat;
+  for (int field = 3; field < 22; ++field) fields >> skipped;
+  std::uint64_t start_ticks = 0;
+  if (!(fields >> start_ticks)) return std::nullopt;
+  return start_ticks;
 }
 
 }  // namespace
 
 std::optional<ProcessId> process_id(pid_t pid) {
-  const std::optional<StatLine> stat = read_stat(pid);
-  if (!stat) return std::nullopt;
-  return ProcessId{pid, stat->start_ticks};
+  const std::optional<std::uint64_t> start_ticks = read_start_ticks(pid);
+  if (!start_ticks) return std::nullopt;
+  return ProcessId{pid, *start_ticks};
 }
 
-bool process_lives(const ProcessId& process) {
-  const std::optional<StatLine> stat = read_stat(process.pid);
-  return stat && stat->start_ticks == process.start_ticks && stat->state != 'Z' && stat->state != 'X';
+bool process_has_ended(const ProcessId& process) {
+  if (kill(process.pid, 0) != 0 && errno == ESRCH) return true;
+  const std::optional<ProcessId> there = process_id(process.pid);
+  return there && there->start_ticks != process.start_ticks;
 }
 
 int open_process(pid_t pid) {

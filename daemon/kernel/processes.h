@@ -15,8 +15,8 @@ namespace dipc {
 // pid and start time (field 22 of /proc/PID/stat, proc(5)); nothing if there is no such process.
 std::optional<ProcessId> process_id(pid_t pid);
 
-// Whether that very process is there (a zombie, which holds no undo list any more, counts as gone).
-bool process_lives(const ProcessId& process);
+// Whether that very process is certainly gone. A zombie is not: other threads of it may live; its pidfd tells.
+bool process_has_ended(const ProcessId& process);
 
 // pidfd_open(2): readable once the process has ended; close-on-exec, the caller's to close. -1 with errno set: ESRCH no
 // such process, ENOSYS no such call.

@@ -63,6 +63,8 @@ class UndoGroups {
     std::set<std::int32_t> sets;  // that it may have operated on
   };
   virtual std::vector<Found> take_found() { return {}; }
+  // The highest number that a group had under earlier daemons, those included that still end.
+  virtual UndoGroupNumber last_group() const { return {}; }
   // Readable when receive() has something to take into the completions; -1: never.
   virtual int fd() const { return -1; }
   virtual void receive() {}

@@ -173,6 +173,23 @@ TEST_F(KeeperTest, WhoseKeeperDiesIsToldOnceAndGetsAnother) {
   EXPECT_EQ(call(controlling(set.ref(), ControlCommand::kGetValue)).value, 10);
 }
 
+TEST_F(KeeperTest, ACallThatWaitsForAGroupsEndIsMadeThoughTheKeeperDies) {
+  const SemaphoreSet set;
+  set.set(10);
+  call(operating(set, {op(0, -3, true)}));
+  const pid_t first = keeper();
+  ASSERT_EQ(kill(first, SIGSTOP), 0);
+  executor_->end_process("vax", {100, 7});
+  const CallKey waits = start(operating(set, {op(0, -1, true)}), "vax", 101);
+  EXPECT_FALSE(answered(waits)) << "the undoing comes first";
+  ASSERT_EQ(kill(first, SIGKILL), 0);
+  EXPECT_EQ(reply_of(waits).error, Error::kNone);
+  EXPECT_EQ(set.value(), 9);
+  EXPECT_EQ(executor_->undo_holders("vax"), (std::vector<ProcessId>{{101, 7}}));
+  executor_->end_process("vax", {101, 7});
+  EXPECT_EQ(call(controlling(set.ref(), ControlCommand::kGetValue)).value, 10);
+}
+
 TEST_F(KeeperTest, AnotherBootOfTheHostEndsItsGroups) {
   const SemaphoreSet set;
   set.set(10);

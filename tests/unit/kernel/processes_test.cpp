@@ -37,14 +37,14 @@ TEST(ProcessesTest, AProcessIsKnownByPidAndStartTime) {
   EXPECT_EQ(id->pid, child.pid());
   EXPECT_GT(id->start_ticks, 0u);
   EXPECT_EQ(process_id(child.pid()), id);
-  EXPECT_TRUE(process_lives(*id));
-  EXPECT_FALSE(process_lives({id->pid, id->start_ticks + 1})) << "another process with that pid";
+  EXPECT_FALSE(process_has_ended(*id));
+  EXPECT_TRUE(process_has_ended({id->pid, id->start_ticks + 1})) << "another process has that pid";
   child.end();
-  EXPECT_FALSE(process_lives(*id));
+  EXPECT_TRUE(process_has_ended(*id));
   EXPECT_FALSE(process_id(id->pid));
 }
 
-TEST(ProcessesTest, AZombieDoesNotLive) {
+TEST(ProcessesTest, AZombieMayHaveThreadsThatLive) {
   const pid_t child = fork();
   if (child == 0) {
     for (;;) pause();
@@ -54,8 +54,9 @@ TEST(ProcessesTest, AZombieDoesNotLive) {
   kill(child, SIGKILL);
   siginfo_t info{};
   ASSERT_EQ(waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
-  EXPECT_FALSE(process_lives(*id));
+  EXPECT_FALSE(process_has_ended(*id));
   waitpid(child, nullptr, 0);
+  EXPECT_TRUE(process_has_ended(*id));
 }
 
 TEST(ProcessesTest, ANameWithBracketsAndBlanksIsNoTrouble) {
