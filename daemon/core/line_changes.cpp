@@ -35,6 +35,7 @@ std::vector<std::string> line_changes(std::string_view what, const std::vector<s
   split(after, before, stayed_after, added);
   const std::string begin = std::string(what) + ": ";
   std::vector<std::string> changes;
+  changes.reserve(removed.size() + added.size() + 1);
   for (const std::string_view line : removed) changes.push_back(begin + "removed " + std::string(line));
   for (const std::string_view line : added) changes.push_back(begin + "added " + std::string(line));
   if (stayed_before != stayed_after) changes.push_back(begin + "its lines stand in another order");
