@@ -10,11 +10,6 @@ namespace dipc {
 namespace {
 constexpr std::size_t kUndoHoldersMax = 65536;
 constexpr std::uint32_t kNobodyId = 65534;  // what stands for an id that has no name here, as in user namespaces
-
-bool removes(const CallBody& body) {
-  const auto* control = std::get_if<Control>(&body);
-  return control != nullptr && control->command == ControlCommand::kRemove;
-}
 }  // namespace
 
 LocalCalls::LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users,
@@ -61,13 +56,14 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
     answer(request.client, request, Error::kAccess);
     return;
   }
+  const bool undo = uses_undo(*body);
   const auto process = process_of(request);
   // It has ended, and nobody reads this; or we have no descriptor left to look at it or to watch it.
-  if (!process || (uses_undo(*body) && !processes_.watch(process->pid))) {
+  if (!process || (undo && !processes_.watch(process->pid))) {
     answer(request.client, request, Error::kNoMemory);
     return;
   }
-  if (uses_undo(*body)) {
+  if (undo) {
     UndoHolder& holder = undo_holders_[process->pid];
     holder.process = *process;
     holder.owners.emplace(owner, false);
@@ -81,7 +77,7 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
                                  .expected = ExpectedReply(*body, semaphores),
                                  .consumes_message = consumes_message(*body),
                                  .removes = removes(*body),
-                                 .uses_undo = uses_undo(*body),
+                                 .uses_undo = undo,
                                  .process = process->pid});
   by_client_.emplace(ClientCall{request.client, request.header.call}, id);
   if (!peers_.send(owner, Call{.id = id,
@@ -93,13 +89,13 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
 }
 
 void LocalCalls::on_cancel(ClientId client, std::uint64_t call) {
-  const auto found = by_client_.find({client, call});
-  if (found == by_client_.end()) return;
-  const CallId id = found->second;
-  const auto found_call = calls_.find(id);
-  const std::string owner = found_call->second.owner;
+  const auto known = by_client_.find({client, call});
+  if (known == by_client_.end()) return;
+  const CallId id = known->second;
+  const auto under_way = calls_.find(id);
+  const std::string owner = under_way->second.owner;
   if (peers_.withdraw(owner, id)) {
-    end_call(found_call, Reply{.id = id, .error = Error::kInterrupted, .value = -1});
+    end_call(under_way, Reply{.id = id, .error = Error::kInterrupted, .value = -1});
   } else {
     peers_.send(owner, Cancel{id});
   }

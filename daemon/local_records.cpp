@@ -215,15 +215,4 @@ local::StatRecord record_of(const Stat& stat) {
   return record;
 }
 
-bool consumes_message(const CallBody& body) {
-  const auto* receive = std::get_if<MessageReceive>(&body);
-  return receive != nullptr && !receive->copy;
-}
-
-bool uses_undo(const CallBody& body) {
-  const auto* operate = std::get_if<SemaphoreOperate>(&body);
-  return operate != nullptr &&
-         std::any_of(operate->ops.begin(), operate->ops.end(), [](const SemaphoreOp& op) { return op.undo; });
-}
-
 }  // namespace dipc

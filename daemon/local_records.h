@@ -27,9 +27,4 @@ LocalAnswer answer_of(Error error, std::uint64_t call);
 // IPC_STAT's record, with numbers as they stand in `stat`.
 local::StatRecord record_of(const Stat& stat);
 
-// Whether a success of this request hands over a message that must be taken or returned.
-bool consumes_message(const CallBody& body);
-// Whether the request puts the caller on an undo list.
-bool uses_undo(const CallBody& body);
-
 }  // namespace dipc

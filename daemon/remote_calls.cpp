@@ -64,9 +64,7 @@ bool RemoteCalls::translate_permissions(const std::string& host, CallBody& body)
 void RemoteCalls::on_call(const std::string& host, const Call& call) {
   ++received_;
   // Not of gets and removals: daemons make them too, for their own reasons.
-  const auto* asked = std::get_if<Control>(&call.body);
-  const bool may_be_told =
-      !std::holds_alternative<GetCall>(call.body) && (asked == nullptr || asked->command != ControlCommand::kRemove);
+  const bool may_be_told = !std::holds_alternative<GetCall>(call.body) && !removes(call.body);
   if (may_be_told && executor_.was_undone(host, call.caller.process, call.holds_undo)) {
     answer(host, call.id, Error::kConnectionReset);
     return;
@@ -108,9 +106,7 @@ void RemoteCalls::on_call(const std::string& host, const Call& call) {
     answer(host, call.id, Error::kInvalid);
     return;
   }
-  if (const auto* control = std::get_if<Control>(&body); control && control->command == ControlCommand::kRemove) {
-    removals_.emplace(CallKey{host, call.id}, control->object);
-  }
+  if (removes(body)) removals_.emplace(CallKey{host, call.id}, object_of(body));
   // A longer text has no room in a record: E2BIG, and it stays in the queue.
   if (auto* receive = std::get_if<MessageReceive>(&body)) {
     if (receive->max_bytes > kTextBytesMax && static_cast<std::int64_t>(receive->max_bytes) > 0) {

@@ -190,6 +190,13 @@ struct Control {
 
 using CallBody = std::variant<GetCall, MessageSend, MessageReceive, SemaphoreOperate, Control>;
 
+// Whether a success hands over a message that must be taken or returned.
+bool consumes_message(const CallBody& body);
+// Whether it puts the caller on an undo list.
+bool uses_undo(const CallBody& body);
+// Whether a success removes the object.
+bool removes(const CallBody& body);
+
 struct Call {
   CallId id{};
   Caller caller;

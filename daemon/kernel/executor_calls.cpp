@@ -218,9 +218,8 @@ bool Executor::write_dead_letter(const FoundMessage& found, const std::string& r
 
 void Executor::run_operate(Request request) {
   NativeOperate native = to_native(std::get<SemaphoreOperate>(request.body));
-  const auto undoes = [](const sembuf& op) { return (op.sem_flg & SEM_UNDO) != 0; };
   // What can't be read never comes to the undo list.
-  if (!native.unreadable && std::any_of(native.ops.begin(), native.ops.end(), undoes)) {
+  if (!native.unreadable && uses_undo(request.body)) {
     hand_over_undo(request, std::move(native));
     return;
   }
