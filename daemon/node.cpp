@@ -45,20 +45,17 @@ std::optional<Kind> kind_of(std::uint32_t number) {
 
 // ---- start and stop
 
-Result<Executor::KeeperOptions> reach_keeper(const Configuration& configuration) {
+Result<keeper::Reached> reach_keeper(const Configuration& configuration) {
   const std::string& run = configuration.paths.run;
   if (auto made = make_run_folder(run); !made) return tl::unexpected(made.error());
-  Executor::KeeperOptions options;
-  options.keeper.socket = run + "/keeper.sock";
-  options.keeper.alone_max = std::chrono::duration_cast<std::chrono::milliseconds>(configuration.timing.peer_timeout);
-  const auto connection = keeper::reach(options.keeper);
-  if (!connection) return tl::unexpected(connection.error());
-  options.connection = *connection;
-  return options;
+  keeper::Options options;
+  options.socket = run + "/keeper.sock";
+  options.alone_max = std::chrono::duration_cast<std::chrono::milliseconds>(configuration.timing.peer_timeout);
+  return keeper::reach(options);
 }
 
 Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configuration_file, Policy policy,
-                                          std::optional<Executor::KeeperOptions> keeper) {
+                                          std::optional<keeper::Reached> keeper) {
   const Configuration::Paths paths = policy.configuration.paths;
   if (auto made = make_run_folder(paths.run); !made) return tl::unexpected(made.error());
   if (auto made = make_folder(paths.state, std::filesystem::perms(0700)); !made) return tl::unexpected(made.error());
@@ -108,7 +105,7 @@ Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configura
   auto programs = ShimServer::listen(loop,
                                      {.path = paths.run + "/dipcd.sock",
                                       .op_timeout_ms = static_cast<std::uint32_t>(op_timeout.count()),
-                                      .keeper_pid = [&self] { return self.executor_->counters().keeper_process; }},
+                                      .keeper_pid = [&self] { return self.executor_->keeper_process(); }},
                                      self);
   if (!programs) return tl::unexpected(programs.error());
   node->programs_ = std::move(*programs);
@@ -146,7 +143,7 @@ Node::Node(uv_loop_t* loop, std::string configuration_file, Policy policy, std::
 
 Node::~Node() = default;
 
-Result<void> Node::start_executor(uv_loop_t* loop, std::optional<Executor::KeeperOptions> keeper) {
+Result<void> Node::start_executor(uv_loop_t* loop, std::optional<keeper::Reached> keeper) {
   const Configuration& configuration = policy_.configuration;
   Executor::Options options;
   options.slot_dir = configuration.paths.run + "/slots";
@@ -414,7 +411,7 @@ std::map<std::string, std::uint64_t> Node::counters() const {
   counters["calls_waiting"] = executed.blocked_now + executed.queued_now;
   counters["dead_letters"] = executed.dead_letters_now;
   counters["undo_groups"] = executed.undo_groups;
-  counters["keeper"] = static_cast<std::uint64_t>(executed.keeper_process);
+  counters["keeper"] = static_cast<std::uint64_t>(executor_->keeper_process());
   counters["messages_put_back"] = executed.put_back;
   return counters;
 }

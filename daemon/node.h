@@ -22,14 +22,14 @@ namespace dipc {
 
 // The keeper that an earlier daemon with this run folder left, or a new one: a fork of this process, which has no
 // threads, secrets or connections yet.
-Result<Executor::KeeperOptions> reach_keeper(const Configuration& configuration);
+Result<keeper::Reached> reach_keeper(const Configuration& configuration);
 
 class Node final : public ShimServer::Handler, public PeerNetwork::Handler, public PeerOutbox {
  public:
   // Trouble: a file of the state, a certificate, an address in use; what and remedy.
   // `keeper`: of reach_keeper(); without it undo groups end with this process.
   static Result<std::unique_ptr<Node>> start(uv_loop_t* loop, std::string configuration_file, Policy policy,
-                                             std::optional<Executor::KeeperOptions> keeper = std::nullopt);
+                                             std::optional<keeper::Reached> keeper = std::nullopt);
   ~Node() override;
 
   // Reads the administrator's files again: all of them count from now on, or none. `who` goes into the log.
@@ -41,7 +41,7 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
   Node(uv_loop_t* loop, std::string configuration_file, Policy policy, std::unique_ptr<TlsContext> tls,
        Incarnation incarnation, std::string boot);
 
-  Result<void> start_executor(uv_loop_t* loop, std::optional<Executor::KeeperOptions> keeper);
+  Result<void> start_executor(uv_loop_t* loop, std::optional<keeper::Reached> keeper);
 
   // ShimServer::Handler
   void on_request(LocalRequest request) override;

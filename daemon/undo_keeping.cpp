@@ -45,9 +45,7 @@ void UndoKeeping::on_session_ended(const std::string& host, PeerSessions::EndRea
 
 void UndoKeeping::wait_for(const std::string& host) {
   until_[host] = loop_now() + peer_timeout_;
-  timer_.start_at(std::min_element(until_.begin(), until_.end(), [](const auto& a, const auto& b) {
-                    return a.second < b.second;
-                  })->second);
+  set_timer();
 }
 
 void UndoKeeping::end_groups(const std::string& host, const std::string& why) {
@@ -63,15 +61,16 @@ void UndoKeeping::end_groups(const std::string& host, const std::string& why) {
 void UndoKeeping::on_time() {
   const TimePoint now = loop_now();
   std::vector<std::string> late;
-  TimePoint next = kNever;
   for (const auto& [host, until] : until_) {
-    if (until <= now) {
-      late.push_back(host);
-    } else {
-      next = std::min(next, until);
-    }
+    if (until <= now) late.push_back(host);
   }
   for (const std::string& host : late) end_groups(host, "it did not come back in time");
+  set_timer();
+}
+
+void UndoKeeping::set_timer() {
+  TimePoint next = kNever;
+  for (const auto& [host, until] : until_) next = std::min(next, until);
   timer_.start_at(next);
 }
 

@@ -36,6 +36,7 @@ class UndoKeeping {
   void wait_for(const std::string& host);
   void end_groups(const std::string& host, const std::string& why);
   void on_time();
+  void set_timer();
 
   PeerOutbox& peers_;
   Executor& executor_;

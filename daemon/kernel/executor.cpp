@@ -31,8 +31,7 @@ Result<std::unique_ptr<Executor>> Executor::open(Options options, Users& users) 
   if (!slots) return tl::unexpected<Trouble>(slots.error());
   self.slots_ = std::move(*slots);
   if (const auto& keeper = self.options_.keeper) {
-    auto kept =
-        KeptUndoGroups::open({keeper->keeper, keeper->connection, self.options_.log}, *self.signs_, self.completions_);
+    auto kept = KeptUndoGroups::open(*keeper, self.options_.log, *self.signs_, self.completions_);
     if (!kept) return tl::unexpected<Trouble>(kept.error());
     self.undo_ = std::move(*kept);
     self.adopt_groups();
@@ -181,7 +180,6 @@ Executor::Counters Executor::counters() const {
   counters.kept_messages = kept_.size();
   counters.waiter_threads = pool_->thread_count();
   counters.undo_groups = groups_.size();
-  counters.keeper_process = options_.keeper ? undo_->process() : 0;
   counters.dead_letters_now = dead_letters_.count();
   counters.exact_sleep_signs = signs_->exact();
   return counters;
@@ -281,12 +279,14 @@ bool Executor::admit(const Request& request) {
   return false;
 }
 
+TimePoint Executor::deadline_of(const Request& request, std::optional<Duration> timeout) {
+  return timeout && *timeout < kNever - request.submitted ? request.submitted + *timeout : kNever;
+}
+
 bool Executor::hand_over(Request& request, NativeCall native, Slot* slot) {
   if (!admit(request)) return false;
-  TimePoint deadline = kNever;
-  if (const auto* operate = std::get_if<NativeOperate>(&native); operate != nullptr && operate->timeout) {
-    if (*operate->timeout < kNever - request.submitted) deadline = request.submitted + *operate->timeout;
-  }
+  const auto* operate = std::get_if<NativeOperate>(&native);
+  const TimePoint deadline = operate != nullptr ? deadline_of(request, operate->timeout) : kNever;
   const CallToken token = next_token();
   auto running = std::make_shared<BlockingCall>(token, own_, request.as, std::move(native), deadline, canceller_);
   if (!pool_->start(running)) {

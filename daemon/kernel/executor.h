@@ -62,11 +62,6 @@ struct Finished {
 
 class Executor {
  public:
-  // Of an Executor whose undo groups outlive it.
-  struct KeeperOptions {
-    keeper::Options keeper;
-    int connection = -1;  // from keeper::reach(); taken over
-  };
   struct Options {
     std::filesystem::path slot_dir;         // made, mode 0700; should be in memory (/run)
     std::filesystem::path dead_letter_dir;  // made, mode 0700
@@ -75,7 +70,7 @@ class Executor {
     std::size_t threads_max = 12000;
     std::chrono::milliseconds idle_thread_time{10000};
     SleepSigns::Options sleep_signs;
-    std::optional<KeeperOptions> keeper;          // without it undo groups are threads of this process
+    std::optional<keeper::Reached> keeper;        // taken over; without it undo groups are threads of this process
     std::function<void(const std::string&)> log;  // one line; called on the loop thread
   };
   struct Counters {
@@ -91,7 +86,6 @@ class Executor {
     std::size_t kept_messages = 0;  // received, neither taken nor returned
     std::size_t waiter_threads = 0;
     std::size_t undo_groups = 0;
-    std::int32_t keeper_process = 0;  // 0: none
     std::size_t dead_letters_now = 0;
     bool exact_sleep_signs = false;  // false: see SleepSigns, the fallback is in use
   };
@@ -146,6 +140,8 @@ class Executor {
   void forget_object(Kind kind, std::int32_t id);
 
   Counters counters() const;
+  // Of the keeper; 0: undo groups are threads of this process.
+  pid_t keeper_process() const { return options_.keeper ? undo_->process() : 0; }
   // Calls of `host` that could not be answered at once and still wait.
   std::size_t waiting_calls(const std::string& host) const;
   DeadLetters& dead_letters() { return dead_letters_; }
@@ -193,8 +189,7 @@ class Executor {
   struct UndoGroup {
     UndoHolder holder;
     std::map<std::int32_t, std::map<std::uint16_t, int>> adjustments;  // set -> semaphore -> what undoing adds
-    bool ending = false;
-    std::set<std::int32_t> held;  // sets that wait for its end
+    std::set<std::int32_t> held;                                       // sets that wait for its end
   };
 
   Executor(Options options, Users& users, Identity own, std::unique_ptr<SleepSigns> signs, DeadLetters dead_letters);
@@ -222,6 +217,8 @@ class Executor {
   void reply_error(const Request& request, Error error);
   // Moves the call to another thread. False: it has been answered, as no thread can be had.
   bool hand_over(Request& request, NativeCall native, Slot* slot);
+  // When a call with this time-out gives up.
+  static TimePoint deadline_of(const Request& request, std::optional<Duration> timeout);
   void went_elsewhere(CallToken token, Request request, LiveCall call);
   CallToken next_token() { return CallToken{++last_token_}; }
 

@@ -2,6 +2,7 @@
 // must be known to keep calls in order while a list is applied, and to say whose pid a semaphore shows.
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "daemon/kernel/executor.h"
@@ -18,8 +19,6 @@ constexpr std::size_t kUndoOpsMax = 60'000;
 
 bool Executor::hand_over_undo(Request& request, NativeOperate native) {
   if (!admit(request)) return false;
-  TimePoint deadline = kNever;
-  if (native.timeout && *native.timeout < kNever - request.submitted) deadline = request.submitted + *native.timeout;
   const ProcessKey process{request.key.host, request.caller.process};
   const UndoHolder holder{process.first, boot_of_[process.first], process.second};
   const auto known = group_of_.find(process);
@@ -35,6 +34,7 @@ bool Executor::hand_over_undo(Request& request, NativeOperate native) {
   }
   const UndoGroupNumber group = is_new ? UndoGroupNumber{++last_group_} : known->second;
   const CallToken token = next_token();
+  const TimePoint deadline = deadline_of(request, native.timeout);
   std::shared_ptr<RunningCall> running =
       undo_->start(group, holder, UndoOperation{token, request.as, std::move(native), deadline});
   if (!running && undo_->take_lost()) {
@@ -102,9 +102,10 @@ void Executor::end_groups(const std::string& host) {
 }
 
 std::vector<ProcessId> Executor::undo_holders(const std::string& host) const {
+  constexpr ProcessId kFirst{std::numeric_limits<std::int32_t>::min(), 0};
   std::vector<ProcessId> holders;
-  for (const auto& [process, group] : group_of_) {
-    if (process.first == host) holders.push_back(process.second);
+  for (auto it = group_of_.lower_bound({host, kFirst}); it != group_of_.end() && it->first.first == host; ++it) {
+    holders.push_back(it->first.second);
   }
   return holders;
 }
@@ -128,7 +129,6 @@ void Executor::end_group(const ProcessKey& process) {
   const UndoGroupNumber number = found->second;
   group_of_.erase(found);
   UndoGroup& group = groups_.at(number);
-  group.ending = true;
   for (const auto& [set, adjustments] : group.adjustments) group.held.insert(set);
   // A call that is still on its way may yet win over its cancellation.
   const auto calls = by_process_.find(process);

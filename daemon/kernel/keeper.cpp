@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <deque>
 #include <map>
 #include <memory>
 
@@ -55,7 +54,6 @@ class Keeper {
   };
   struct Call {
     CallToken daemons{};  // its number of the call
-    int set = 0;
     std::shared_ptr<RunningCall> running;
   };
 
@@ -125,7 +123,6 @@ class Keeper {
     const CallToken token{++last_token_};
     UndoOperation operation = start.operation;
     operation.token = token;
-    const int set = operation.operate.set;
     std::shared_ptr<RunningCall> running = undo_.start(start.group, start.holder, std::move(operation));
     if (!running) {
       daemon_->send(encode(Done{start.operation.token, {-1, ENOMEM}}));
@@ -134,8 +131,8 @@ class Keeper {
     last_group_ = std::max(last_group_, start.group);
     Group& group = groups_[start.group];
     group.holder = start.holder;
-    group.sets.insert(set);
-    calls_.emplace(token, Call{start.operation.token, set, std::move(running)});
+    group.sets.insert(start.operation.operate.set);
+    calls_.emplace(token, Call{start.operation.token, std::move(running)});
     by_daemons_[start.operation.token] = token;
     awake_.insert(token);
   }
@@ -289,14 +286,14 @@ Result<void> start(const Options& options) {
 
 }  // namespace
 
-Result<int> reach(const Options& options) {
+Result<Reached> reach(const Options& options) {
   int connection = connect_to(options.socket);
   if (connection == -ENOENT || connection == -ECONNREFUSED) {
     if (auto started = start(options); !started) return tl::unexpected(started.error());
     connection = connect_to(options.socket);
   }
   if (connection < 0) return tl::unexpected(socket_trouble(options.socket, -connection));
-  return connection;
+  return Reached{options, connection};
 }
 
 }  // namespace dipc::keeper

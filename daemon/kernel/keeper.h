@@ -23,9 +23,14 @@ struct Options {
   std::chrono::milliseconds alone_max{10000};  // peer_timeout: then others hold our host for lost as well
 };
 
-// A connection (non-blocking, the caller's to close) to the keeper that an earlier daemon left, or to one started now:
-// a fork of the calling process, which should not have threads, secrets or connections yet. Called again when the
-// keeper has died. Trouble: no socket or process to be had.
-Result<int> reach(const Options& options);
+// A keeper that can be spoken to, and how it is reached again when it has died.
+struct Reached {
+  Options options;
+  int connection = -1;  // non-blocking; whoever is given it closes it
+};
+
+// The keeper that an earlier daemon left, or one started now: a fork of the calling process, which should not have
+// threads, secrets or connections yet. Trouble: no socket or process to be had.
+Result<Reached> reach(const Options& options);
 
 }  // namespace dipc::keeper

@@ -49,25 +49,29 @@ class KeptUndoGroups::Call : public RunningCall {
   bool done_ = false;
 };
 
-Result<std::unique_ptr<KeptUndoGroups>> KeptUndoGroups::open(Options options, SleepSigns& signs,
+Result<std::unique_ptr<KeptUndoGroups>> KeptUndoGroups::open(keeper::Reached keeper, Log log, SleepSigns& signs,
                                                              Completions& completions) {
   for (int left = kTries;; --left) {
-    std::unique_ptr<KeptUndoGroups> groups(new KeptUndoGroups(options, signs, completions));
+    std::unique_ptr<KeptUndoGroups> groups(new KeptUndoGroups(keeper, log, signs, completions));
     const auto greeted = groups->greet();
     if (greeted) return groups;
     if (groups->socket_ || left == 1) return tl::unexpected(greeted.error());
     // Perhaps one that had just nothing more to keep, and ended.
     std::this_thread::sleep_for(kRetryAfter);
-    const auto connection = keeper::reach(options.keeper);
-    if (!connection) return tl::unexpected(connection.error());
-    options.connection = *connection;
+    auto again = keeper::reach(keeper.options);
+    if (!again) return tl::unexpected(again.error());
+    keeper = std::move(*again);
   }
 }
 
-KeptUndoGroups::KeptUndoGroups(Options options, SleepSigns& signs, Completions& completions)
-    : options_(std::move(options)), signs_(signs), completions_(completions), poll_fd_(::epoll_create1(EPOLL_CLOEXEC)) {
+KeptUndoGroups::KeptUndoGroups(const keeper::Reached& keeper, Log log, SleepSigns& signs, Completions& completions)
+    : options_(keeper.options),
+      log_(std::move(log)),
+      signs_(signs),
+      completions_(completions),
+      poll_fd_(::epoll_create1(EPOLL_CLOEXEC)) {
   DIPC_CHECK(poll_fd_ >= 0);
-  adopt(options_.connection);
+  adopt(keeper.connection);
 }
 
 KeptUndoGroups::~KeptUndoGroups() { ::close(poll_fd_); }
@@ -83,23 +87,23 @@ void KeptUndoGroups::adopt(int connection) {
 
 Result<void> KeptUndoGroups::greet() {
   const TimePoint give_up = std::chrono::steady_clock::now() + kWelcomeTimeMax;
-  while (!welcomed_ || found_to_come_ > 0) {
+  for (;;) {
     receive();
     if (!socket_) {
-      return trouble("the keeper of undo lists at " + options_.keeper.socket.string() +
+      return trouble("the keeper of undo lists at " + options_.socket.string() +
                          " closed the connection: it serves another dipcd, is of another version or can't run here",
                      "stop the other dipcd, or give this one its own [paths] run; a process named dipc-keeper that an "
                      "older version left can be ended, which undoes what it keeps");
     }
+    if (welcomed_ && found_to_come_ == 0) return {};
     const auto left = (give_up - std::chrono::steady_clock::now()) / std::chrono::milliseconds(1);
     if (left <= 0) {
-      return trouble("the keeper of undo lists at " + options_.keeper.socket.string() + " does not answer",
+      return trouble("the keeper of undo lists at " + options_.socket.string() + " does not answer",
                      "let the process named dipc-keeper go on, or end it: that undoes what it keeps");
     }
     pollfd answer{poll_fd_, POLLIN, 0};
-    if (!welcomed_ || found_to_come_ > 0) ::poll(&answer, 1, static_cast<int>(left));
+    ::poll(&answer, 1, static_cast<int>(left));
   }
-  return {};
 }
 
 std::shared_ptr<RunningCall> KeptUndoGroups::start(UndoGroupNumber group, const UndoHolder& holder,
@@ -108,12 +112,12 @@ std::shared_ptr<RunningCall> KeptUndoGroups::start(UndoGroupNumber group, const 
   if (lost_) return nullptr;
   if (!socket_) {
     if (dead_ > 0) ::waitpid(std::exchange(dead_, 0), nullptr, WNOHANG);  // ours, unless an earlier daemon started it
-    const auto connection = keeper::reach(options_.keeper);
-    if (!connection) {
-      options_.log(connection.error().what);
+    const auto keeper = keeper::reach(options_);
+    if (!keeper) {
+      log_(keeper.error().what);
       return nullptr;
     }
-    adopt(*connection);
+    adopt(keeper->connection);
   }
   const CallToken token = operation.token;
   auto call = std::make_shared<Call>(*this, token, operation.operate.set);
@@ -166,8 +170,8 @@ bool KeptUndoGroups::take_packet(const Bytes& packet) {
 void KeptUndoGroups::on_keeper_lost() {
   socket_.reset();
   dead_ = std::exchange(process_, 0);
-  if (!calls_.empty() || welcomed_) {
-    options_.log("the keeper of undo lists has died: what semaphores held under SEM_UNDO for other hosts is undone");
+  if (welcomed_) {
+    log_("the keeper of undo lists has died: what semaphores held under SEM_UNDO for other hosts is undone");
   }
   for (const auto& [token, call] : calls_) {
     call->done();

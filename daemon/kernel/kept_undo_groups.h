@@ -22,14 +22,12 @@ namespace dipc {
 
 class KeptUndoGroups : public UndoGroups {
  public:
-  struct Options {
-    keeper::Options keeper;
-    int connection = -1;  // from keeper::reach(); taken over
-    std::function<void(const std::string&)> log;
-  };
-  // Waits for the keeper's welcome. `signs` and `completions` are borrowed.
+  using Log = std::function<void(const std::string&)>;  // one line
+
+  // Waits for the keeper's welcome. The connection is taken over, `signs` and `completions` are borrowed.
   // Trouble: no answer, or the keeper of another version.
-  static Result<std::unique_ptr<KeptUndoGroups>> open(Options options, SleepSigns& signs, Completions& completions);
+  static Result<std::unique_ptr<KeptUndoGroups>> open(keeper::Reached keeper, Log log, SleepSigns& signs,
+                                                      Completions& completions);
   // The groups stay with the keeper.
   ~KeptUndoGroups() override;
 
@@ -44,13 +42,14 @@ class KeptUndoGroups : public UndoGroups {
 
  private:
   class Call;
-  KeptUndoGroups(Options options, SleepSigns& signs, Completions& completions);
+  KeptUndoGroups(const keeper::Reached& keeper, Log log, SleepSigns& signs, Completions& completions);
   void adopt(int connection);
   Result<void> greet();
   bool take_packet(const Bytes& packet);
   void on_keeper_lost();
 
-  const Options options_;
+  const keeper::Options options_;
+  const Log log_;
   SleepSigns& signs_;
   Completions& completions_;
   const int poll_fd_;  // an epoll instance with the socket in it, which may become another one

@@ -73,9 +73,9 @@ class KeeperTest : public ExecutorTest {
     executor_.reset();
     Executor::Options with = options();
     keeper::Options keeper{directory_.path() / "keeper.sock", alone_max_};
-    const auto connection = keeper::reach(keeper);
-    ASSERT_TRUE(connection) << connection.error().what;
-    with.keeper = Executor::KeeperOptions{keeper, *connection};
+    const auto reached = keeper::reach(keeper);
+    ASSERT_TRUE(reached) << reached.error().what;
+    with.keeper = *reached;
     open(std::move(with));
     executor_->begin_session("vax", "boot 1");
   }
@@ -84,7 +84,7 @@ class KeeperTest : public ExecutorTest {
     executor_.reset();
     replies_.clear();
   }
-  pid_t keeper() { return executor_->counters().keeper_process; }
+  pid_t keeper() { return executor_->keeper_process(); }
 
   std::chrono::milliseconds alone_max_{20'000};
 };
@@ -206,11 +206,11 @@ TEST_F(KeeperTest, ASecondDaemonIsRefused) {
   set.set(10);
   call(operating(set, {op(0, -3, true)}));
   keeper::Options keeper{directory_.path() / "keeper.sock", alone_max_};
-  const auto connection = keeper::reach(keeper);
-  ASSERT_TRUE(connection);
+  const auto reached = keeper::reach(keeper);
+  ASSERT_TRUE(reached);
   Executor::Options second = options();
   second.slot_dir = directory_.path() / "slots2";
-  second.keeper = Executor::KeeperOptions{keeper, *connection};
+  second.keeper = *reached;
   const auto opened = Executor::open(std::move(second), users_);
   ASSERT_FALSE(opened);
   EXPECT_NE(opened.error().what.find("another dipcd"), std::string::npos) << opened.error().what;
