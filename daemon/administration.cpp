@@ -4,12 +4,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cinttypes>
-#include <cstdio>
-#include <ctime>
 
 #include "arch/abi_names.h"
 #include "daemon/core/admin_command.h"
+#include "daemon/core/number_text.h"
 #include "daemon/core/object_name.h"
 #include "daemon/io/log.h"
 #include "daemon/kernel/objects.h"
@@ -21,21 +19,6 @@ namespace {
 
 constexpr auto kObjectsWait = std::chrono::seconds(2);  // for peers that do not answer; dipcctl waits longer
 constexpr const char* kReaders = "dipc";                // group that may read
-
-std::string hexadecimal(std::uint64_t value) {
-  char text[24];
-  std::snprintf(text, sizeof(text), "0x%016" PRIx64, value);
-  return text;
-}
-
-std::string utc(std::chrono::sys_seconds when) {
-  const std::time_t seconds = std::chrono::system_clock::to_time_t(when);
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  char text[64];
-  std::strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &parts);
-  return text;
-}
 
 std::string state_name(PeerSessions::State state) {
   switch (state) {
@@ -166,7 +149,7 @@ StatusReport Administration::status() const {
   const CertificateInfo& certificate = parts_.tls.own();
   report.certificates.push_back({.file = "tls/host.pem",
                                  .subject = certificate.subject,
-                                 .expires = utc(certificate.not_after),
+                                 .expires = utc(certificate.not_after.time_since_epoch().count()),
                                  .days_left = certificate.days_left(std::chrono::system_clock::now())});
   if (certificate.expires_soon(std::chrono::system_clock::now())) {
     report.warnings.push_back("the certificate of this host expires in " +

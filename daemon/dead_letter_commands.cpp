@@ -2,10 +2,10 @@
 
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <limits>
 #include <utility>
 
+#include "daemon/core/number_text.h"
 #include "daemon/core/object_name.h"
 #include "daemon/io/log.h"
 #include "daemon/naming.h"
@@ -14,15 +14,6 @@ namespace dipc {
 namespace {
 
 constexpr const char* kTopic = "dead letters";
-
-std::string utc(std::int64_t seconds) {
-  const auto time = static_cast<std::time_t>(seconds);
-  std::tm parts{};
-  if (time != seconds || ::gmtime_r(&time, &parts) == nullptr) return "second " + std::to_string(seconds);
-  char text[64];
-  std::strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S UTC", &parts);
-  return text;
-}
 
 DeadLettersReport::Row row_of(std::uint64_t number, const DeadLetter& letter, std::uint64_t text_bytes) {
   DeadLettersReport::Row row;

@@ -1,9 +1,9 @@
 #include "daemon/core/admin_command.h"
 
-#include <charconv>
 #include <optional>
 #include <span>
 
+#include "daemon/core/number_text.h"
 #include "daemon/core/object_name.h"
 #include "daemon/core/text_lines.h"
 
@@ -15,13 +15,6 @@ using Words = std::span<const std::string_view>;
 
 const std::string kRemedy =
     "known are: status, objects, reload, forget KIND KEY, deadletters [show ID | requeue ID | drop ID]";
-
-std::optional<std::uint64_t> number_in(std::string_view text) {
-  std::uint64_t number = 0;
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || stop != text.data() + text.size()) return std::nullopt;
-  return number;
-}
 
 Result<AdminCommand> parse_forget(Words arguments) {
   if (arguments.size() != 2) return trouble("forget takes a kind and a key", "write forget msg 0x1234");
@@ -51,14 +44,14 @@ Result<AdminCommand> parse_dead_letters(Words arguments) {
   if (arguments.size() != 2 && !from) {
     return trouble("deadletters " + std::string(arguments[0]) + " takes one ID", kRemedy);
   }
-  const auto letter = number_in(arguments[1]);
+  const auto letter = parse_number<std::uint64_t>(arguments[1]);
   if (!letter || *letter == 0) {
     return trouble(in_quotes(arguments[1]) + " is not the ID of a dead letter",
                    "write a number as dipcctl deadletters shows it");
   }
   command.letter = *letter;
   if (from) {
-    const auto offset = number_in(arguments[3]);
+    const auto offset = parse_number<std::uint64_t>(arguments[3]);
     if (!offset) return trouble(in_quotes(arguments[3]) + " is not a place in a text", "write a number of bytes");
     command.offset = *offset;
   }

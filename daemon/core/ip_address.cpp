@@ -3,9 +3,9 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 
+#include "daemon/core/number_text.h"
 #include "daemon/core/text_lines.h"
 
 namespace dipc {
@@ -14,12 +14,9 @@ namespace {
 constexpr std::array<std::uint8_t, 12> kMappedPrefix = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 constexpr std::size_t kMappedBits = kMappedPrefix.size() * 8;
 
-// Digits only: no sign, no blank, nothing after them.
-std::optional<unsigned> parse_number(std::string_view text, unsigned max) {
-  unsigned value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value > max) return std::nullopt;
-  return value;
+std::optional<unsigned> parse_number_to(std::string_view text, unsigned max) {
+  const auto value = parse_number<unsigned>(text);
+  return value && *value <= max ? value : std::nullopt;
 }
 
 // The address as it is written: a mapped one stays IPv6, so that the prefix of a network can be judged.
@@ -89,7 +86,7 @@ Result<IpNetwork> IpNetwork::parse(std::string_view text) {
   if (!written) return trouble(in_quotes(text.substr(0, slash)) + " is not an IPv4 or IPv6 address", remedy);
   unsigned prefix_bits = written->v6 ? 128 : 32;
   if (slash != std::string_view::npos) {
-    const auto number = parse_number(text.substr(slash + 1), prefix_bits);
+    const auto number = parse_number_to(text.substr(slash + 1), prefix_bits);
     if (!number) {
       return trouble(
           in_quotes(text) + ": the prefix length after '/' is not a number from 0 to " + std::to_string(prefix_bits),
@@ -150,7 +147,7 @@ Result<Endpoint> Endpoint::parse(std::string_view text) {
   if (!address) {
     return trouble(in_quotes(host) + " is not an IPv4 or IPv6 address", remedy + "; names are not looked up");
   }
-  const auto number = parse_number(port, 65535);
+  const auto number = parse_number_to(port, 65535);
   if (!number || *number == 0) {
     return trouble(in_quotes(text) + ": the port is not a number from 1 to 65535", remedy);
   }

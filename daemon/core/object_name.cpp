@@ -1,8 +1,8 @@
 #include "daemon/core/object_name.h"
 
-#include <charconv>
 #include <cstdio>
 
+#include "daemon/core/number_text.h"
 #include "wire/check.h"
 
 namespace dipc {
@@ -38,15 +38,9 @@ std::string format_name(const ObjectName& name) {
 }
 
 std::optional<std::int32_t> parse_key(std::string_view text) {
-  int base = 10;
-  if (text.starts_with("0x") || text.starts_with("0X")) {
-    base = 16;
-    text.remove_prefix(2);
-  }
-  std::uint32_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return static_cast<std::int32_t>(value);
+  const auto value = parse_prefixed_number<std::uint32_t>(text);
+  if (!value) return std::nullopt;
+  return static_cast<std::int32_t>(*value);
 }
 
 }  // namespace dipc

@@ -1,12 +1,12 @@
 #include "daemon/core/registry_file.h"
 
-#include <charconv>
 #include <cstddef>
 #include <cstdio>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "daemon/core/number_text.h"
 #include "daemon/core/object_name.h"
 
 namespace dipc {
@@ -47,14 +47,6 @@ std::string escape(std::string_view text) {
     }
   }
   return out;
-}
-
-template <typename Number>
-std::optional<Number> parse_number(std::string_view text, int base) {
-  Number number{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, base);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
 }
 
 std::optional<std::string> unescape(std::string_view text) {

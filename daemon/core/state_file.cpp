@@ -1,7 +1,6 @@
 #include "daemon/core/state_file.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cinttypes>
 #include <cstdio>
 #include <optional>
@@ -9,6 +8,7 @@
 #include <utility>
 
 #include "daemon/core/configuration.h"
+#include "daemon/core/number_text.h"
 #include "daemon/core/object_name.h"
 #include "daemon/core/text_lines.h"
 #include "wire/check.h"
@@ -23,30 +23,11 @@ bool is_word(std::string_view text) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c <= '~' && c != '#'; });
 }
 
-std::string hex64(std::uint64_t value) {
-  char text[19];
-  std::snprintf(text, sizeof text, "0x%016" PRIx64, value);
-  return text;
-}
-
-template <typename T>
-std::optional<T> number(std::string_view text) {
-  int base = 10;
-  if (text.starts_with("0x")) {
-    base = 16;
-    text.remove_prefix(2);
-  }
-  T value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
 // "id 5" as two words at `at`; the number only where the label is there too.
 template <typename T>
 std::optional<T> labelled(const TextLine& line, std::size_t at, std::string_view label) {
   if (at + 1 >= line.words.size() || line.words[at] != label) return std::nullopt;
-  return number<T>(line.words[at + 1]);
+  return parse_prefixed_number<T>(line.words[at + 1]);
 }
 
 std::optional<ObjectName> object_name(const TextLine& line) {
@@ -93,14 +74,14 @@ std::string render_state(const DaemonState& state) {
   std::string text;
   text.append(kMagic).append(" ").append(std::to_string(kVersion)).append("\n");
   text.append("boot ").append(state.boot).append("\n");
-  text.append("incarnation ").append(hex64(static_cast<std::uint64_t>(state.incarnation))).append("\n");
+  text.append("incarnation ").append(hexadecimal(static_cast<std::uint64_t>(state.incarnation))).append("\n");
   const auto begin = [&](std::string_view what, const ObjectName& name, std::int32_t id) {
     text.append(what).append(" ").append(kind_name(name.kind)).append(" ").append(format_key(name.key));
     text.append(" id ").append(std::to_string(id));
   };
   for (const OwnedObject& object : state.owned) {
     begin("owned", object.name, object.ref.id);
-    text.append(" generation ").append(hex64(object.ref.generation));
+    text.append(" generation ").append(hexadecimal(object.ref.generation));
     text.append(" size ").append(std::to_string(object.size));
     for (const auto& [value, word] : kOwnedStates) {
       if (value == object.state) text.append(" ").append(word).append("\n");
@@ -110,7 +91,7 @@ std::string render_state(const DaemonState& state) {
     DIPC_CHECK(is_host_name(placeholder.owner));
     begin("stand-in", placeholder.name, placeholder.id);
     text.append(" owner ").append(placeholder.owner).append(" ref ").append(std::to_string(placeholder.object.id));
-    text.append(" generation ").append(hex64(placeholder.object.generation));
+    text.append(" generation ").append(hexadecimal(placeholder.object.generation));
     text.append(" nsems ").append(std::to_string(placeholder.nsems)).append("\n");
   }
   return text.append("end ").append(std::to_string(state.owned.size() + state.stand_ins.size())).append("\n");
@@ -130,7 +111,7 @@ Result<DaemonState> parse_state(std::string_view text, std::string_view file) {
   if (lines[0].words[0] != kMagic || lines[0].words.size() != 2) {
     return wrong(lines[0].number, "this is not a state file of dipcd", remedy);
   }
-  if (const auto version = number<unsigned>(lines[0].words[1]); version != kVersion) {
+  if (const auto version = parse_prefixed_number<unsigned>(lines[0].words[1]); version != kVersion) {
     return wrong(lines[0].number,
                  "the state is of version " + in_quotes(lines[0].words[1]) + ", this dipcd reads version " +
                      std::to_string(kVersion),
@@ -169,7 +150,7 @@ Result<DaemonState> parse_state(std::string_view text, std::string_view file) {
       const std::size_t count = state.owned.size() + state.stand_ins.size();
       if (i + 1 != lines.size()) return wrong(lines[i + 1].number, "there is more after the end", remedy);
       if (text.back() != '\n') return wrong(line.number, "the file is cut short in its last line", remedy);
-      if (number<std::uint64_t>(line.words[1]) != count) {
+      if (parse_prefixed_number<std::uint64_t>(line.words[1]) != count) {
         return wrong(line.number,
                      "the end counts " + in_quotes(line.words[1]) + " objects, but there are " + std::to_string(count),
                      remedy);

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cinttypes>
 #include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "daemon/core/number_text.h"
 #include "daemon/core/object_name.h"
 
 namespace dipc {
@@ -129,14 +129,15 @@ class Reader {
   }
   // A number in a string, since it may have more than 53 bits.
   template <typename T>
-  void take_written(const char* name, T& into, int base) const {
+  void take_written(const char* name, T& into) const {
     if (find(name) == nullptr) return;
     std::string text;
     take(name, text);
-    std::string_view digits = text;
-    if (base == 16 && digits.starts_with("0x")) digits.remove_prefix(2);
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), into, base);
-    if (error != std::errc() || end != digits.data() + digits.size()) wrong(name);
+    if (const auto number = parse_prefixed_number<T>(text)) {
+      into = *number;
+    } else {
+      wrong(name);
+    }
   }
   void take_bytes(const char* name, std::string& into) const {
     std::string text;
@@ -152,8 +153,12 @@ class Reader {
   void take_octal(const char* name, std::uint32_t& into) const {
     std::string text;
     take(name, text);
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), into, 8);
-    if (error != std::errc() || end != text.data() + text.size() || into > 0777) wrong(name);
+    const auto number = parse_number<std::uint32_t>(text, 8);
+    if (number && *number <= 0777) {
+      into = *number;
+    } else {
+      wrong(name);
+    }
   }
   template <typename Function>
   void each(const char* name, Function function) const {
@@ -185,12 +190,6 @@ class Reader {
   std::string& error_;
 };
 
-std::string hexadecimal(std::uint64_t value) {
-  char text[24];
-  std::snprintf(text, sizeof text, "0x%016" PRIx64, value);
-  return text;
-}
-
 Json row_json(const DeadLettersReport::Row& row) {
   if (!row.trouble.empty()) return {{"id", row.id}, {"trouble", row.trouble}};
   return {{"id", row.id},
@@ -215,9 +214,9 @@ void take_row(const Reader& from, DeadLettersReport::Row& row) {
   from.take("login", row.login);
   from.take("queue", row.queue);
   from.take_key(row.key);
-  from.take_written("generation", row.generation, 16);
+  from.take_written("generation", row.generation);
   from.take("owner", row.owner);
-  from.take_written("type", row.type, 10);
+  from.take_written("type", row.type);
   from.take("bytes", row.bytes);
   from.take("length_exact", row.length_exact);
   from.take("trouble", row.trouble);

@@ -4,6 +4,7 @@
 #include <cinttypes>
 #include <cstdio>
 
+#include "daemon/core/number_text.h"
 #include "daemon/core/object_name.h"
 
 namespace dipc {
@@ -39,12 +40,6 @@ std::string key_of(const DeadLettersReport::Row& row) { return row.key == 0 ? "-
 
 std::string receiver_of(const DeadLettersReport::Row& row) {
   return printable(row.login.empty() ? row.host : row.login + "@" + row.host);
-}
-
-std::string hexadecimal(std::uint64_t value) {
-  char text[24];
-  std::snprintf(text, sizeof text, "0x%016" PRIx64, value);
-  return text;
 }
 
 // "00000010  68 65 6c 6c 6f                                    |hello|", as hexdump -C has it; at most sixteen bytes.

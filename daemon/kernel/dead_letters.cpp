@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cinttypes>
 #include <cstdio>
 #include <cstring>
 #include <sstream>
 
+#include "daemon/core/number_text.h"
 #include "daemon/kernel/identity.h"
 #include "wire/framing.h"
 
@@ -38,15 +38,6 @@ std::string one_line(std::string_view text) {
 }
 
 template <typename T>
-std::optional<T> number_in(std::string_view text, int base = 10) {
-  T value = 0;
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value, base);
-  if (error != std::errc() || stop != end) return std::nullopt;
-  return value;
-}
-
-template <typename T>
 bool take(const std::optional<T>& number, T& into) {
   if (number) into = *number;
   return number.has_value();
@@ -66,7 +57,7 @@ Result<void> check_first_line(std::string_view line) {
   const std::string what = "it is no dead letter";
   const std::string remedy = "take the file out of the folder dead-letters, or drop it";
   if (!line.starts_with(kFirstWords)) return trouble(what, remedy);
-  const auto version = number_in<std::uint64_t>(line.substr(kFirstWords.size()));
+  const auto version = parse_number<std::uint64_t>(line.substr(kFirstWords.size()));
   if (!version || *version == 0) return trouble(what, remedy);
   if (*version > kVersion) {
     return trouble("it is a dead letter of version " + std::to_string(*version) + ", this dipcd knows version " +
@@ -91,17 +82,17 @@ bool take_line(std::string_view name, std::string_view value, DeadLetter& letter
     letter.length_exact = value == "exact";
     return letter.length_exact || value == "at least";
   }
-  if (name == "time") return take(number_in<std::int64_t>(value), letter.time_s);
-  if (name == "queue-id") return take(number_in<std::int32_t>(value), letter.queue);
-  if (name == "generation") return take(number_in<std::uint64_t>(value, 16), letter.generation);
+  if (name == "time") return take(parse_number<std::int64_t>(value), letter.time_s);
+  if (name == "queue-id") return take(parse_number<std::int32_t>(value), letter.queue);
+  if (name == "generation") return take(parse_number<std::uint64_t>(value, 16), letter.generation);
   if (name == "kind-key") {
     std::uint32_t key = 0;
-    if (!value.starts_with("0x") || !take(number_in<std::uint32_t>(value.substr(2), 16), key)) return false;
+    if (!value.starts_with("0x") || !take(parse_number<std::uint32_t>(value.substr(2), 16), key)) return false;
     letter.key = static_cast<std::int32_t>(key);
   }
-  if (name == "type") return known.type = take(number_in<std::int64_t>(value), letter.message.type);
+  if (name == "type") return known.type = take(parse_number<std::int64_t>(value), letter.message.type);
   if (name == "bytes") {
-    known.bytes = number_in<std::uint64_t>(value);
+    known.bytes = parse_number<std::uint64_t>(value);
     return known.bytes.has_value();
   }
   return true;
@@ -211,7 +202,7 @@ std::string dead_letter_name(std::uint64_t number) {
 
 std::optional<std::uint64_t> dead_letter_number(std::string_view name) {
   if (name.size() != kDigits + kSuffix.size() || !name.ends_with(kSuffix)) return std::nullopt;
-  const auto number = number_in<std::uint64_t>(name.substr(0, kDigits));
+  const auto number = parse_number<std::uint64_t>(name.substr(0, kDigits));
   return number && *number != 0 ? number : std::nullopt;
 }
 
