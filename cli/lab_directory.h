@@ -15,9 +15,9 @@
 #include <string>
 #include <vector>
 
-#include "cli/descriptor.h"
 #include "cli/lab_file.h"
 #include "cli/process.h"
+#include "wire/descriptor.h"
 
 namespace dipc {
 

@@ -7,8 +7,8 @@
 #include <functional>
 #include <string>
 
-#include "cli/descriptor.h"
 #include "cli/process.h"
+#include "wire/descriptor.h"
 
 namespace dipc {
 

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "wire/descriptor.h"
 #include "wire/local.h"
 #include "wire/local_abi.h"
 
@@ -22,25 +23,6 @@ namespace {
 
 constexpr std::uint32_t kAnswerBytesMax = 256u << 20;  // a cluster's objects as JSON; more is no answer of ours
 constexpr const char* kStartRemedy = "start dipcd on this host, or name its socket with --socket or DIPC_SOCKET";
-
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  void take(int fd) {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = fd;
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_ = -1;
-};
 
 using Answer = tl::expected<DaemonAnswer, Unreachable>;
 
@@ -103,7 +85,7 @@ ssize_t receive_packet(int fd, std::vector<char>& buffer, Descriptor& passed, st
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
     int descriptor = -1;
     std::memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
-    passed.take(descriptor);
+    passed = Descriptor(descriptor);
   }
   return bytes;
 }

@@ -8,24 +8,10 @@
 #include <system_error>
 #include <utility>
 
+#include "wire/descriptor.h"
+
 namespace dipc {
 namespace {
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-  // Some file systems (NFS) report what could not be written only here.
-  bool close() { return ::close(std::exchange(fd_, -1)) == 0; }
-
- private:
-  int fd_;
-};
 
 std::string remedy_for(int error, const std::filesystem::path& path) {
   const std::string folder = path.parent_path().empty() ? "." : path.parent_path().string();

@@ -14,6 +14,7 @@
 
 #include "daemon/core/number_text.h"
 #include "daemon/kernel/identity.h"
+#include "wire/descriptor.h"
 #include "wire/framing.h"
 
 namespace dipc {
@@ -97,20 +98,6 @@ bool take_line(std::string_view name, std::string_view value, DeadLetter& letter
   }
   return true;
 }
-
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 // At most `bytes_max` bytes of the file from `at` on, and how large it is.
 Result<std::pair<std::string, std::uint64_t>> read_part(const std::filesystem::path& path, std::uint64_t at,

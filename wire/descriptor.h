@@ -22,9 +22,10 @@ class Descriptor {
   int get() const { return number_; }
   explicit operator bool() const { return number_ >= 0; }
   void reset() {
-    if (number_ >= 0) close(number_);
-    number_ = -1;
+    if (number_ >= 0) ::close(std::exchange(number_, -1));
   }
+  // As reset(); false where what was written could not be kept, which some file systems (NFS) report only here.
+  bool close() { return ::close(std::exchange(number_, -1)) == 0; }
 
  private:
   int number_ = -1;
