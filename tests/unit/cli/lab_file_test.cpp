@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <fstream>
 
 #include "cli/lab_host_files.h"
@@ -169,7 +168,7 @@ TEST(LabFile, NumberInQuotesIsToldToLoseThem) {
 }
 
 TEST(LabFile, ExampleOfTheAdministratorsGuideIsGood) {
-  std::ifstream guide(std::filesystem::path(__FILE__).parent_path() / "../../../docs/ADMIN.md");
+  std::ifstream guide(DIPC_DOCS "/ADMIN.md");
   std::string text;
   bool inside = false;
   for (std::string line; std::getline(guide, line);) {

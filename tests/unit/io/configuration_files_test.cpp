@@ -85,7 +85,7 @@ TEST_F(ConfigurationFiles, DefaultsComeFromTheMachine) {
 
 // The examples of the manual are files that work: each code block that follows "`dipc.toml`:" and so on is read.
 TEST_F(ConfigurationFiles, ExamplesOfTheManualAreAccepted) {
-  const fs::path path = fs::path(__FILE__).parent_path() / "../../../docs/ADMIN.md";
+  const fs::path path = DIPC_DOCS "/ADMIN.md";
   std::ifstream manual(path);
   ASSERT_TRUE(manual) << path;
   std::string line, file, text;
