@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "daemon/kernel/keeper_records.h"
+#include "daemon/kernel/processes.h"
 #include "wire/check.h"
 
 namespace dipc {
@@ -18,6 +19,7 @@ namespace {
 constexpr auto kWelcomeTimeMax = std::chrono::seconds(30);
 constexpr int kTries = 3;
 constexpr auto kRetryAfter = std::chrono::milliseconds(50);
+constexpr int kEndMsMax = 1000;  // from the end of a keeper's connection to that of its process: a millisecond
 }  // namespace
 
 class KeptUndoGroups::Call : public RunningCall {
@@ -111,7 +113,7 @@ std::shared_ptr<RunningCall> KeptUndoGroups::start(UndoGroupNumber group, const 
   receive();
   if (lost_) return nullptr;
   if (!socket_) {
-    if (dead_ > 0) ::waitpid(std::exchange(dead_, 0), nullptr, WNOHANG);  // ours, unless an earlier daemon started it
+    if (dead_ > 0) await_end();
     const auto keeper = keeper::reach(options_);
     if (!keeper) {
       log_(keeper.error().what);
@@ -146,6 +148,7 @@ bool KeptUndoGroups::take_packet(const Bytes& packet) {
   if (const auto* welcome = std::get_if<keeper::Welcome>(&*record)) {
     welcomed_ = true;
     process_ = welcome->process;
+    pidfd_ = Descriptor(open_process(process_));
     last_group_ = welcome->last_group;
     found_to_come_ = welcome->groups;
     return welcome->version == keeper::kVersion;
@@ -165,6 +168,13 @@ bool KeptUndoGroups::take_packet(const Bytes& packet) {
     completions_.push(Completions::GroupEnded{ended->group});
   }
   return true;
+}
+
+// The listener of a process that ends is closed after its connections: who connects in between has got nowhere.
+void KeptUndoGroups::await_end() {
+  pollfd ended{pidfd_.get(), POLLIN, 0};
+  if (pidfd_) ::poll(&ended, 1, kEndMsMax);
+  ::waitpid(std::exchange(dead_, 0), nullptr, WNOHANG);  // ours, unless an earlier daemon started it
 }
 
 void KeptUndoGroups::on_keeper_lost() {

@@ -16,6 +16,7 @@
 #include "daemon/kernel/keeper.h"
 #include "daemon/kernel/packet_socket.h"
 #include "daemon/kernel/undo_groups.h"
+#include "wire/descriptor.h"
 #include "wire/result.h"
 
 namespace dipc {
@@ -47,6 +48,7 @@ class KeptUndoGroups : public UndoGroups {
   Result<void> greet();
   bool take_packet(const Bytes& packet);
   void on_keeper_lost();
+  void await_end();
 
   const keeper::Options options_;
   const Log log_;
@@ -55,7 +57,8 @@ class KeptUndoGroups : public UndoGroups {
   const int poll_fd_;  // an epoll instance with the socket in it, which may become another one
   std::unique_ptr<PacketSocket> socket_;
   pid_t process_ = 0;
-  pid_t dead_ = 0;  // the keeper before
+  pid_t dead_ = 0;    // the keeper before
+  Descriptor pidfd_;  // of the one or the other
   UndoGroupNumber last_group_{};
   std::size_t found_to_come_ = 0;
   bool welcomed_ = false;
