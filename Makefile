@@ -74,10 +74,9 @@ SANITIZED_TESTS := -L '^(unit|sim|shim|kernel|types)$$'
 sanitize: asan tsan
 
 asan: setup-lint
-	@test -f $(BUILD)/asan/build.ninja || $(CMAKE) -B $(BUILD)/asan -DDIPC_SANITIZE=address $(CLANG)
-	@$(NINJA) $(BUILD)/asan -j $(JOBS)
+	@JOBS=$(JOBS) scripts/lint --build
 	@ASAN_OPTIONS=detect_stack_use_after_return=1 UBSAN_OPTIONS=print_stacktrace=1 \
-	  $(CTEST) $(BUILD)/asan $(SANITIZED_TESTS)
+	  $(CTEST) $(BUILD)/clang $(SANITIZED_TESTS)
 
 tsan: setup-lint
 	@test -f $(BUILD)/tsan/build.ninja || $(CMAKE) -B $(BUILD)/tsan -DDIPC_SANITIZE=thread $(CLANG)
