@@ -1,6 +1,6 @@
 @0xac40c984a43f71b5;
 # What two hosts' daemons say to each other. This file is the specification; wire/messages.h has the same shapes as
-# plain C++ structs, wire/codec.cpp is the one place where both meet.
+# plain C++ structs, the codec (wire/codec.h) is the one place where both meet.
 #
 # The stream. Two hosts keep at most one TCP connection, inside it TLS 1.3 with certificates on both sides. In it
 # records follow each other: a length of four bytes, little-endian, at most 32 MiB, then one `Record` of that many
