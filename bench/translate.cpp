@@ -168,6 +168,18 @@ class Composing final : public dipc::IdRewriter {
 
 constexpr std::size_t kCanonicalBytes = 8 + 2 + 18 + 8 + 16 + 16 + 8 + 8 + 1 + 6;
 
+// What lies alike in both forms but for the order of its bytes.
+inline void swap_kind_to_flags(const std::byte*& from, std::byte*& to) {
+  put(to, __builtin_bswap16(take<std::uint16_t>(from)));
+  std::memcpy(to, from, 18);
+  from += 18;
+  to += 18;
+  for (int i = 0; i < 3; ++i) put(to, __builtin_bswap64(take<std::uint64_t>(from)));
+  for (int i = 0; i < 4; ++i) put(to, __builtin_bswap32(take<std::uint32_t>(from)));
+  for (int i = 0; i < 2; ++i) put(to, __builtin_bswap64(take<std::uint64_t>(from)));
+  put(to, take<std::uint8_t>(from));
+}
+
 // Canonical to big-endian; the same checks: the length, and that the pid fits.
 __attribute__((noinline)) std::size_t order_by_hand(std::span<const std::byte> in, std::span<std::byte> out,
                                                     dipc::IdRewriter& rewriter) {
@@ -177,14 +189,7 @@ __attribute__((noinline)) std::size_t order_by_hand(std::span<const std::byte> i
   const auto sender = rewriter.rewrite(dipc::Meaning::kPid, take<std::int64_t>(from));
   if (sender.error != dipc::Error::kNone || sender.value != static_cast<std::int32_t>(sender.value)) return 0;
   put(to, __builtin_bswap32(static_cast<std::uint32_t>(sender.value)));
-  put(to, __builtin_bswap16(take<std::uint16_t>(from)));
-  std::memcpy(to, from, 18);
-  from += 18;
-  to += 18;
-  for (int i = 0; i < 3; ++i) put(to, __builtin_bswap64(take<std::uint64_t>(from)));
-  for (int i = 0; i < 4; ++i) put(to, __builtin_bswap32(take<std::uint32_t>(from)));
-  for (int i = 0; i < 2; ++i) put(to, __builtin_bswap64(take<std::uint64_t>(from)));
-  put(to, take<std::uint8_t>(from));
+  swap_kind_to_flags(from, to);
   put(to, std::uint8_t{0});
   for (int i = 0; i < 3; ++i) put(to, __builtin_bswap16(take<std::uint16_t>(from)));
   return static_cast<std::size_t>(to - out.data());
@@ -200,14 +205,7 @@ __attribute__((noinline)) std::size_t order_back_by_hand(std::span<const std::by
   const auto sender = rewriter.rewrite(dipc::Meaning::kPid, native);
   if (sender.error != dipc::Error::kNone) return 0;
   put(to, sender.value);
-  put(to, __builtin_bswap16(take<std::uint16_t>(from)));
-  std::memcpy(to, from, 18);
-  from += 18;
-  to += 18;
-  for (int i = 0; i < 3; ++i) put(to, __builtin_bswap64(take<std::uint64_t>(from)));
-  for (int i = 0; i < 4; ++i) put(to, __builtin_bswap32(take<std::uint32_t>(from)));
-  for (int i = 0; i < 2; ++i) put(to, __builtin_bswap64(take<std::uint64_t>(from)));
-  put(to, take<std::uint8_t>(from));
+  swap_kind_to_flags(from, to);
   ++from;
   for (int i = 0; i < 3; ++i) put(to, __builtin_bswap16(take<std::uint16_t>(from)));
   return static_cast<std::size_t>(to - out.data());
