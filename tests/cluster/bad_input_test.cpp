@@ -110,10 +110,7 @@ class BadInput : public testing::Test {
   }
   static Cluster& lab() { return *cluster(); }
 
-  std::string ask(const std::string& command) {
-    alice_->write_line(command);
-    return alice_->read_line(kLimit).value_or("(silent)");
-  }
+  std::string ask(const std::string& command) { return test::ask(*alice_, command); }
   // Number of the session of vax with sun.
   static std::string session() {
     const auto report = status_from_json(lab().run("vax", "root", {"dipcctl", "status", "--json"}).output);

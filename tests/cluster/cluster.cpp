@@ -135,6 +135,13 @@ int Program::wait(std::chrono::milliseconds limit, std::string* output) {
 
 void Program::signal(int number) { ::kill(pid_, number); }
 
+std::string ask(Program& puppet, const std::string& command) {
+  puppet.write_line(command);
+  return puppet.read_line(std::chrono::seconds(30)).value_or("(silent)");
+}
+
+std::string first_word(const std::string& text) { return text.substr(0, text.find(' ')); }
+
 // ---- the cluster
 
 namespace {

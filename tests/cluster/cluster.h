@@ -41,6 +41,10 @@ class Program {
   std::optional<int> status_;
 };
 
+// What a puppet (tests/kernel/puppet.c) answers to a command, "RESULT ERRNO" and more; "(silent)" after 30 seconds.
+std::string ask(Program& puppet, const std::string& command);
+std::string first_word(const std::string& text);
+
 class Cluster {
  public:
   // `hosts` is lab file text from the first [[host]] on. Fails the test (throws std::runtime_error) if it does not come

@@ -12,13 +12,6 @@ namespace {
 
 constexpr auto kLimit = std::chrono::seconds(30);
 
-std::string ask(Program& program, const std::string& command) {
-  program.write_line(command);
-  return program.read_line(kLimit).value_or("(silent)");
-}
-
-std::string first_word(const std::string& text) { return text.substr(0, text.find(' ')); }
-
 // Cuts every connection of vax's daemon again and again (ss -K, SOCK_DESTROY of sock_diag(7)).
 class Cutter {
  public:

@@ -15,13 +15,6 @@ using namespace std::chrono_literals;
 
 constexpr auto kLimit = 30s;
 
-std::string ask(Program& program, const std::string& command) {
-  program.write_line(command);
-  return program.read_line(kLimit).value_or("(silent)");
-}
-
-std::string first_word(const std::string& text) { return text.substr(0, text.find(' ')); }
-
 class DeadLetters : public testing::Test {
  protected:
   void SetUp() override {

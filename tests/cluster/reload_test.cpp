@@ -26,13 +26,6 @@ std::string contents(const std::string& path) {
   return text.str();
 }
 
-std::string ask(Program& program, const std::string& command) {
-  program.write_line(command);
-  return program.read_line(kLimit).value_or("(silent)");
-}
-
-std::string first_word(const std::string& text) { return text.substr(0, text.find(' ')); }
-
 // Time-outs that are far longer than the test: what ends a session here is the reload.
 class Reload : public testing::Test {
  protected:

@@ -15,13 +15,6 @@ namespace {
 constexpr auto kLimit = std::chrono::seconds(30);
 constexpr auto kPeerTimeout = std::chrono::seconds(3);
 
-std::string ask(Program& program, const std::string& command) {
-  program.write_line(command);
-  return program.read_line(kLimit).value_or("(silent)");
-}
-
-std::string first_word(const std::string& text) { return text.substr(0, text.find(' ')); }
-
 // Architecture of the owner.
 class Restart : public testing::TestWithParam<std::string> {
  protected:

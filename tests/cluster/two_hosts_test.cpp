@@ -67,11 +67,6 @@ class TwoHosts : public testing::TestWithParam<Pair> {
     return cluster_->start(host, login, {puppet_of(host), last_token_});
   }
 
-  static std::string ask(Program& program, const std::string& command) {
-    program.write_line(command);
-    return program.read_line(kLimit).value_or("(silent)");
-  }
-
   // A new object under a key that no other test uses; its id on that puppet's host.
   std::string key() {
     static int next = 0x5000;
@@ -81,8 +76,6 @@ class TwoHosts : public testing::TestWithParam<Pair> {
   const Cluster* cluster_ = nullptr;
   std::string last_token_;
 };
-
-std::string first_word(const std::string& text) { return text.substr(0, text.find(' ')); }
 
 // The pid that a puppet has for us, to look at it in /proc.
 pid_t outer_pid_of(Program& program, const std::string& token) {
