@@ -114,6 +114,15 @@ Result<Scalar> TypeSet::mtype_of(std::size_t structure) const {
   return scalar;
 }
 
+std::optional<TypeSet::IdField> TypeSet::id_in(std::size_t structure) const {
+  for (const Field& field : structs[structure].fields) {
+    if (!field.type.is_struct && field.type.scalar.meaning != Meaning::kNumber) return IdField{field.name, &field};
+    if (!field.type.is_struct) continue;
+    if (const auto inner = id_in(field.type.structure)) return IdField{field.name + "." + inner->path, inner->field};
+  }
+  return std::nullopt;
+}
+
 const Binding* TypeSet::binding_for(Kind kind, std::int32_t key) const {
   using Which = Binding::Keys::Which;
   const auto wanted = static_cast<std::uint32_t>(key);

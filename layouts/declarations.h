@@ -120,6 +120,12 @@ struct TypeSet {
   // The mtype of messages that are this struct: the `long` that it begins with, in a nested struct or not. It is no
   // part of the payload, so it can't count an array. Trouble, without a place: this struct is no message.
   Result<Scalar> mtype_of(std::size_t structure) const;
+  // The first pid, uid or gid that a struct has, in nested ones too. Nothing: none.
+  struct IdField {
+    std::string path;  // "slots.owner"
+    const Field* field;
+  };
+  std::optional<IdField> id_in(std::size_t structure) const;
   // The binding of this object: a range that has the key, else `all`; IPC_PRIVATE (key 0) has `private` alone. Null:
   // none.
   const Binding* binding_for(Kind kind, std::int32_t key) const;

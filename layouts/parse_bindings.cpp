@@ -135,6 +135,22 @@ bool parse_keys(ParserState& state, Binding& binding) {
   return state.fail(first, "this range ends before it begins", "write the smaller key first");
 }
 
+// The same memory is read by all hosts, so that an id in it is what the host that wrote it means by it.
+bool refuse_ids(ParserState& state, const Token& where, std::size_t structure) {
+  const auto id = state.types.id_in(structure);
+  const std::string& type = id->field->type.text;  // "uid", "pid short"
+  const std::size_t blank = type.find(' ');
+  const std::string word = type.substr(0, blank);
+  const std::string number = (blank != std::string::npos ? type.substr(blank + 1)
+                              : word == "pid"            ? "int"
+                                                         : "unsigned int") +
+                             " " + id->field->name;
+  return state.fail(where,
+                    "struct " + state.types.structs[structure].name + " can't be a segment: '" + id->path + "' is a " +
+                        word + ", and nothing is rewritten in memory that hosts share",
+                    "write " + number + ", which is left as it is, or send the id in a message");
+}
+
 bool parse_layout(ParserState& state, Kind kind, std::size_t& structure) {
   state.take_if("struct");
   const Token name = state.peek();
@@ -150,7 +166,7 @@ bool parse_layout(ParserState& state, Kind kind, std::size_t& structure) {
     return state.fail(name, "struct " + std::string(name.text) + " is not declared before this",
                       "declare it above, or in an earlier file");
   }
-  if (kind != Kind::kMessageQueue) return true;
+  if (kind == Kind::kSegment) return !state.have_ids[structure] || refuse_ids(state, name, structure);
   const auto mtype = state.types.mtype_of(structure);
   return mtype || state.fail(name, mtype.error().what, mtype.error().remedy);
 }

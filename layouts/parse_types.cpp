@@ -115,6 +115,7 @@ class StructParser {
     state_.sizes.add(structure);
     state_.places.push_back(places_);
     state_.depths.push_back(nesting_);
+    state_.have_ids.push_back(has_id_);
     const bool too_large = state_.sizes[use.structure].size > kStructBytesMax;
     const bool lonely = structure.is_open() && structure.fields.size() == 1;
     if (structure.tagged) state_.tags.emplace(structure.name, use.structure);
@@ -272,6 +273,8 @@ class StructParser {
         return state_.fail(name, "'" + field.name + "' has more than 1 GiB", "declare a shorter array");
       }
     }
+    has_id_ =
+        has_id_ || (is_struct ? state_.have_ids[field.type.structure] : field.type.scalar.meaning != Meaning::kNumber);
     places_ += is_struct ? state_.places[field.type.structure] : 1;
     if (places_ > kStructPlacesMax) {
       return state_.fail(name, "this struct has more than 65536 numbers, its nested structs written out",
@@ -286,6 +289,7 @@ class StructParser {
   std::set<std::string_view> names_;  // of the fields so far
   std::uint64_t places_ = 0;
   unsigned nesting_ = 1;
+  bool has_id_ = false;
 };
 
 bool parse_attribute_word(ParserState& state, bool& packed, std::uint32_t& aligned) {

@@ -51,6 +51,7 @@ class ParserState {
   Shapes sizes;                       // in the largest form: for limits
   std::vector<std::uint64_t> places;  // per struct: scalars, those of nested structs counted in
   std::vector<unsigned> depths;       // per struct: levels of structs, itself counted
+  std::vector<bool> have_ids;         // per struct: a pid, uid or gid, in nested structs too
   std::map<std::string, std::size_t, std::less<>> tags;
   std::map<std::string, NamedType, std::less<>> aliases;
   std::map<std::string, NamedType, std::less<>> enum_tags;

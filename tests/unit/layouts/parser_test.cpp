@@ -4,25 +4,13 @@
 #include <gtest/gtest.h>
 
 #include "tests/unit/layouts/random_layout.h"
+#include "tests/unit/layouts/refusals.h"
 
 namespace dipc::layout_test {
 namespace {
 
 using testing::HasSubstr;
 using testing::StartsWith;
-
-Troubles troubles(std::string_view text) {
-  const TypeFile file{"a.types", text};
-  const auto types = parse_types({&file, 1});
-  return types ? Troubles{} : types.error();
-}
-
-// The only trouble of a text.
-Trouble trouble_of(std::string_view text) {
-  const Troubles all = troubles(text);
-  EXPECT_EQ(all.size(), 1U) << text;
-  return all.empty() ? Trouble{} : all.front();
-}
 
 const Field& field(const TypeSet& types, std::string_view structure, std::size_t index) {
   return types.structs[*types.find(structure)].fields[index];
