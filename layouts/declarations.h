@@ -135,5 +135,7 @@ struct TypeSet {
 // Not longer than was declared by much: a struct without a name is written once for all fields that were declared by
 // it.
 std::string to_declaration(const TypeSet& types, std::size_t structure);
+// "unsigned long name[8] packed"; of a struct without a name only "struct {...}".
+std::string to_declaration(const Field& field);
 
 }  // namespace dipc

@@ -45,15 +45,33 @@ TypeUse smallest_type(std::int64_t low, std::int64_t high) {
   return {"int64_t", false, *scalar_named({"int64_t"}), 0};
 }
 
-bool enum_member(ParserState& state, EnumDeclaration& declared, std::int64_t& next) {
+bool fail_as_known(ParserState& state, const Token& name) {
+  return state.fail(name, shown(name) + " is declared twice, first at " + state.constants.find(name.text)->second.place,
+                    "rename one of them");
+}
+
+// Of an enum that is being read.
+struct ReadEnum {
+  EnumDeclaration declared;
+  Token where;  // its name, or the word enum
+  bool packed = false;
+  std::optional<Token> known;              // the first member that an enum before this one has too
+  std::optional<std::size_t> enumeration;  // that one: index into TypeSet::enums
+};
+
+bool enum_member(ParserState& state, ReadEnum& read, std::int64_t& next) {
   const Token name = state.peek();
   if (name.kind != Token::Kind::kName) return state.fail_at_word("a name", "enum color { red, green = 5 };");
   state.take();
   if (state.take_if("=") && !parse_constant(state, next)) return false;
-  const auto [known, is_new] = state.constants.emplace(name.text, ParserState::Constant{next, state.place(name)});
-  if (!is_new) {
-    return state.fail(name, shown(name) + " is declared twice, first at " + known->second.place, "rename one of them");
+  const std::size_t own = state.types.enums.size();
+  const auto [known, is_new] = state.constants.emplace(name.text, ParserState::Constant{next, own, state.place(name)});
+  if (!is_new && known->second.enumeration == own) return fail_as_known(state, name);
+  if (!is_new && !read.known) {
+    read.known = name;
+    read.enumeration = known->second.enumeration;
   }
+  EnumDeclaration& declared = read.declared;
   const Limits limits = limits_of(declared);
   if (next < limits.low || next > limits.high) {
     return state.fail(name, shown(name) + " is " + std::to_string(next) + ", which no " + declared.type.text + " holds",
@@ -64,44 +82,64 @@ bool enum_member(ParserState& state, EnumDeclaration& declared, std::int64_t& ne
   return true;
 }
 
-bool parse_enum_body(ParserState& state, EnumDeclaration declared, bool packed, TypeUse& use) {
-  const bool has_type = declared.has_type;
-  const Token begin = state.take();
-  std::int64_t next = 0;
-  while (!state.peek().is("}")) {
-    if (!enum_member(state, declared, next)) return false;
-    if (!state.take_if(",")) break;
-  }
-  std::uint32_t aligned = 1;
-  if (!state.expect("}", "the last constant") || !parse_attributes(state, packed, aligned)) return false;
-  if (declared.members.empty()) return state.fail(begin, "an enum without constants", "enum color { red, green = 5 };");
-  if (aligned != 1)
-    return state.fail(begin, "an enum has no alignment of its own here", "write aligned(n) at the field");
+// Its type, when all members are known.
+bool give_type(ParserState& state, const Token& begin, ReadEnum& read) {
+  EnumDeclaration& declared = read.declared;
   const auto [low, high] = std::minmax_element(
       declared.members.begin(), declared.members.end(),
       [](const EnumDeclaration::Member& a, const EnumDeclaration::Member& b) { return a.value < b.value; });
-  if (packed && !has_type) {
+  const bool was_said = declared.has_type;
+  if (read.packed && !was_said) {
     declared.type = smallest_type(low->value, high->value);
     declared.has_type = true;
   }
-  if (!packed && !has_type && low->value < 0 && high->value > std::numeric_limits<std::int32_t>::max()) {
+  if (!read.packed && !was_said && low->value < 0 && high->value > std::numeric_limits<std::int32_t>::max()) {
     return state.fail(begin, "no int of 32 bits holds all of these constants",
                       "write the type that does: enum name : int64_t { ... };");
   }
-  declared.type.scalar.is_signed = declared.type.scalar.is_signed && (has_type || low->value < 0);
+  declared.type.scalar.is_signed = declared.type.scalar.is_signed && (was_said || low->value < 0);
+  return true;
+}
+
+// Into the set, unless it is there.
+bool declare_enum(ParserState& state, ReadEnum read, TypeUse& use) {
+  EnumDeclaration& declared = read.declared;
   use = declared.type;
-  if (!declared.name.empty()) {
+  if (declared.name.empty()) {
+    const bool is_again = read.enumeration && state.types.enums[*read.enumeration].name.empty() &&
+                          declare_enum_again(state, read.where, declared, *read.enumeration);
+    if (is_again) return true;
+    if (read.known) return fail_as_known(state, *read.known);
+  } else {
+    const auto known = state.enum_tags.find(declared.name);
+    if (known != state.enum_tags.end()) {
+      use = known->second.use;
+      return declare_enum_again(state, read.where, declared, *use.enumeration);
+    }
+    if (read.known) return fail_as_known(state, *read.known);
     use.text = "enum " + declared.name;
     use.enumeration = state.types.enums.size();
-    const auto [known, is_new] =
-        state.enum_tags.emplace(declared.name, ParserState::NamedType{use, state.place(begin)});
-    if (!is_new) {
-      return state.fail(begin, "enum " + declared.name + " is declared twice, first at " + known->second.place,
-                        "give one of them another name");
-    }
+    state.enum_tags.emplace(declared.name, ParserState::NamedType{use, state.place(read.where)});
   }
   state.types.enums.push_back(std::move(declared));
   return true;
+}
+
+bool parse_enum_body(ParserState& state, ReadEnum read, TypeUse& use) {
+  const Token begin = state.take();
+  std::int64_t next = 0;
+  while (!state.peek().is("}")) {
+    if (!enum_member(state, read, next)) return false;
+    if (!state.take_if(",")) break;
+  }
+  std::uint32_t aligned = 1;
+  if (!state.expect("}", "the last constant") || !parse_attributes(state, read.packed, aligned)) return false;
+  if (read.declared.members.empty()) {
+    return state.fail(begin, "an enum without constants", "enum color { red, green = 5 };");
+  }
+  if (aligned != 1)
+    return state.fail(begin, "an enum has no alignment of its own here", "write aligned(n) at the field");
+  return give_type(state, begin, read) && declare_enum(state, std::move(read), use);
 }
 
 // A key of 32 bits, as ipcs prints it.
@@ -252,12 +290,16 @@ bool parse_constant(ParserState& state, std::int64_t& value) {
 
 bool parse_enum(ParserState& state, TypeUse& use) {
   const Token keyword = state.take();
-  EnumDeclaration declared;
-  bool packed = false;
+  ReadEnum read;
+  read.where = keyword;
+  EnumDeclaration& declared = read.declared;
   std::uint32_t aligned = 1;
-  if (!parse_attributes(state, packed, aligned)) return false;
+  if (!parse_attributes(state, read.packed, aligned)) return false;
   declared.type = {"int", false, *scalar_named({"int"}), 0};
-  if (state.peek().kind == Token::Kind::kName) declared.name = state.take().text;
+  if (state.peek().kind == Token::Kind::kName) {
+    read.where = state.take();
+    declared.name = read.where.text;
+  }
   if (state.take_if(":")) {
     const Token type = state.peek();
     TypeUse underlying;
@@ -270,7 +312,7 @@ bool parse_enum(ParserState& state, TypeUse& use) {
     declared.type = underlying;
     declared.has_type = true;
   }
-  if (state.peek().is("{")) return parse_enum_body(state, std::move(declared), packed, use);
+  if (state.peek().is("{")) return parse_enum_body(state, std::move(read), use);
   const auto known = state.enum_tags.find(declared.name);
   if (known == state.enum_tags.end()) {
     return state.fail(keyword, "enum " + declared.name + " is not declared before this",

@@ -400,10 +400,9 @@ bool parse_struct(ParserState& state, TypeUse& use) {
     if (state.open_structs >= kStructDepthMax) {
       return state.fail(keyword, "structs are nested more than 32 deep", "nest fewer");
     }
-    if (!is_known) return StructParser(state).body(std::move(structure), use);
-    return state.fail(
-        name, "struct " + structure.name + " is declared twice, first at " + state.types.structs[known->second].place,
-        "give one of them another name");
+    const std::size_t first_of_it = state.types.structs.size();
+    if (!StructParser(state).body(std::move(structure), use)) return false;
+    return !is_known || declare_struct_again(state, name, first_of_it, use);
   }
   if (!structure.tagged) return state.fail_at_word("the name of a struct, or '{'", "write struct name { ... };");
   if (!is_known) {

@@ -12,6 +12,7 @@ constexpr std::string_view kDeclarations = "write struct, enum, typedef or bind"
 
 bool parse_typedef(ParserState& state) {
   state.take();
+  const std::size_t first_of_it = state.types.structs.size();
   TypeUse use;
   if (!parse_type(state, use)) return false;
   const Token name = state.peek();
@@ -29,22 +30,15 @@ bool parse_typedef(ParserState& state) {
     structure.name = name.text;
     structure.tagged = true;
     name_inner_structs(state.types, use.structure);
-    const auto [known, is_new] = state.tags.emplace(structure.name, use.structure);
-    if (!is_new) {
-      return state.fail(
-          name, "struct " + structure.name + " is declared twice, first at " + state.types.structs[known->second].place,
-          "give one of them another name");
-    }
     use.text = "struct " + structure.name;
+    const bool is_new = state.tags.emplace(structure.name, use.structure).second;
+    if (!is_new && !declare_struct_again(state, name, first_of_it, use)) return false;
   }
   if (scalar_named({name.text})) {
     return state.fail(name, shown(name) + " is a type that is known already", "leave this typedef out");
   }
-  const auto [known, is_new] = state.aliases.emplace(name.text, ParserState::NamedType{use, state.place(name)});
-  if (!is_new) {
-    return state.fail(name, shown(name) + " is declared twice, first at " + known->second.place,
-                      "leave one of the two out");
-  }
+  const bool is_new = state.aliases.emplace(name.text, ParserState::NamedType{use, state.place(name)}).second;
+  if (!is_new && !declare_alias_again(state, name, use)) return false;
   return state.expect(";", "the typedef");
 }
 
@@ -108,6 +102,14 @@ void ParserState::skip_to_end_of(int depth) {
     take();
     if (ends) return;
   }
+}
+
+void ParserState::forget_structs_from(std::size_t structure) {
+  types.structs.erase(types.structs.begin() + static_cast<std::ptrdiff_t>(structure), types.structs.end());
+  sizes.forget_from(structure);
+  places.resize(structure);
+  depths.resize(structure);
+  have_ids.resize(structure);
 }
 
 bool ParserState::fail(const Token& where, std::string_view what, std::string_view remedy) {

@@ -39,8 +39,10 @@ class ParserState {
   bool has_room_for_troubles() const { return troubles.size() < kTypeTroublesMax; }
 
   // ---- what is declared
+  void forget_structs_from(std::size_t structure);  // the last ones, which nothing uses yet
   struct Constant {
     std::int64_t value = 0;
+    std::size_t enumeration = 0;  // index into TypeSet::enums, where it may come to lie yet
     std::string place;
   };
   struct NamedType {
@@ -77,6 +79,11 @@ void check_bindings(ParserState& state);                       // when all files
 bool parse_constant(ParserState& state, std::int64_t& value);
 // packed, aligned(8), __attribute__((packed, aligned(8))): any number of them, none included.
 bool parse_attributes(ParserState& state, bool& packed, std::uint32_t& aligned);
+// Of what has the name of something that is known: false unless it is the same, which `use` is then. `first_of_it`: the
+// first struct that was declared within. An enum without a name that is another one has said nothing.
+bool declare_struct_again(ParserState& state, const Token& name, std::size_t first_of_it, TypeUse& use);
+bool declare_alias_again(ParserState& state, const Token& name, const TypeUse& use);
+bool declare_enum_again(ParserState& state, const Token& where, const EnumDeclaration& declared, std::size_t known);
 // Names of the structs that were declared inside this one without a name of their own.
 void name_inner_structs(TypeSet& types, std::size_t structure);
 

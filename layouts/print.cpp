@@ -12,6 +12,15 @@ void add_attributes(std::string& text, bool packed, std::uint32_t aligned) {
   if (aligned > 1) text += " aligned(" + std::to_string(aligned) + ")";
 }
 
+std::string declarator(const Field& field) {
+  std::string text = field.name;
+  if (field.extent == Field::Extent::kOpen) text += "[]";
+  if (field.extent == Field::Extent::kCounted) text += "[" + field.counter_text + "]";
+  for (const std::uint32_t dimension : field.dimensions) text += "[" + std::to_string(dimension) + "]";
+  add_attributes(text, field.packed, field.aligned);
+  return text;
+}
+
 class Printer {
  public:
   explicit Printer(const TypeSet& types) : types_(types) {}
@@ -66,11 +75,7 @@ class Printer {
         text += is_nameless(field) ? "struct " + body(types_.structs[field.type.structure], indent + "  ")
                                    : field.type.text;
       }
-      text += " " + field.name;
-      if (field.extent == Field::Extent::kOpen) text += "[]";
-      if (field.extent == Field::Extent::kCounted) text += "[" + field.counter_text + "]";
-      for (const std::uint32_t dimension : field.dimensions) text += "[" + std::to_string(dimension) + "]";
-      add_attributes(text, field.packed, field.aligned);
+      text += " " + declarator(field);
       before = &field;
     }
     text += ";\n" + indent + "}";
@@ -85,6 +90,8 @@ class Printer {
 };
 
 }  // namespace
+
+std::string to_declaration(const Field& field) { return field.type.text + " " + declarator(field); }
 
 std::string to_declaration(const TypeSet& types, std::size_t structure) { return Printer(types).print(structure); }
 

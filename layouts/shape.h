@@ -65,7 +65,9 @@ class Shapes {
   Shapes(const TypeSet& types, const Form& form);
   // Places one more struct of `types`, after those before it: for a parser that is not done yet.
   void add(const StructDeclaration& structure);
-  // The same without adding it.
+  // As before the structs from this one on were added.
+  void forget_from(std::size_t structure) { structs_.resize(structure); }
+  // The same as add() without adding it.
   StructShape shape_of(const StructDeclaration& structure) const;
   // Where a field would lie in a struct whose fields so far end at `end`; `packed`: the struct is. Sets `align` to the
   // field's.

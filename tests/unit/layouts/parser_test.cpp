@@ -172,7 +172,7 @@ TEST(TypesParser, SaysWhereWhatIsWrongAndWhatToDo) {
       {"struct s { int a[500000000]; };", "a.types:1:16: 'a' has more than 1 GiB", "shorter"},
       {"enum e { A = 5000000000 };", "a.types:1:10: 'A' is 5000000000, which no int holds", ": int64_t"},
       {"enum e : int { B = 3000000000 };", "a.types:1:16: 'B' is 3000000000, which no int holds", ": int64_t"},
-      {"enum e { A }; enum e { B };", "a.types:1:22: enum e is declared twice, first at a.types:1:8", "another name"},
+      {"enum e { A }; enum e { B };", "a.types:1:20: enum e is declared twice, first at a.types:1:6", "another name"},
       {"enum a { A }; typedef enum a b; enum c : b { C };", "a.types:1:42: enum a can't hold", "uint8_t"},
       {"typedef enum { A } b; enum a { B }; typedef enum a c; struct s { pid c x; };",
        "a.types:1:70: 'pid' can't be held by enum a", "16 bits"},
