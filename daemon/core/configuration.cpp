@@ -11,6 +11,7 @@
 #include "daemon/core/object_name.h"
 #include "daemon/core/text_lines.h"
 #include "daemon/core/toml_text.h"
+#include "wire/nearest.h"
 
 namespace dipc {
 namespace {

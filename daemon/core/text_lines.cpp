@@ -1,27 +1,11 @@
 #include "daemon/core/text_lines.h"
 
-#include <algorithm>
 #include <cstdio>
 
 namespace dipc {
 namespace {
 
 bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
 
 }  // namespace
 
@@ -71,23 +55,6 @@ std::string in_quotes(std::string_view text) {
   if (text.size() > kShownMax) result.append("...");
   result.push_back('\'');
   return result;
-}
-
-std::string nearest(std::string_view written, std::span<const std::string_view> candidates) {
-  constexpr std::size_t kLengthMax = 64;  // longer than any candidate of ours: not worth the quadratic cost
-  std::string_view best;
-  std::size_t best_distance = 0;
-  if (written.size() > kLengthMax) return {};
-  const std::string lower = to_lower(written);
-  for (const std::string_view candidate : candidates) {
-    const std::size_t distance = edit_distance(lower, candidate);
-    const std::size_t allowed = std::max<std::size_t>(1, std::max(lower.size(), candidate.size()) / 3);
-    if (distance <= allowed && (best.empty() || distance < best_distance)) {
-      best = candidate;
-      best_distance = distance;
-    }
-  }
-  return std::string(best);
 }
 
 std::string to_lower(std::string_view text) {

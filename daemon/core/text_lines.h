@@ -3,7 +3,6 @@
 // Reading files of lines and words: '#' begins a comment, words are separated by blanks and tabs.
 
 #include <cstddef>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,10 +25,6 @@ Trouble trouble_at(std::string_view file, std::size_t line, std::string_view wha
 
 // `text` in quotes for a message: control characters and bytes above 126 as \xNN, at most 80 characters of it.
 std::string in_quotes(std::string_view text);
-
-// The candidate that a person most likely meant, by edit distance (Levenshtein, at most a third of the length); empty:
-// none.
-std::string nearest(std::string_view written, std::span<const std::string_view> candidates);
 
 // ASCII only, whatever the locale.
 std::string to_lower(std::string_view text);

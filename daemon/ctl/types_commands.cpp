@@ -9,6 +9,7 @@
 #include "daemon/ctl/tables.h"
 #include "layouts/parser.h"
 #include "layouts/shape.h"
+#include "wire/nearest.h"
 
 namespace dipc {
 namespace {
