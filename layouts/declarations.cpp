@@ -64,6 +64,12 @@ std::optional<Scalar> scalar_named(const std::vector<std::string_view>& words) {
   return c_integer(words);
 }
 
+std::vector<std::string_view> scalar_words() {
+  std::vector<std::string_view> words = {"char", "short", "int", "long", "signed", "unsigned"};
+  for (const NamedScalar& one : kNamedScalars) words.push_back(one.name);
+  return words;
+}
+
 std::uint64_t Field::elements() const {
   std::uint64_t product = 1;
   for (const std::uint32_t dimension : dimensions) product *= dimension;

@@ -37,6 +37,8 @@ struct Scalar {
 // The scalar that C's or our name means: "unsigned long int" (words in any order), "size_t", "uint8_t". Nothing: no
 // such scalar.
 std::optional<Scalar> scalar_named(const std::vector<std::string_view>& words);
+// All words that scalars are named by.
+std::vector<std::string_view> scalar_words();
 
 struct TypeUse {
   std::string text;           // as in a declaration: "unsigned long", "struct point", "pid long"

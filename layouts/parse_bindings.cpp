@@ -12,21 +12,52 @@ constexpr std::string_view kBindingForm =
     "bind msg 0x1234 to request;  or  bind msg 0x1000-0x1fff to { 1: request; default: note; }";
 constexpr std::uint64_t kKeyMax = 0xffffffffU;
 
-// A key of 32 bits, as ipcs prints it.
-bool parse_key(ParserState& state, std::uint32_t& value) {
-  const Token token = state.peek();
-  if (token.kind != Token::Kind::kNumber) return state.fail_at_word("a key", kBindingForm);
-  if (token.number > kKeyMax) return state.fail(token, shown(token) + " is no key", "keys go from 1 to 0xffffffff");
-  if (token.number == 0) return state.fail(token, "key 0 is IPC_PRIVATE", "write private");
-  value = static_cast<std::uint32_t>(token.number);
+constexpr std::string_view kKindWords[] = {"msg", "shm"};
+constexpr std::string_view kToWord[] = {"to"};
+
+// A name where a key should be: of a constant, or of what people write for keys in C.
+bool parse_key_name(ParserState& state, std::int64_t& value) {
+  const Token name = state.peek();
+  if (name.is("IPC_PRIVATE")) return state.fail(name, "IPC_PRIVATE is written private", "bind msg private to request;");
+  if (name.is("ftok")) {
+    return state.fail(name, "a key that ftok makes is another one on every host, and known only to who runs it there",
+                      "have the programs use a number, the same on all hosts, and write that: bind msg 0x1234 to ...");
+  }
+  const auto known = state.constants.find(name.text);
+  if (known == state.constants.end()) {
+    if (state.refused.contains(name.text)) return false;
+    std::vector<std::string_view> near = names_in(state.constants);
+    near.insert(near.end(), {"all", "private"});
+    return state.fail(name, shown(name) + " is no key and no constant that is known here",
+                      remedy_or("write the number, or declare it above: enum { REQUESTS = 0x1234 };", name.text, near));
+  }
+  value = known->second.value;
   state.take();
   return true;
 }
 
-// 0x1234, 0x1000-0x1fff, all, private
-bool parse_keys(ParserState& state, Binding& binding) {
+// A key of 32 bits, as ipcs prints it.
+bool parse_key(ParserState& state, std::uint32_t& key) {
+  const Token token = state.peek();
+  std::int64_t value = 0;
+  if (token.kind == Token::Kind::kName) {
+    if (!parse_key_name(state, value)) return false;
+  } else if (token.kind != Token::Kind::kNumber) {
+    return state.fail_at_word("a key", token.is("-") ? "write a negative key as ipcs does: 0xfffffffe" : kBindingForm);
+  } else {
+    value = static_cast<std::int64_t>(std::min<std::uint64_t>(token.number, kKeyMax + 1));
+    state.take();
+  }
+  if (value == 0) return state.fail(token, "key 0 is IPC_PRIVATE", "write private");
+  if (value < 0 || value > static_cast<std::int64_t>(kKeyMax))
+    return state.fail(token, shown(token) + " is no key", "keys go from 1 to 0xffffffff");
+  key = static_cast<std::uint32_t>(value);
+  return true;
+}
+
+// 0x1234, 0x1000-0x1fff, REQUESTS, all, private
+bool parse_keys(ParserState& state, Binding::Keys& keys) {
   const Token first = state.peek();
-  Binding::Keys& keys = binding.keys.emplace_back();
   keys.place = state.place(first);
   if (state.take_if("all")) {
     keys.which = Binding::Keys::Which::kAll;
@@ -41,6 +72,33 @@ bool parse_keys(ParserState& state, Binding& binding) {
   if (state.take_if("-") && !parse_key(state, keys.last)) return false;
   if (keys.last >= keys.first) return true;
   return state.fail(first, "this range ends before it begins", "write the smaller key first");
+}
+
+// To before the next ',' or what comes behind the last one; what a function is given in C is skipped with it.
+void skip_to_end_of_keys(ParserState& state) {
+  for (int inside = 0; !state.at_end() && !state.peek().is(";"); state.take()) {
+    const Token& next = state.peek();
+    if (inside == 0 && (next.is(",") || next.is("to") || next.is("{") || next.is("}"))) return;
+    if (next.is("(")) ++inside;
+    if (next.is(")")) --inside;
+  }
+}
+
+// All keys, up to `to`. Those that are good are known to be bound even if others are not.
+bool parse_key_list(ParserState& state, Binding& binding) {
+  bool good = true;
+  do {
+    const ParserState::Position at = state.position(state.peek());
+    Binding::Keys keys;
+    if (parse_keys(state, keys)) {
+      state.bound.push_back({binding.kind, keys, at});
+      binding.keys.push_back(std::move(keys));
+      continue;
+    }
+    good = false;
+    skip_to_end_of_keys(state);
+  } while (state.take_if(","));
+  return good;
 }
 
 // The same memory is read by all hosts, so that an id in it is what the host that wrote it means by it.
@@ -70,10 +128,13 @@ bool parse_layout(ParserState& state, Kind kind, std::size_t& structure) {
     structure = tag->second;
   } else if (alias != state.aliases.end() && alias->second.use.is_struct) {
     structure = alias->second.use.structure;
+  } else if (state.refused.contains(name.text)) {
+    return false;
   } else {
     return state.fail(name, "struct " + std::string(name.text) + " is not declared before this",
-                      "declare it above, or in an earlier file");
+                      remedy_or("declare it above, or in an earlier file", name.text, names_in(state.tags)));
   }
+  if (state.are_broken[structure]) return false;  // what it lacks may be what was refused
   if (kind == Kind::kSegment) return !state.have_ids[structure] || refuse_ids(state, name, structure);
   const auto mtype = state.types.mtype_of(structure);
   return mtype || state.fail(name, mtype.error().what, mtype.error().remedy);
@@ -81,7 +142,7 @@ bool parse_layout(ParserState& state, Kind kind, std::size_t& structure) {
 
 bool parse_mtype(ParserState& state, std::int64_t& value) {
   const Token token = state.peek();
-  if (!parse_constant(state, value)) return false;
+  if (!parse_constant(state, value, true)) return false;
   return value >= 1 ||
          state.fail(token, "a message's type is at least 1", "write 1: request; 2-9: reply; default: note;");
 }
@@ -97,6 +158,10 @@ bool parse_case(ParserState& state, Binding& binding, std::vector<ReadCase>& cas
   Binding::MtypeCase found;
   const bool is_default = state.take_if("default");
   if (!is_default) {
+    constexpr std::string_view kDefaultWord[] = {"default"};
+    const bool is_name = first.kind == Token::Kind::kName && !state.constants.contains(first.text);
+    if (const std::string remedy = remedy_or("", first.text, kDefaultWord); is_name && !remedy.empty())
+      return state.fail_at_word("a message type", remedy);
     if (!parse_mtype(state, found.first)) return false;
     found.last = found.first;
     if (state.take_if("-") && !parse_mtype(state, found.last)) return false;
@@ -135,6 +200,28 @@ bool sort_cases(ParserState& state, std::vector<ReadCase> cases, Binding& bindin
   return true;
 }
 
+// { 1: request; 2-9: reply; default: note; }
+bool parse_cases(ParserState& state, Binding& binding) {
+  if (binding.kind == Kind::kSegment)
+    return state.fail(state.peek(), "a segment has one struct", "bind shm 0x1234 to table;");
+  const Token begin = state.take();
+  const int inside = state.depth();
+  bool good = true;
+  std::vector<ReadCase> cases;
+  while (!state.peek().is("}") && !state.at_end() && !begins_declaration(state) && state.has_room_for_troubles()) {
+    if (parse_case(state, binding, cases)) continue;
+    good = false;
+    state.skip_to_end_of(inside);
+  }
+  if (!state.expect("}", "the last case")) {
+    state.leave_to(inside - 1);
+    return false;
+  }
+  if (good && cases.empty() && !binding.otherwise)
+    return state.fail(begin, "these keys are bound to nothing", kBindingForm);
+  return sort_cases(state, std::move(cases), binding) && good;
+}
+
 }  // namespace
 
 bool parse_binding(ParserState& state) {
@@ -146,56 +233,41 @@ bool parse_binding(ParserState& state) {
     return state.fail(state.peek(), "semaphores need no layout",
                       "leave this binding out: their values are numbers on every host");
   } else if (!state.take_if("msg")) {
-    return state.fail_at_word("msg or shm", kBindingForm);
+    return state.fail_at_word("msg or shm", kBindingForm, kKindWords);
   }
-  do {
-    if (!parse_keys(state, binding)) return false;
-  } while (state.take_if(","));
-  if (!state.expect("to", "the keys")) return false;
+  bool good = parse_key_list(state, binding);
+  if (!good && !state.peek().is("to")) return false;
+  if (!state.expect("to", "the keys", kToWord)) return false;
   if (state.peek().is("{")) {
-    if (binding.kind == Kind::kSegment)
-      return state.fail(state.peek(), "a segment has one struct", "bind shm 0x1234 to table;");
-    const Token begin = state.take();
-    std::vector<ReadCase> cases;
-    while (!state.peek().is("}")) {
-      if (!parse_case(state, binding, cases)) return false;
-    }
-    state.take();
-    if (cases.empty() && !binding.otherwise) return state.fail(begin, "these keys are bound to nothing", kBindingForm);
-    if (!sort_cases(state, std::move(cases), binding)) return false;
+    good = parse_cases(state, binding) && good;
   } else {
     std::size_t structure = 0;
-    if (!parse_layout(state, binding.kind, structure)) return false;
+    good = parse_layout(state, binding.kind, structure) && good;
     binding.otherwise = structure;
   }
-  state.types.bindings.push_back(std::move(binding));
+  if (!good && !state.peek().is(";")) return false;
+  if (good) state.types.bindings.push_back(std::move(binding));
   return state.expect(";", "the binding");
 }
 
 void check_bindings(ParserState& state) {
   using Which = Binding::Keys::Which;
-  struct Bound {
-    Kind kind;
-    const Binding::Keys* keys;
-  };
-  std::vector<Bound> sorted;
-  for (const Binding& one : state.types.bindings) {
-    for (const Binding::Keys& keys : one.keys) sorted.push_back({one.kind, &keys});
-  }
+  using Bound = ParserState::Bound;
+  std::vector<Bound> sorted = std::move(state.bound);
   std::stable_sort(sorted.begin(), sorted.end(), [](const Bound& a, const Bound& b) {
     if (a.kind != b.kind) return a.kind < b.kind;
-    if (a.keys->which != b.keys->which) return a.keys->which < b.keys->which;
-    return a.keys->first < b.keys->first;
+    if (a.keys.which != b.keys.which) return a.keys.which < b.keys.which;
+    return a.keys.first < b.keys.first;
   });
   const Bound* widest = nullptr;  // of the ranges so far the one that reaches furthest
   for (const Bound& one : sorted) {
-    const bool same_sort = widest != nullptr && widest->kind == one.kind && widest->keys->which == one.keys->which;
-    if (same_sort && (one.keys->which != Which::kRange || one.keys->first <= widest->keys->last)) {
-      const std::string what = ": these keys are bound already, at " + widest->keys->place;
-      if (state.has_room_for_troubles())
-        state.troubles.push_back({one.keys->place + what, "make the ranges end before they meet"});
+    const bool same_sort = widest != nullptr && widest->kind == one.kind && widest->keys.which == one.keys.which;
+    if (same_sort && (one.keys.which != Which::kRange || one.keys.first <= widest->keys.last)) {
+      const bool ranges = one.keys.which == Which::kRange;
+      state.fail_at(one.at, one.keys.place, "these keys are bound already, at " + widest->keys.place,
+                    ranges ? "make the ranges end before they meet" : "leave one of the two out");
     }
-    if (!same_sort || one.keys->last > widest->keys->last) widest = &one;
+    if (!same_sort || one.keys.last > widest->keys.last) widest = &one;
   }
 }
 

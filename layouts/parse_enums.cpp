@@ -61,7 +61,10 @@ bool enum_member(ParserState& state, ReadEnum& read, std::int64_t& next) {
   const Token name = state.peek();
   if (name.kind != Token::Kind::kName) return state.fail_at_word("a name", "enum color { red, green = 5 };");
   state.take();
-  if (state.take_if("=") && !parse_constant(state, next)) return false;
+  if (state.take_if("=") && !parse_constant(state, next)) {
+    state.refused.emplace(name.text);
+    return false;
+  }
   const std::size_t own = state.types.enums.size();
   const auto [known, is_new] = state.constants.emplace(name.text, ParserState::Constant{next, own, state.place(name)});
   if (!is_new && known->second.enumeration == own) return fail_as_known(state, name);
@@ -123,15 +126,27 @@ bool declare_enum(ParserState& state, ReadEnum read, TypeUse& use) {
   return true;
 }
 
+void skip_to_end_of_member(ParserState& state) {
+  const auto ends = [&state] {
+    const Token& next = state.peek();
+    return state.at_end() || next.is(",") || next.is("}") || next.is(";") || next.is("{");
+  };
+  while (!ends()) state.take();
+}
+
 bool parse_enum_body(ParserState& state, ReadEnum read, TypeUse& use) {
   const Token begin = state.take();
   std::int64_t next = 0;
-  while (!state.peek().is("}")) {
-    if (!enum_member(state, read, next)) return false;
+  bool good = true;
+  while (!state.peek().is("}") && state.has_room_for_troubles()) {
+    if (!enum_member(state, read, next)) {
+      good = false;
+      skip_to_end_of_member(state);
+    }
     if (!state.take_if(",")) break;
   }
   std::uint32_t aligned = 1;
-  if (!state.expect("}", "the last constant") || !parse_attributes(state, read.packed, aligned)) return false;
+  if (!state.expect("}", "the last constant") || !parse_attributes(state, read.packed, aligned) || !good) return false;
   if (read.declared.members.empty()) {
     return state.fail(begin, "an enum without constants", "enum color { red, green = 5 };");
   }
@@ -140,25 +155,41 @@ bool parse_enum_body(ParserState& state, ReadEnum read, TypeUse& use) {
   return give_type(state, begin, read) && declare_enum(state, std::move(read), use);
 }
 
+bool begins_calculation(const Token& token) { return token.is("(") || token.is("~") || token.is("sizeof"); }
+
+bool continues_calculation(const Token& token) {
+  constexpr std::string_view kOperators = "+-*/%<>&|^";
+  return token.kind == Token::Kind::kSymbol && kOperators.find(token.text) != std::string_view::npos;
+}
+
+bool fail_as_calculated(ParserState& state, const Token& where) {
+  return state.fail(where, "constants are not calculated here",
+                    "write the number that it is, or give that a name: enum { LENGTH = 65 };");
+}
+
 }  // namespace
 
-bool parse_constant(ParserState& state, std::int64_t& value) {
+bool parse_constant(ParserState& state, std::int64_t& value, bool ends_range) {
   const bool negative = state.take_if("-");
   const Token token = state.peek();
+  const auto known = state.constants.find(token.text);
+  if (begins_calculation(token)) return fail_as_calculated(state, token);
   if (token.kind == Token::Kind::kNumber) {
     if (token.number > kNumberMax)
       return state.fail(token, shown(token) + " is too large", "write at most 0x7fffffffffffffff");
-    state.take();
     value = static_cast<std::int64_t>(token.number);
-  } else if (const auto known = state.constants.find(token.text); known != state.constants.end()) {
-    state.take();
+  } else if (known != state.constants.end()) {
     value = known->second.value;
   } else if (token.kind == Token::Kind::kName) {
+    if (state.refused.contains(token.text)) return false;
     return state.fail(token, shown(token) + " is no constant that is known here",
-                      "declare it above: enum { LENGTH = 64 };");
+                      remedy_or("declare it above: enum { LENGTH = 64 };", token.text, names_in(state.constants)));
   } else {
     return state.fail_at_word("a number", "write 64, 0x40, or a constant of an enum above");
   }
+  state.take();
+  const Token& next = state.peek();
+  if (continues_calculation(next) && !(ends_range && next.is("-"))) return fail_as_calculated(state, next);
   if (negative) value = -value;  // the least number is not among those read
   return true;
 }
@@ -190,8 +221,9 @@ bool parse_enum(ParserState& state, TypeUse& use) {
   if (state.peek().is("{")) return parse_enum_body(state, std::move(read), use);
   const auto known = state.enum_tags.find(declared.name);
   if (known == state.enum_tags.end()) {
+    if (state.refused.contains(declared.name)) return false;
     return state.fail(keyword, "enum " + declared.name + " is not declared before this",
-                      "declare it above, or write int");
+                      remedy_or("declare it above, or write int", declared.name, names_in(state.enum_tags)));
   }
   use = known->second.use;
   return true;

@@ -11,6 +11,7 @@ namespace dipc {
 namespace {
 
 constexpr std::string_view kFieldForm = "write a field as C does: unsigned long name[8];";
+constexpr std::string_view kAttributeWords[] = {"packed", "aligned"};
 
 // Types that people write and that can't be one of ours, with what to write instead.
 struct RefusedType {
@@ -29,6 +30,27 @@ constexpr RefusedType kRefusedTypes[] = {
     {"union", "a union can't be converted: nothing says which of its members is in use",
      "declare one struct for each kind of message and choose by mtype"},
     {"__int128", "no other machine need have a 128-bit integer", "declare two of 64 bits, in this machine's order"},
+};
+
+// Names that only some C libraries have: not taken for those that are like them.
+struct LibraryType {
+  std::string_view name, remedy;
+};
+constexpr LibraryType kLibraryTypes[] = {
+    {"uint", "write unsigned int"},
+    {"ushort", "write unsigned short"},
+    {"ulong", "write unsigned long"},
+    {"u_char", "write unsigned char"},
+    {"u_short", "write unsigned short"},
+    {"u_int", "write unsigned int"},
+    {"u_long", "write unsigned long"},
+    {"u_int8_t", "write uint8_t"},
+    {"u_int16_t", "write uint16_t"},
+    {"u_int32_t", "write uint32_t"},
+    {"u_int64_t", "write uint64_t"},
+    {"key_t", "write int"},
+    {"mode_t", "write unsigned int"},
+    {"off_t", "write long; or int64_t, if the programs are built with _FILE_OFFSET_BITS=64"},
 };
 
 bool is_integer_word(const Token& token) {
@@ -91,19 +113,25 @@ class StructParser {
     const int inside = state_.depth();
     bool good = true;
     nesting_ = 1;
-    while (!state_.peek().is("}") && !state_.at_end() && state_.has_room_for_troubles()) {
+    while (!state_.peek().is("}") && !state_.at_end() && !begins_declaration(state_) &&
+           state_.has_room_for_troubles()) {
       if (!field_line(structure)) {
         good = false;
         state_.skip_to_end_of(inside);
       }
     }
-    if (!state_.expect("}", "the last field")) return false;
-    if (!parse_attributes(state_, structure.packed, structure.aligned)) return false;
+    if (!state_.expect("}", "the last field")) {
+      state_.leave_to(inside - 1);
+      good = false;
+    } else if (!parse_attributes(state_, structure.packed, structure.aligned)) {
+      good = false;
+    }
     if (good && structure.fields.empty()) {
       good = state_.fail(begin, "a struct without fields carries nothing", kFieldForm);
     }
     if (structure.fields.empty())
       structure.fields.push_back({"nothing", {"int", false, {}, 0}, {}, {}, {}, {}, false, 1});
+    is_broken_ = is_broken_ || !good;
     return declare(std::move(structure), begin, use) && good;
   }
 
@@ -116,6 +144,7 @@ class StructParser {
     state_.places.push_back(places_);
     state_.depths.push_back(nesting_);
     state_.have_ids.push_back(has_id_);
+    state_.are_broken.push_back(is_broken_);
     const bool too_large = state_.sizes[use.structure].size > kStructBytesMax;
     const bool lonely = structure.is_open() && structure.fields.size() == 1;
     if (structure.tagged) state_.tags.emplace(structure.name, use.structure);
@@ -131,7 +160,7 @@ class StructParser {
   bool field_line(StructDeclaration& structure) {
     TypeUse use;
     const Token type = state_.peek();
-    if (!parse_type(state_, use)) return false;
+    if (refuse_pointer(state_) || !parse_type(state_, use)) return false;
     if (use.is_struct && state_.types.structs[use.structure].is_open()) {
       return state_.fail(type, use.text + " ends in an open array and can't be part of another struct",
                          "declare the open array here, as the last field");
@@ -139,16 +168,17 @@ class StructParser {
     do {
       if (!declarator(structure, use, type)) return false;
     } while (state_.take_if(","));
-    return state_.expect(";", "the field");
+    return state_.expect(";", "the field", kAttributeWords);
   }
 
   bool declarator(StructDeclaration& structure, const TypeUse& use, const Token& type) {
     Field field;
     field.type = use;
     const Token name = state_.peek();
-    if (name.is("*") || name.is("(")) return pointer(name);
+    if (refuse_pointer(state_)) return false;
     if (name.kind == Token::Kind::kSymbol && name.is(";") && use.is_struct) {
-      return state_.fail(name, "a struct inside a struct needs a name here", "write struct { ... } name;");
+      return state_.fail(name, "a struct inside a struct needs a name here",
+                         "write struct { ... } name; or, if it is no part of the other, end that before it with };");
     }
     if (name.is(":")) return bit_field(name, "this field");
     if (name.kind != Token::Kind::kName) return state_.fail_at_word("the name of a field", kFieldForm);
@@ -170,18 +200,6 @@ class StructParser {
     return true;
   }
 
-  bool pointer(const Token& star) {
-    std::size_t ahead = 0;
-    while (state_.peek(ahead).kind == Token::Kind::kSymbol &&
-           (state_.peek(ahead).is("*") || state_.peek(ahead).is("(")))
-      ++ahead;
-    const Token& name = state_.peek(ahead);
-    const std::string who =
-        name.kind == Token::Kind::kName ? "'" + std::string(name.text) + "' is a pointer, which" : "a pointer";
-    return state_.fail(star, who + " means nothing in another process",
-                       "send what it points to: an array with a length, or an open one at the end");
-  }
-
   bool bit_field(const Token& colon, const std::string& name) {
     return state_.fail(colon, name + " is a bit-field, which every compiler places as it likes",
                        "declare the integer that holds the bits, and use masks in the program");
@@ -196,7 +214,7 @@ class StructParser {
         if (!first)
           return state_.fail(inside, "only the first length of an array can be left open", "write a length here");
         field.extent = Field::Extent::kOpen;
-      } else if (inside.kind == Token::Kind::kName && !names_constant(inside)) {
+      } else if (inside.kind == Token::Kind::kName && !names_constant(inside) && !inside.is("sizeof")) {
         if (!first)
           return state_.fail(inside, "only the first length of an array can be a field", "write a length here");
         if (!counter(structure, field)) return false;
@@ -236,8 +254,13 @@ class StructParser {
       const auto found =
           std::find_if(fields->begin(), fields->end(), [&name](const Field& one) { return one.name == name.text; });
       if (found == fields->end()) {
+        if (state_.refused.contains(name.text)) return false;
+        std::vector<std::string_view> near = names_in(state_.constants);
+        for (const Field& one : *fields) near.push_back(one.name);
         return state_.fail(name, shown(name) + " is neither a constant nor an earlier field",
-                           "declare it above: enum { LENGTH = 64 };, or the field that counts the array before it");
+                           remedy_or("declare it above: enum { LENGTH = 64 };, or the field that counts the array "
+                                     "before it",
+                                     name.text, near));
       }
       state_.take();
       field.counter.push_back(static_cast<std::size_t>(found - fields->begin()));
@@ -275,6 +298,7 @@ class StructParser {
     }
     has_id_ =
         has_id_ || (is_struct ? state_.have_ids[field.type.structure] : field.type.scalar.meaning != Meaning::kNumber);
+    is_broken_ = is_broken_ || (is_struct && state_.are_broken[field.type.structure]);
     places_ += is_struct ? state_.places[field.type.structure] : 1;
     if (places_ > kStructPlacesMax) {
       return state_.fail(name, "this struct has more than 65536 numbers, its nested structs written out",
@@ -290,13 +314,15 @@ class StructParser {
   std::uint64_t places_ = 0;
   unsigned nesting_ = 1;
   bool has_id_ = false;
+  bool is_broken_ = false;
 };
 
 bool parse_attribute_word(ParserState& state, bool& packed, std::uint32_t& aligned) {
   const Token word = state.peek();
   const bool is_packed = word.is("packed") || word.is("__packed__");
   if (!is_packed && !word.is("aligned") && !word.is("__aligned__")) {
-    return state.fail(word, shown(word) + " is no attribute that is known here", "write packed or aligned(8)");
+    return state.fail(word, shown(word) + " is no attribute that is known here",
+                      remedy_or("write packed or aligned(8)", word.text, kAttributeWords));
   }
   state.take();
   if (is_packed) {
@@ -314,7 +340,43 @@ bool parse_attribute_word(ParserState& state, bool& packed, std::uint32_t& align
   return state.expect(")", "the alignment");
 }
 
+// A name that is no type.
+bool fail_at_type(ParserState& state, const Token& name) {
+  if (state.tags.contains(name.text)) {
+    return state.fail(name, shown(name) + " is a struct", "write struct " + std::string(name.text));
+  }
+  if (state.refused.contains(name.text)) return false;
+  for (const LibraryType& one : kLibraryTypes) {
+    if (name.is(one.name)) return state.fail(name, shown(name) + " is not known here", one.remedy);
+  }
+  std::vector<std::string_view> near = scalar_words();
+  near.insert(near.end(), {"struct", "enum", "const", "volatile"});
+  const std::vector<std::string_view> aliases = names_in(state.aliases);
+  near.insert(near.end(), aliases.begin(), aliases.end());
+  return state.fail(name, shown(name) + " is no type that is known here",
+                    remedy_or("use C's own, int8_t to uint64_t, size_t, time_t, bool, pid, uid, gid, or declare it "
+                              "above with typedef",
+                              name.text, near));
+}
+
 }  // namespace
+
+bool refuse_pointer(ParserState& state) {
+  std::size_t ahead = 0;
+  while (state.peek(ahead).kind == Token::Kind::kName) ++ahead;
+  const Token star = state.peek(ahead);
+  const bool is_function = star.is("(") && state.peek(ahead + 1).is("*");
+  if (!star.is("*") && !is_function) return false;
+  const auto is_before_name = [](const Token& word) {
+    return word.is("*") || word.is("(") || word.is("const") || word.is("volatile");
+  };
+  while (is_before_name(state.peek(ahead))) ++ahead;
+  const Token& name = state.peek(ahead);
+  const std::string who = name.kind == Token::Kind::kName ? "'" + std::string(name.text) + "' is" : "this is";
+  state.fail(star, who + " a pointer, which can't be converted: it means nothing in another process",
+             "send what it points to: an array with a length, or an open one at the end");
+  return true;
+}
 
 bool parse_scalar_or_alias(ParserState& state, TypeUse& use) {
   const Token first = state.peek();
@@ -337,14 +399,7 @@ bool parse_scalar_or_alias(ParserState& state, TypeUse& use) {
     words.push_back(first.text);
   }
   const auto scalar = scalar_named(words);
-  if (!scalar) {
-    if (state.tags.contains(first.text)) {
-      return state.fail(first, shown(first) + " is a struct", "write struct " + std::string(first.text));
-    }
-    return state.fail(
-        first, shown(first) + " is no type that is known here",
-        "use C's own, int8_t to uint64_t, size_t, time_t, bool, pid, uid, gid, or declare it above with typedef");
-  }
+  if (!scalar) return fail_at_type(state, first);
   use.scalar = *scalar;
   for (const std::string_view word : words) use.text += (use.text.empty() ? "" : " ") + std::string(word);
   return true;
@@ -406,8 +461,11 @@ bool parse_struct(ParserState& state, TypeUse& use) {
   }
   if (!structure.tagged) return state.fail_at_word("the name of a struct, or '{'", "write struct name { ... };");
   if (!is_known) {
-    return state.fail(name, "struct " + structure.name + " is not declared before this",
-                      "declare it above, or in an earlier file");
+    if (state.refused.contains(name.text)) return false;
+    return state.fail(
+        name, "struct " + structure.name + " is not declared before this",
+        remedy_or(state.peek().is(";") ? "leave this line out" : "declare it above, or in an earlier file", name.text,
+                  names_in(state.tags)));
   }
   use.is_struct = true;
   use.structure = known->second;

@@ -14,7 +14,10 @@ bool continues_name(char c) { return begins_name(c) || is_digit(c); }
 
 class Reader {
  public:
-  explicit Reader(std::string_view text) : text_(text) {}
+  explicit Reader(std::string_view text) : text_(text) {
+    constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";  // some editors begin UTF-8 with it
+    if (text_.starts_with(kByteOrderMark)) position_ = line_begin_ = kByteOrderMark.size();
+  }
 
   std::vector<Token> all() {
     std::vector<Token> tokens;
@@ -94,7 +97,7 @@ class Reader {
       return wrong(length, "there is no preprocessor here",
                    "write a constant as enum { LENGTH = 64 };, a comment after //");
     }
-    constexpr std::string_view kSymbols = "{}[]();,:.-=*";
+    constexpr std::string_view kSymbols = "{}[]();,:.-=*+/%<>&|^~";
     if (kSymbols.find(at(0)) != std::string_view::npos && at(0) != '\0') return take(Token::Kind::kSymbol, 1);
     return wrong(1, "this character means nothing here", "declare as C does: struct name { int field; };");
   }

@@ -161,7 +161,7 @@ class Sentence {
   std::string name() {
     const std::string& rule = rules_.back();
     const std::string& before = words_.empty() ? rule : words_.back();
-    if (rule == "constant") return "LENGTH";
+    if (rule == "constant" || rule == "key") return "LENGTH";
     if (rule == "member") return "c" + std::to_string(random_.below(1000));  // no counter's name
     if (rule == "layout") return "note";
     if (rule == "type" && before == "struct") return "point";

@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/unit/layouts/random_layout.h"
 #include "tests/unit/layouts/refusals.h"
 
 namespace dipc::layout_test {
 namespace {
 
+using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 TEST(TypesBindings, NoSegmentHasAnIdThatNothingWouldRewrite) {
@@ -25,6 +28,67 @@ TEST(TypesBindings, NoSegmentHasAnIdThatNothingWouldRewrite) {
   // The same struct is a message, and a field of that name a number.
   EXPECT_TRUE(
       troubles("struct m { long mtype; pid p; }; struct s { int pid; }; bind msg 1 to m; bind shm 1 to s;").empty());
+}
+
+// What is said, and of the remedy the part after the '|'.
+std::vector<std::string> said(std::string_view text) {
+  std::vector<std::string> all;
+  for (const Trouble& one : troubles(text)) all.push_back(one.what + " | " + one.remedy);
+  return all;
+}
+
+TEST(TypesBindings, AllThatIsWrongIsSaidInOneGoInTheOrderOfTheLines) {
+  EXPECT_THAT(
+      said("struct s { long mtype; char *p; };\n"
+           "bind msg 1-9 to { 1: nosuch; 2: s; 3: neither; };\n"
+           "bind msg 5 to s;\n"
+           "struct t { strange x; };\n"
+           "bind msg 0, 7, 9-8 to nothing;\n"),
+      ElementsAre(HasSubstr("a.types:1:29: 'p' is a pointer"), HasSubstr("a.types:2:22: struct nosuch is not"),
+                  HasSubstr("a.types:2:39: struct neither is not"),
+                  HasSubstr("a.types:3:10: these keys are bound already, at a.types:2:10"),
+                  HasSubstr("a.types:4:12: 'strange'"), HasSubstr("a.types:5:10: key 0 is IPC_PRIVATE"),
+                  HasSubstr("a.types:5:13: these keys are bound already"),
+                  HasSubstr("a.types:5:16: this range ends before"), HasSubstr("a.types:5:23: struct nothing is not")));
+}
+
+TEST(TypesBindings, WhatFollowsFromARefusalIsNotSaid) {
+  // Without its first field it is no message; it is none that can be named; it has none of its constants.
+  EXPECT_THAT(trouble_of("struct s { lnog mtype; }; bind msg 1 to s; bind shm 1 to s;").what, HasSubstr("'lnog'"));
+  EXPECT_THAT(trouble_of("struct s { struct { pid_t p; } in; long x; }; bind msg 1 to { 5: s; };").what,
+              HasSubstr("pid_t"));
+  EXPECT_THAT(trouble_of("typedef struct { int x : 1; } t; struct s { t in; }; bind shm 2 to t;").what,
+              HasSubstr("bit-field"));
+  EXPECT_THAT(trouble_of("struct s { long m; } aligned(3); struct t { struct s a; }; bind msg 1 to s;").what,
+              HasSubstr("alignment of 3"));
+  EXPECT_THAT(trouble_of("enum { A = 1, LENGTH = 4 + 1, B }; struct s { char a[LENGTH], b[B]; };").what,
+              HasSubstr("not calculated"));
+  EXPECT_THAT(trouble_of("typedef void *handle; struct s { handle h; };").what, HasSubstr("'handle' is a pointer"));
+}
+
+TEST(TypesBindings, KeysMayBeConstants) {
+  const TypeSet types = parsed(
+      "enum { FIRST = 0x1000, LAST = 0x10ff }; enum top : int64_t { HIGH = 0xfffffffe };"
+      "struct s { long m; }; bind msg FIRST-LAST, HIGH to s;");
+  EXPECT_EQ(types.binding_for(Kind::kMessageQueue, 0x10ff), &types.bindings[0]);
+  EXPECT_EQ(types.binding_for(Kind::kMessageQueue, -2), &types.bindings[0]);
+  EXPECT_EQ(types.binding_for(Kind::kMessageQueue, 0x1100), nullptr);
+}
+
+TEST(TypesBindings, WhatCWritesForAKeyHasItsRemedy) {
+  const std::string s = "enum { DESK = 5, NEGATIVE = -5 }; struct s { long m; };\nbind msg ";
+  EXPECT_THAT(said(s + "IPC_PRIVATE to s;"),
+              ElementsAre("a.types:2:10: IPC_PRIVATE is written private | bind msg private to request;"));
+  EXPECT_THAT(
+      said(s + "ftok(\"/tmp/x\", 'a') to s;"),
+      ElementsAre(AllOf(HasSubstr(":2:10: a key that ftok makes is "), HasSubstr("| have the programs use a number"))));
+  EXPECT_THAT(said(s + "DESK_KEY to s;"),
+              ElementsAre(AllOf(HasSubstr("'DESK_KEY' is no key and no constant"),
+                                HasSubstr("| write the number, or declare it above: enum {"))));
+  EXPECT_THAT(said(s + "DESKS to s;"), ElementsAre(HasSubstr("| did you mean DESK?")));
+  EXPECT_THAT(said(s + "-2 to s;"), ElementsAre(HasSubstr("expected a key, found '-' | write a negative key as ipcs")));
+  EXPECT_THAT(said(s + "NEGATIVE to s;"), ElementsAre(HasSubstr("'NEGATIVE' is no key | keys go from 1")));
+  EXPECT_THAT(said(s + "0x100000000 to s;"), ElementsAre(HasSubstr("'0x100000000' is no key | keys go from 1")));
 }
 
 }  // namespace
