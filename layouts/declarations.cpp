@@ -95,7 +95,8 @@ std::optional<std::size_t> TypeSet::find(std::string_view name) const {
   for (std::size_t i = 0; i < structs.size(); ++i) {
     if (structs[i].name == name) return i;
   }
-  return std::nullopt;
+  const auto known = typedefs.find(name);
+  return known == typedefs.end() ? std::nullopt : std::optional(known->second);
 }
 
 Result<Scalar> TypeSet::mtype_of(std::size_t structure) const {

@@ -6,6 +6,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -116,8 +118,9 @@ struct TypeSet {
   std::vector<StructDeclaration> structs;  // each after those it contains
   std::vector<EnumDeclaration> enums;
   std::vector<Binding> bindings;
+  std::map<std::string, std::size_t, std::less<>> typedefs;  // of structs
 
-  // "request" or "struct request".
+  // "request" or "struct request", or a typedef of it.
   std::optional<std::size_t> find(std::string_view name) const;
   // The mtype of messages that are this struct: the `long` that it begins with, in a nested struct or not. It is no
   // part of the payload, so it can't count an array. Trouble, without a place: this struct is no message.

@@ -37,6 +37,7 @@ bool parse_typedef(ParserState& state) {
   }
   const bool is_new = state.aliases.emplace(name.text, ParserState::NamedType{use, state.place(name)}).second;
   if (!is_new && !declare_alias_again(state, name, use)) return false;
+  if (use.is_struct) state.types.typedefs.emplace(name.text, use.structure);
   return state.expect(";", "the typedef");
 }
 

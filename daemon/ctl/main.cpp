@@ -54,8 +54,10 @@ int print_parsed(const Parsed<std::string>& text) { return text ? print(*text) :
 int import_and_print(const std::string& program, const std::string& name) {
   const auto imported = import_type(program, name);
   if (!imported) return complain_all(imported.error());
-  for (const std::string& note : imported->notes) std::cerr << "dipcctl: " << note << "\n";
-  return print(imported->declaration);
+  // As comments, so that they are read where the declaration is.
+  std::string text;
+  for (const std::string& note : imported->notes) text += "// " + note + "\n";
+  return print(text + imported->declaration);
 }
 
 template <typename T>

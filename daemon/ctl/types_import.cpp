@@ -38,30 +38,31 @@ class Importer {
  public:
   Importer(std::string program, const Abi& abi) : program_(std::move(program)), abi_(abi) {}
 
-  // The struct's index. Nothing: it was refused, and does not end.
-  std::optional<std::size_t> structure(Dwarf_Die& die, const std::string& name) {
+  // The struct's index. Nothing: it was refused, and does not end. `path`: what it is called if it has no name, that of
+  // its first field.
+  std::optional<std::size_t> structure(Dwarf_Die& die, const std::string& name, const std::string& path) {
     const Dwarf_Off offset = dwarf_dieoffset(&die);
     const auto [known, is_new] = done_.emplace(offset, std::nullopt);
     if (!is_new && known->second) return *known->second;
     if (!is_new || nesting_ >= kNestingMax) {
-      refuse(name, is_new ? "is nested more than 32 deep" : "is a part of itself", "declare it by hand");
+      refuse(path, is_new ? "is nested more than 32 deep" : "is a part of itself", "declare it by hand");
       return std::nullopt;
     }
     ++nesting_;
     StructDeclaration declared;
     declared.name = name;
     declared.tagged = !name.empty();
-    declared.aligned = alignment(die, name);
+    declared.aligned = alignment(die, path);
     SeenPlaces seen;
     seen.size = number_of(die, DW_AT_byte_size).value_or(0);
     for_each_child(die, [&](Dwarf_Die& child) {
       const int tag = dwarf_tag(&child);
-      if (tag == DW_TAG_inheritance) refuse(name, "has a base class", "declare a struct of plain members");
-      if (tag == DW_TAG_member && !dwarf_hasattr_integrate(&child, DW_AT_external)) member(child, declared, seen);
+      if (tag == DW_TAG_inheritance) refuse(path, "has a base class", "declare a struct of plain members");
+      if (tag == DW_TAG_member && !dwarf_hasattr_integrate(&child, DW_AT_external)) member(child, path, declared, seen);
     });
     --nesting_;
     if (declared.fields.empty()) {
-      if (troubles_.empty()) refuse(name, "has no members", "import a struct that is defined, not only declared");
+      if (troubles_.empty()) refuse(path, "has no members", "import a struct that is defined, not only declared");
       declared.fields.emplace_back().name = "nothing";
       seen.offsets.push_back(0);
     }
@@ -69,17 +70,19 @@ class Importer {
     std::uint64_t places = 0;
     for (const Field& field : declared.fields) places += field.type.is_struct ? places_[field.type.structure] : 1;
     if (places > kStructPlacesMax) {
-      refuse(name, "has more than 65536 numbers, its nested structs written out", "use an array for what repeats");
+      refuse(path, "has more than 65536 numbers, its nested structs written out", "use an array for what repeats");
       places = 0;
     }
     types_.structs.push_back(std::move(declared));
     seen_.push_back(std::move(seen));
     places_.push_back(places);
+    paths_.push_back(path);
     done_[offset] = types_.structs.size() - 1;
     return types_.structs.size() - 1;
   }
 
-  Parsed<ImportedType> finish(std::size_t structure) {
+  // `name`: what was asked for, the struct's own or a typedef's.
+  Parsed<ImportedType> finish(std::size_t structure, const std::string& name) {
     if (troubles_.empty()) explain();
     if (!troubles_.empty()) return tl::unexpected<Troubles>(std::move(troubles_));
     const StructDeclaration& declared = types_.structs[structure];
@@ -89,6 +92,7 @@ class Importer {
                        "counts them");
     }
     ImportedType imported{to_declaration(types_, structure), std::move(notes_)};
+    if (name != declared.name) imported.declaration += "typedef struct " + declared.name + " " + name + ";\n";
     const TypeFile file{declared.name + " of " + program_, imported.declaration};
     if (const auto read = parse_types({&file, 1}); !read) return tl::unexpected<Troubles>(read.error());
     return imported;
@@ -97,7 +101,7 @@ class Importer {
  private:
   void refuse(const std::string& path, const std::string& what, const std::string& remedy) {
     if (troubles_.size() >= kTroublesMax) return;
-    troubles_.push_back({program_ + ": " + (path.empty() ? "a struct without a name" : path) + " " + what, remedy});
+    troubles_.push_back({program_ + ": " + path + " " + what, remedy});
   }
 
   std::uint32_t alignment(Dwarf_Die& die, const std::string& path) {
@@ -107,10 +111,10 @@ class Importer {
     return 1;
   }
 
-  void member(Dwarf_Die& die, StructDeclaration& declared, SeenPlaces& seen) {
+  void member(Dwarf_Die& die, const std::string& owner, StructDeclaration& declared, SeenPlaces& seen) {
     Field field;
     field.name = name_of(die);
-    const std::string path = (declared.name.empty() ? "a struct without a name" : declared.name) + "." + field.name;
+    const std::string path = owner + "." + (field.name.empty() ? "(without a name)" : field.name);
     if (dwarf_hasattr_integrate(&die, DW_AT_bit_size) || dwarf_hasattr_integrate(&die, DW_AT_data_bit_offset)) {
       return refuse(path, "is a bit-field, which every compiler places as it likes",
                     "use a whole integer and masks in the program");
@@ -121,7 +125,7 @@ class Importer {
     if (!offset) return refuse(path, "lies at no fixed place", "declare it by hand");
     field.aligned = alignment(die, path);
     if (!use(*type, field, path)) return;
-    if (field.name.empty()) return refuse(path, "is a member without a name", "give it one");
+    if (field.name.empty()) return refuse(owner, "has a member without a name", "give it one");
     declared.fields.push_back(std::move(field));
     seen.offsets.push_back(*offset);
   }
@@ -222,7 +226,8 @@ class Importer {
   }
 
   bool pointer(const std::string& path) {
-    refuse(path, "is a pointer, which means nothing in another process", "send what it points to");
+    refuse(path, "is a pointer, which can't be converted: it means nothing in another process",
+           "send what it points to");
     return false;
   }
 
@@ -245,7 +250,7 @@ class Importer {
       case DW_TAG_class_type: {
         const std::string own = name_of(type);
         const std::string name = own.empty() ? alias : own;
-        const auto index = structure(type, name);
+        const auto index = structure(type, name, name.empty() ? path : name);
         if (!index) return false;
         field.type.is_struct = true;
         field.type.structure = *index;
@@ -339,7 +344,7 @@ class Importer {
     for (std::size_t i = 0; i < types_.structs.size(); ++i) {
       StructDeclaration& structure = types_.structs[i];
       if (!explain_places(structure, shapes, seen_[i])) {
-        refuse(structure.name, "has members where neither packed nor aligned(n) puts them", "declare it by hand");
+        refuse(paths_[i], "has members where neither packed nor aligned(n) puts them", "declare it by hand");
       }
       shapes.add(structure);
     }
@@ -350,6 +355,7 @@ class Importer {
   TypeSet types_;
   std::vector<SeenPlaces> seen_;
   std::vector<std::uint64_t> places_;                     // scalars of each struct, those of nested ones counted in
+  std::vector<std::string> paths_;                        // of each struct, for what is said of it
   std::map<Dwarf_Off, std::optional<std::size_t>> done_;  // nothing: it is being read
   int nesting_ = 0;
   Troubles troubles_;
@@ -365,8 +371,8 @@ Parsed<ImportedType> import_type(const std::filesystem::path& program, const std
   auto found = info->find_struct(name);
   if (!found) return tl::unexpected<Troubles>(Troubles{found.error()});
   Importer importer(program.filename().string(), abi_of(info->header()));
-  const auto structure = importer.structure(found->die, found->name);
-  return importer.finish(structure.value_or(0));
+  const auto structure = importer.structure(found->die, found->name, found->name);
+  return importer.finish(structure.value_or(0), name);
 }
 
 }  // namespace dipc

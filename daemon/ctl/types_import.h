@@ -13,8 +13,8 @@
 namespace dipc {
 
 struct ImportedType {
-  std::string declaration;         // the struct with those it contains, as parse_types() reads it
-  std::vector<std::string> notes;  // what whoever uses it should know
+  std::string declaration;         // the struct with those it contains, as parse_types() reads it; and the typedef
+  std::vector<std::string> notes;  // what whoever uses it should know, a line each
 };
 
 // `name`: a struct's tag, or a typedef's name of a struct. Troubles: what can't be read, and by member name all that

@@ -197,6 +197,46 @@ TEST(TypesImport, ATypedefNamesAStructWithoutATag) {
   EXPECT_EQ(imported->declaration, "struct message_t {\n  long mtype;\n  int x;\n};\n");
 }
 
+TEST(TypesImport, TheNameThatWasAskedForCanBeBound) {
+  const Folder folder;
+  const auto object = compiled(folder, compilers().front(),
+                               "struct order { long mtype; int x; }; typedef struct order order_t; order_t global;");
+  const auto imported = import_type(object, "order_t");
+  ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
+  EXPECT_EQ(imported->declaration, "struct order {\n  long mtype;\n  int x;\n};\ntypedef struct order order_t;\n");
+  const TypeSet types = layout_test::parsed(imported->declaration + "bind msg 1 to order_t;");
+  EXPECT_EQ(types.find("order_t"), types.find("order"));
+  EXPECT_EQ(import_type(object, "struct order")->declaration, "struct order {\n  long mtype;\n  int x;\n};\n");
+}
+
+TEST(TypesImport, TwoImportsOfOneProgramCanStandInOneFile) {
+  const Folder folder;
+  const auto object =
+      compiled(folder, compilers().front(),
+               "enum color { RED }; struct point { short x; struct { int y; } in; enum color c; };"
+               "struct a { long mtype; struct point at; } a; struct b { long mtype; struct point to[2]; } b;");
+  const auto types = layout_test::parsed(import_type(object, "a")->declaration + import_type(object, "b")->declaration +
+                                         "bind msg 5 to { 1: a; 2: b; };");
+  EXPECT_EQ(types.structs[*types.find("a")].fields[1].type.structure,
+            types.structs[*types.find("b")].fields[1].type.structure);
+}
+
+// What dipcctl writes, comments and all, is a file of declarations.
+TEST(TypesImport, WhatIsToBeKnownIsWrittenBesideTheDeclaration) {
+  const Folder folder;
+  const auto object = compiled(folder, compilers().front(),
+                               std::string(kPrelude) + "struct s { long mtype; pid_t p; char mtext[1]; } x;");
+  const Ran ran = run(DIPCCTL " types import --program " + object.string() + " --struct s 2>/dev/null");
+  EXPECT_EQ(ran.status, 0);
+  EXPECT_EQ(
+      ran.output,
+      "// s.p is a pid_t: declared as pid, it is rewritten between hosts; write int to have it left as it is\n"
+      "// s.mtext has one element: if the program sends more behind the struct, write [] or the field that counts "
+      "them\n"
+      "struct s {\n  long mtype;\n  pid p;\n  char mtext[1];\n};\n");
+  EXPECT_EQ(layout_test::parsed(ran.output).structs.size(), 1U);
+}
+
 TEST(TypesImport, ATimeOf64BitsOnA32BitMachineIsSeenAndSaid) {
   const Folder folder;
   const auto source =
@@ -343,6 +383,16 @@ TEST(TypesImport, RefusesByNameWhatCantBeConverted) {
                                  HasSubstr("inner.deep is a pointer"), HasSubstr("s.call is a pointer"),
                                  HasSubstr("s.big is a __int128"), HasSubstr("s.address is a pointer"),
                                  HasSubstr("s.c is a complex double")));
+}
+
+TEST(TypesImport, WhatIsRefusedInAStructWithoutANameIsSaidWithItsPath) {
+  EXPECT_THAT(
+      troubles_of("struct s { struct { struct { char *deep; union { int a; } u; } in[2]; } out; struct { int *x; };"
+                  "union { int *y; }; }; struct s x;"),
+      ElementsAre(HasSubstr("program.o: s.out.in.deep is a pointer"), HasSubstr("program.o: s.out.in.u is a union"),
+                  HasSubstr("program.o: s.(without a name).x is a pointer"),
+                  HasSubstr("program.o: s has a member without a name"),
+                  HasSubstr("program.o: s.(without a name) is a union")));
 }
 
 TEST(TypesImport, SaysWhyThereIsNothingToRead) {
