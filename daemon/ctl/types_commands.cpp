@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 #include <utility>
 
 #include "daemon/core/object_name.h"
@@ -108,6 +109,38 @@ std::string sizes_text(const std::string& machine, const StructDeclaration& decl
   return text + "\n";
 }
 
+// The first pid of a struct; `seen`: structs that have none.
+std::string pid_in(const TypeSet& types, std::size_t structure, std::set<std::size_t>& seen) {
+  if (!seen.insert(structure).second) return {};
+  for (const Field& field : types.structs[structure].fields) {
+    if (!field.type.is_struct && field.type.scalar.meaning == Meaning::kPid) return field.name;
+    const std::string inner = field.type.is_struct ? pid_in(types, field.type.structure, seen) : "";
+    if (!inner.empty()) return field.name + "." + inner;
+  }
+  return {};
+}
+
+// Clients give their pid and wait for the message of that type: rewritten in the field alone, nobody would get the
+// reply.
+std::string replies_text(const TypeSet& types) {
+  std::set<std::size_t> messages, seen;
+  for (const Binding& binding : types.bindings) {
+    if (binding.kind != Kind::kMessageQueue) continue;
+    for (const Binding::MtypeCase& one : binding.cases) messages.insert(one.structure);
+    if (binding.otherwise) messages.insert(*binding.otherwise);
+  }
+  std::string found;
+  for (const std::size_t message : messages) {
+    if (types.mtype_of(message)->meaning == Meaning::kPid) return {};
+    const std::string path = found.empty() ? pid_in(types, message, seen) : "";
+    if (!path.empty()) found = types.structs[message].name + "." + path;
+  }
+  if (found.empty()) return {};
+  return "note: " + found +
+         " is a pid, and no message's type is one; if replies to it go by mtype, begin their struct with pid long "
+         "mtype\n";
+}
+
 std::string table(const StructDeclaration& declared, const std::vector<std::string>& machines,
                   const std::vector<Placed>& placed, const AsMessage& message) {
   std::vector<std::vector<std::string>> cells;
@@ -131,20 +164,36 @@ std::string table(const StructDeclaration& declared, const std::vector<std::stri
   return text;
 }
 
-std::string verdict(const std::vector<std::string>& machines, const std::optional<Difference>& difference) {
-  if (!difference) return "Every field has the same place and size on both: segments can be shared.\n";
+// What its place means for who sends it or shares it. `message`: it can be sent.
+std::string verdict(const TypeSet& types, std::size_t structure, const std::vector<std::string>& machines,
+                    const std::optional<Difference>& difference, const AsMessage& message) {
+  if (!difference) {
+    const auto id = types.id_in(structure);
+    return "Every field has the same place and size on both: " +
+           (id ? "but for " + id->path + ", which is rewritten in messages and not in segments, " : std::string()) +
+           "segments " + (id ? "could" : "can") + " be shared.\n";
+  }
   const auto text = [](std::uint64_t offset, std::uint64_t bytes) {
     return counted(bytes, "byte") + " at " + std::to_string(offset);
   };
+  const std::string outcome =
+      message.is_one ? "messages are converted, segments refused.\n" : "segments are refused.\n";
   if (difference->path.empty()) {
     return "The size differs (" + std::to_string(difference->bytes_a) + " on " + machines[0] + ", " +
-           std::to_string(difference->bytes_b) + " on " + machines[1] +
-           "): messages are converted, segments refused.\n";
+           std::to_string(difference->bytes_b) + " on " + machines[1] + "): " + outcome;
   }
   return "The first field that differs is " + difference->path + " (" +
          text(difference->offset_a, difference->bytes_a) + " on " + machines[0] + ", " +
-         text(difference->offset_b, difference->bytes_b) + " on " + machines[1] +
-         "): messages are converted, segments refused.\n";
+         text(difference->offset_b, difference->bytes_b) + " on " + machines[1] + "): " + outcome;
+}
+
+std::string mtype_text(const TypeSet& types, std::size_t structure, const AsMessage& message) {
+  if (!message.is_one) {
+    const auto mtype = types.mtype_of(structure);
+    return mtype ? "" : "It is no message of its own: that begins with long mtype.\n";
+  }
+  if (message.mtype.meaning == Meaning::kPid) return "Its mtype is a process id, which is rewritten between hosts.\n";
+  return "Its mtype passes as a number. If programs put a process id there, declare it as pid long.\n";
 }
 
 }  // namespace
@@ -182,6 +231,7 @@ Parsed<std::string> check_types(const std::vector<std::filesystem::path>& paths)
   if (!types) return tl::unexpected<Troubles>(types.error());
   std::string text;
   for (const Binding& binding : types->bindings) text += binding_text(*types, binding) + "\n";
+  text += replies_text(*types);
   return text + counted(types->structs.size(), "struct") + ", " + counted(types->bindings.size(), "binding") + "\n";
 }
 
@@ -222,9 +272,13 @@ Parsed<std::string> show_type(const std::vector<std::filesystem::path>& paths, c
     placed.push_back(
         {shapes.back().form(), shapes.back()[*structure], placed_fields(*types, *structure, shapes.back())});
   }
-  std::string text = table(types->structs[*structure], machines, placed, as_message(*types, *structure));
-  if (machines.size() > 1) text += verdict(machines, first_difference(*types, *structure, shapes[0], shapes[1]));
-  return text;
+  const AsMessage message = as_message(*types, *structure);
+  std::string text = table(types->structs[*structure], machines, placed, message);
+  if (machines.size() > 1) {
+    const auto difference = first_difference(*types, *structure, shapes[0], shapes[1]);
+    text += verdict(*types, *structure, machines, difference, message);
+  }
+  return text + mtype_text(*types, *structure, message);
 }
 
 }  // namespace dipc

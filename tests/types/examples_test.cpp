@@ -9,6 +9,7 @@
 #include "layouts/conversion.h"
 #include "layouts/parser.h"
 #include "layouts/shape.h"
+#include "tests/types/compilers.h"
 
 namespace dipc::types_test {
 namespace {
@@ -91,6 +92,27 @@ TEST(TypesExamples, TheOneOfTheChapterIsGood) {
   ASSERT_TRUE(order.has_value());
   EXPECT_EQ(Shapes(*types, form("m68k"))[*order].size, 40U) << "as the chapter says";
   EXPECT_EQ(Shapes(*types, form("x86-64"))[*order].size, 48U);
+}
+
+// "$ dipcctl types check ..." and what stands below it.
+TEST(TypesExamples, TheOutputOfTheChapterIsWhatThereIs) {
+  const std::string commands = block_of(DIPC_DOCS "/LAYOUTS.md", "$ dipcctl types check desk.types");
+  const Folder folder;
+  const auto file = folder.write("desk.types", block_of(DIPC_DOCS "/LAYOUTS.md", "// desk.types"));
+  const auto checked = check_types({file});
+  const auto shown = show_type({file}, "order", {"m68k", "x86-64"});
+  ASSERT_TRUE(checked.has_value() && shown.has_value());
+  std::string text;
+  for (const auto& [command, output] : {std::pair("check desk.types", *checked),
+                                        std::pair("show order --abi m68k --abi x86-64 --types desk.types", *shown)}) {
+    text += "    $ dipcctl types " + std::string(command) + "\n";
+    for (std::size_t at = 0; at < output.size();) {
+      const std::size_t end = output.find('\n', at) + 1;
+      text += "    " + output.substr(at, end - at);
+      at = end;
+    }
+  }
+  EXPECT_EQ(commands.substr(0, commands.find_last_not_of('\n') + 1) + "\n", text);
 }
 
 }  // namespace

@@ -78,7 +78,8 @@ TEST_F(TypesCommands, ShowsPlacesOnOneMachine) {
             "  pairs[0].a  short             4     2\n"
             "  pairs[0].b  double            6     8\n"
             "text[8]       char             24     8\n"
-            "m68k: 32 bytes, aligned to 2; as a message 28 bytes\n");
+            "m68k: 32 bytes, aligned to 2; as a message 28 bytes\n"
+            "Its mtype passes as a number. If programs put a process id there, declare it as pid long.\n");
 }
 
 TEST_F(TypesCommands, ShowsTwoMachinesSideBySideAndMarksWhatDiffers) {
@@ -93,14 +94,44 @@ TEST_F(TypesCommands, ShowsTwoMachinesSideBySideAndMarksWhatDiffers) {
             "c      char             12     1        3             16     1        7  *\n"
             "i386: 16 bytes, aligned to 4\n"
             "x86-64: 24 bytes, aligned to 8\n"
-            "The first field that differs is b (8 bytes at 4 on i386, 8 bytes at 8 on x86-64): messages are converted, "
-            "segments refused.\n");
+            "The first field that differs is b (8 bytes at 4 on i386, 8 bytes at 8 on x86-64): segments are refused.\n"
+            "It is no message of its own: that begins with long mtype.\n");
 }
 
 TEST_F(TypesCommands, SaysWhetherSegmentsCanBeShared) {
   const auto file = write("a.types", "struct s { int a[4]; char c[4]; };\nstruct t { int a; char c; };");
   EXPECT_THAT(*show_type({file}, "s", {"m68k", "x86-64"}), HasSubstr("segments can be shared"));
   EXPECT_THAT(*show_type({file}, "t", {"m68k", "x86-64"}), HasSubstr("The size differs (6 on m68k, 8 on x86-64)"));
+}
+
+TEST_F(TypesCommands, WhatADifferenceMeansIsSaidOfWhatTheStructIs) {
+  const auto file = write("a.types",
+                          "struct m { long mtype; int x; }; struct part { long long l[2]; uid owner; int n; };"
+                          "struct reply { pid long mtype; }; typedef struct part part_t;");
+  EXPECT_THAT(*show_type({file}, "m", {"m68k", "x86-64"}), HasSubstr("messages are converted, segments refused.\n"));
+  EXPECT_THAT(*show_type({file}, "part", {"x86-64", "arm64"}),
+              HasSubstr("on both: but for owner, which is rewritten in messages and not in segments, segments could"));
+  EXPECT_THAT(*show_type({file}, "part_t", {"m68k"}), HasSubstr("It is no message of its own"));
+  EXPECT_THAT(*show_type({file}, "reply", {"m68k"}), HasSubstr("Its mtype is a process id, which is rewritten"));
+}
+
+TEST_F(TypesCommands, CheckRemindsOfRepliesToAPid) {
+  const std::string order = "struct client { pid id; }; struct order { long mtype; struct client by; };\n";
+  const auto checked = [&](const std::string& rest) {
+    return check_types({write("a.types", order + rest)}).value_or("");
+  };
+  constexpr const char* kNote =
+      "note: order.by.id is a pid, and no message's type is one; if replies to it go by mtype, begin their struct with "
+      "pid long mtype\n";
+  EXPECT_THAT(checked("struct reply { long mtype; }; bind msg 1 to { 1: order; default: reply; };"), HasSubstr(kNote));
+  EXPECT_THAT(checked("struct reply { long mtype; }; bind msg 1 to order; bind msg 2 to reply;"), HasSubstr(kNote));
+  const char* kNoNote[] = {
+      "struct reply { pid long mtype; }; bind msg 1 to { 1: order; default: reply; };",
+      "struct reply { pid long mtype; }; bind msg 1 to order; bind msg 2 to reply;",
+      "struct note { long mtype; }; bind msg 1 to note;",
+      "",
+  };
+  for (const char* rest : kNoNote) EXPECT_THAT(checked(rest), testing::Not(HasSubstr("note:"))) << rest;
 }
 
 TEST_F(TypesCommands, TheTimeOfAProgramIsPartOfAMachinesName) {
