@@ -134,7 +134,7 @@ bool parse_layout(ParserState& state, Kind kind, std::size_t& structure) {
     return state.fail(name, "struct " + std::string(name.text) + " is not declared before this",
                       remedy_or("declare it above, or in an earlier file", name.text, names_in(state.tags)));
   }
-  if (state.are_broken[structure]) return false;  // what it lacks may be what was refused
+  if (state.are_broken[structure]) return true;  // what it lacks may be what was refused, so no binding is made of it
   if (kind == Kind::kSegment) return !state.have_ids[structure] || refuse_ids(state, name, structure);
   const auto mtype = state.types.mtype_of(structure);
   return mtype || state.fail(name, mtype.error().what, mtype.error().remedy);
@@ -170,9 +170,13 @@ bool parse_case(ParserState& state, Binding& binding, std::vector<ReadCase>& cas
   }
   if (!state.expect(":", "the message type")) return false;
   const Token name = state.peek();
-  if (!parse_layout(state, binding.kind, found.structure)) return false;
+  if (!parse_layout(state, binding.kind, found.structure)) {
+    if (state.peek().is(",")) state.expect(";", "the struct");
+    return false;
+  }
   if (is_default && binding.otherwise) return state.fail(first, "there is a default already", "leave one of them out");
-  if (!is_default && state.types.mtype_of(found.structure)->meaning == Meaning::kPid) {
+  const bool is_broken = state.are_broken[found.structure];
+  if (!is_default && !is_broken && state.types.mtype_of(found.structure)->meaning == Meaning::kPid) {
     return state.fail(name, "a message type that is a pid can't choose a struct by its value", "bind it as default");
   }
   if (is_default) {

@@ -462,6 +462,9 @@ bool parse_struct(ParserState& state, TypeUse& use) {
   if (!structure.tagged) return state.fail_at_word("the name of a struct, or '{'", "write struct name { ... };");
   if (!is_known) {
     if (state.refused.contains(name.text)) return false;
+    if (begins_attribute(state, 0)) {
+      return state.fail(state.peek(), "attributes don't stand behind the name", "write them behind the '}'");
+    }
     return state.fail(
         name, "struct " + structure.name + " is not declared before this",
         remedy_or(state.peek().is(";") ? "leave this line out" : "declare it above, or in an earlier file", name.text,

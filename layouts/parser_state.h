@@ -2,6 +2,7 @@
 
 // What the parts of the parser share: the words of the file at hand, what was declared so far, what is wrong.
 
+#include <compare>
 #include <map>
 #include <set>
 #include <span>

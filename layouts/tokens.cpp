@@ -94,6 +94,9 @@ class Reader {
     if (at(0) == '#') {
       std::size_t length = 1;
       while (at(length) != '\n' && position_ + length < text_.size()) ++length;
+      if (text_.substr(position_, length).starts_with("#include")) {
+        return wrong(length, "there is no preprocessor here", "leave it out; declare above what is used of that file");
+      }
       return wrong(length, "there is no preprocessor here",
                    "write a constant as enum { LENGTH = 64 };, a comment after //");
     }

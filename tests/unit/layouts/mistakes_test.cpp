@@ -47,6 +47,7 @@ TEST(TypesMistakes, WhatIsMissingIsMissedBehindTheWordBefore) {
   // Behind it all is read on.
   EXPECT_THAT(whats("struct s {\n  long a;\nbind msg 1 to s\nbind msg 2 to nosuch;\nenum { A, B\n;\n"),
               ElementsAre("a.types:2:10: expected '}' after the last field, found 'bind'",
+                          "a.types:3:16: expected ';' after the binding, found 'bind'",
                           "a.types:4:15: struct nosuch is not declared before this",
                           "a.types:5:12: expected '}' after the last constant, found ';'"));
   EXPECT_THAT(whats("struct s { long a; } /* no */ // end\n\ntypedef int t\nenum { A }\nstruct u { t x; };"),
@@ -63,6 +64,16 @@ TEST(TypesMistakes, AStructWithoutItsEndIsNotTheOneAroundTheNext) {
   ASSERT_FALSE(all.empty());
   EXPECT_THAT(all[0].what, StartsWith("a.types:4:20: a struct inside a struct needs a name here"));
   EXPECT_THAT(all[0].remedy, HasSubstr("end that before it with };"));
+}
+
+TEST(TypesMistakes, WhatStandsWhereCDoesNotTakeItIsSaidSo) {
+  EXPECT_THAT(whats("struct s aligned(8) { int x; }; struct t { int y; } packed;"),
+              ElementsAre("a.types:1:10: attributes don't stand behind the name"));
+  EXPECT_THAT(trouble_of("#include <sys/types.h>\n").remedy, StartsWith("leave it out; declare above"));
+  EXPECT_THAT(whats("struct m { lnog mtype; };\nbind msg 5 to { 1: m, 2: no };\nbind msg 6 to { 1: no, 2: m; };"),
+              ElementsAre(HasSubstr("'lnog'"), "a.types:2:21: expected ';' after the struct, found ','",
+                          "a.types:3:20: struct no is not declared before this",
+                          "a.types:3:22: expected ';' after the struct, found ','"));
 }
 
 struct Misspelt {
