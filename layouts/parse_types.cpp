@@ -1,17 +1,12 @@
-// Types and structs of *.types files.
+// Types and attributes of *.types files.
 
 #include <algorithm>
 #include <bit>
-#include <limits>
-#include <set>
 
 #include "layouts/parser_state.h"
 
 namespace dipc {
 namespace {
-
-constexpr std::string_view kFieldForm = "write a field as C does: unsigned long name[8];";
-constexpr std::string_view kAttributeWords[] = {"packed", "aligned"};
 
 // Types that people write and that can't be one of ours, with what to write instead.
 struct RefusedType {
@@ -63,11 +58,6 @@ std::string_view meaning_word(Meaning meaning) {
   return meaning == Meaning::kPid ? "pid" : meaning == Meaning::kUid ? "uid" : "gid";
 }
 
-bool begins_attribute(const ParserState& state, std::size_t ahead) {
-  const Token& word = state.peek(ahead);
-  return word.is("packed") || word.is("__attribute__") || (word.is("aligned") && state.peek(ahead + 1).is("("));
-}
-
 // What comes behind `pid`: the type that holds it, or the field's name? C's words and the names of our scalars are
 // types always, but for pid, uid and gid, which hold no other; the name of a typedef is one if a field's name follows
 // it.
@@ -99,223 +89,6 @@ bool parse_meaning(ParserState& state, TypeUse& use) {
   use.text = std::string(meaning_word(plain.meaning)) + " " + use.text;
   return true;
 }
-
-class StructParser {
- public:
-  explicit StructParser(ParserState& state) : state_(state) { ++state_.open_structs; }
-  ~StructParser() { --state_.open_structs; }
-  StructParser(const StructParser&) = delete;
-  StructParser& operator=(const StructParser&) = delete;
-
-  // From '{' to the attributes behind '}'. The struct is declared even if something is wrong with a field.
-  bool body(StructDeclaration structure, TypeUse& use) {
-    const Token begin = state_.take();
-    const int inside = state_.depth();
-    bool good = true;
-    nesting_ = 1;
-    while (!state_.peek().is("}") && !state_.at_end() && !begins_declaration(state_) &&
-           state_.has_room_for_troubles()) {
-      if (!field_line(structure)) {
-        good = false;
-        state_.skip_to_end_of(inside);
-      }
-    }
-    if (!state_.expect("}", "the last field")) {
-      state_.leave_to(inside - 1);
-      good = false;
-    } else if (!parse_attributes(state_, structure.packed, structure.aligned)) {
-      good = false;
-    }
-    if (good && structure.fields.empty()) {
-      good = state_.fail(begin, "a struct without fields carries nothing", kFieldForm);
-    }
-    if (structure.fields.empty())
-      structure.fields.push_back({"nothing", {"int", false, {}, 0}, {}, {}, {}, {}, false, 1});
-    is_broken_ = is_broken_ || !good;
-    return declare(std::move(structure), begin, use) && good;
-  }
-
- private:
-  bool declare(StructDeclaration structure, const Token& begin, TypeUse& use) {
-    use.is_struct = true;
-    use.structure = state_.types.structs.size();
-    use.text = structure.tagged ? "struct " + structure.name : "struct {...}";
-    state_.sizes.add(structure);
-    state_.places.push_back(places_);
-    state_.depths.push_back(nesting_);
-    state_.have_ids.push_back(has_id_);
-    state_.are_broken.push_back(is_broken_);
-    const bool too_large = state_.sizes[use.structure].size > kStructBytesMax;
-    const bool lonely = structure.is_open() && structure.fields.size() == 1;
-    if (structure.tagged) state_.tags.emplace(structure.name, use.structure);
-    state_.types.structs.push_back(std::move(structure));
-    name_inner_structs(state_.types, use.structure);
-    if (too_large) return state_.fail(begin, "this struct has more than 1 GiB", "declare shorter arrays");
-    if (lonely)
-      return state_.fail(begin, "C wants a field before an open array", "declare what is before it, or its length");
-    return true;
-  }
-
-  // type a, b[8];
-  bool field_line(StructDeclaration& structure) {
-    TypeUse use;
-    const Token type = state_.peek();
-    if (refuse_pointer(state_) || !parse_type(state_, use)) return false;
-    if (use.is_struct && state_.types.structs[use.structure].is_open()) {
-      return state_.fail(type, use.text + " ends in an open array and can't be part of another struct",
-                         "declare the open array here, as the last field");
-    }
-    do {
-      if (!declarator(structure, use, type)) return false;
-    } while (state_.take_if(","));
-    return state_.expect(";", "the field", kAttributeWords);
-  }
-
-  bool declarator(StructDeclaration& structure, const TypeUse& use, const Token& type) {
-    Field field;
-    field.type = use;
-    const Token name = state_.peek();
-    if (refuse_pointer(state_)) return false;
-    if (name.kind == Token::Kind::kSymbol && name.is(";") && use.is_struct) {
-      return state_.fail(name, "a struct inside a struct needs a name here",
-                         "write struct { ... } name; or, if it is no part of the other, end that before it with };");
-    }
-    if (name.is(":")) return bit_field(name, "this field");
-    if (name.kind != Token::Kind::kName) return state_.fail_at_word("the name of a field", kFieldForm);
-    field.name = name.text;
-    state_.take();
-    if (state_.peek().is(":")) return bit_field(state_.peek(), field.name);
-    if (!structure.fields.empty() && structure.is_open()) {
-      return state_.fail(name, "'" + field.name + "' comes after an open array, which has no end",
-                         "make the open array the last field, or give it a length");
-    }
-    if (names_.contains(name.text)) {
-      return state_.fail(name, "the struct has two fields called '" + field.name + "'", "rename one of them");
-    }
-    if (!dimensions(structure, field)) return false;
-    if (!parse_attributes(state_, field.packed, field.aligned)) return false;
-    if (!fits(field, name, type)) return false;
-    names_.insert(name.text);
-    structure.fields.push_back(std::move(field));
-    return true;
-  }
-
-  bool bit_field(const Token& colon, const std::string& name) {
-    return state_.fail(colon, name + " is a bit-field, which every compiler places as it likes",
-                       "declare the integer that holds the bits, and use masks in the program");
-  }
-
-  bool dimensions(const StructDeclaration& structure, Field& field) {
-    bool first = true;
-    while (state_.peek().is("[")) {
-      const Token bracket = state_.take();
-      const Token inside = state_.peek();
-      if (inside.is("]")) {
-        if (!first)
-          return state_.fail(inside, "only the first length of an array can be left open", "write a length here");
-        field.extent = Field::Extent::kOpen;
-      } else if (inside.kind == Token::Kind::kName && !names_constant(inside) && !inside.is("sizeof")) {
-        if (!first)
-          return state_.fail(inside, "only the first length of an array can be a field", "write a length here");
-        if (!counter(structure, field)) return false;
-      } else if (!length(field, bracket)) {
-        return false;
-      }
-      if (!state_.expect("]", "the length")) return false;
-      first = false;
-    }
-    return true;
-  }
-
-  // A field of that name comes first: `items[count]` means what the struct says.
-  bool names_constant(const Token& name) const {
-    return state_.constants.contains(name.text) && !names_.contains(name.text);
-  }
-
-  bool length(Field& field, const Token& bracket) {
-    std::int64_t value = 0;
-    if (!parse_constant(state_, value)) return false;
-    if (value < 1 || value > static_cast<std::int64_t>(kStructBytesMax)) {
-      return state_.fail(bracket, "an array can't have " + std::to_string(value) + " elements",
-                         "write a length from 1 to 1073741824, or [] for an array that ends with the message");
-    }
-    field.dimensions.push_back(static_cast<std::uint32_t>(value));
-    if (field.dimensions.size() > 8) return state_.fail(bracket, "an array of more than 8 dimensions", "use fewer");
-    return true;
-  }
-
-  // header.count
-  bool counter(const StructDeclaration& structure, Field& field) {
-    const std::vector<Field>* fields = &structure.fields;
-    for (;;) {
-      const Token name = state_.peek();
-      if (name.kind != Token::Kind::kName)
-        return state_.fail_at_word("the name of a field", "write items[header.count]");
-      const auto found =
-          std::find_if(fields->begin(), fields->end(), [&name](const Field& one) { return one.name == name.text; });
-      if (found == fields->end()) {
-        if (state_.refused.contains(name.text)) return false;
-        std::vector<std::string_view> near = names_in(state_.constants);
-        for (const Field& one : *fields) near.push_back(one.name);
-        return state_.fail(name, shown(name) + " is neither a constant nor an earlier field",
-                           remedy_or("declare it above: enum { LENGTH = 64 };, or the field that counts the array "
-                                     "before it",
-                                     name.text, near));
-      }
-      state_.take();
-      field.counter.push_back(static_cast<std::size_t>(found - fields->begin()));
-      field.counter_text += (field.counter_text.empty() ? "" : ".") + found->name;
-      const bool is_one = found->dimensions.empty() && found->extent == Field::Extent::kFixed;
-      if (found->type.is_struct && is_one && state_.take_if(".")) {
-        fields = &state_.types.structs[found->type.structure].fields;
-        continue;
-      }
-      if (state_.peek().is(".")) {
-        return state_.fail(name, shown(name) + " is not one struct and has no field that could count an array",
-                           "write items[header.count]");
-      }
-      const ScalarKind kind = found->type.scalar.kind;
-      if (found->type.is_struct || !is_one || found->type.scalar.meaning != Meaning::kNumber ||
-          kind == ScalarKind::kFloat || kind == ScalarKind::kDouble) {
-        return state_.fail(name, shown(name) + " can't count an array", "count it by a field that is one integer");
-      }
-      field.extent = Field::Extent::kCounted;
-      return true;
-    }
-  }
-
-  // Keeps sizes far from the limits of the numbers that hold them.
-  bool fits(const Field& field, const Token& name, const Token& type) {
-    const bool is_struct = field.type.is_struct;
-    const std::uint64_t element =
-        is_struct ? state_.sizes[field.type.structure].size : state_.sizes.form().shape(field.type.scalar).size_bytes;
-    std::uint64_t bytes = element;
-    for (const std::uint32_t dimension : field.dimensions) {
-      bytes *= dimension;
-      if (bytes > kStructBytesMax) {
-        return state_.fail(name, "'" + field.name + "' has more than 1 GiB", "declare a shorter array");
-      }
-    }
-    has_id_ =
-        has_id_ || (is_struct ? state_.have_ids[field.type.structure] : field.type.scalar.meaning != Meaning::kNumber);
-    is_broken_ = is_broken_ || (is_struct && state_.are_broken[field.type.structure]);
-    places_ += is_struct ? state_.places[field.type.structure] : 1;
-    if (places_ > kStructPlacesMax) {
-      return state_.fail(name, "this struct has more than 65536 numbers, its nested structs written out",
-                         "use an array for what repeats");
-    }
-    if (is_struct) nesting_ = std::max(nesting_, state_.depths[field.type.structure] + 1);
-    if (nesting_ > kStructDepthMax) return state_.fail(type, "structs are nested more than 32 deep", "nest fewer");
-    return true;
-  }
-
-  ParserState& state_;
-  std::set<std::string_view> names_;  // of the fields so far
-  std::uint64_t places_ = 0;
-  unsigned nesting_ = 1;
-  bool has_id_ = false;
-  bool is_broken_ = false;
-};
 
 bool parse_attribute_word(ParserState& state, bool& packed, std::uint32_t& aligned) {
   const Token word = state.peek();
@@ -405,6 +178,11 @@ bool parse_scalar_or_alias(ParserState& state, TypeUse& use) {
   return true;
 }
 
+bool begins_attribute(const ParserState& state, std::size_t ahead) {
+  const Token& word = state.peek(ahead);
+  return word.is("packed") || word.is("__attribute__") || (word.is("aligned") && state.peek(ahead + 1).is("("));
+}
+
 bool parse_attributes(ParserState& state, bool& packed, std::uint32_t& aligned) {
   for (;;) {
     if (state.peek().is("packed") || state.peek().is("aligned")) {
@@ -436,55 +214,6 @@ bool parse_type(ParserState& state, TypeUse& use) {
   }
   while (good && (state.peek().is("const") || state.peek().is("volatile"))) state.take();
   return good;
-}
-
-bool parse_struct(ParserState& state, TypeUse& use) {
-  const Token keyword = state.take();
-  StructDeclaration structure;
-  if (!parse_attributes(state, structure.packed, structure.aligned)) return false;
-  const Token name = state.peek();
-  structure.place = state.place(name.kind == Token::Kind::kName ? name : keyword);
-  structure.tagged = name.kind == Token::Kind::kName;
-  if (structure.tagged) {
-    structure.name = name.text;
-    state.take();
-  }
-  const auto known = state.tags.find(name.text);
-  const bool is_known = structure.tagged && known != state.tags.end();
-  if (state.peek().is("{")) {
-    if (state.open_structs >= kStructDepthMax) {
-      return state.fail(keyword, "structs are nested more than 32 deep", "nest fewer");
-    }
-    const std::size_t first_of_it = state.types.structs.size();
-    if (!StructParser(state).body(std::move(structure), use)) return false;
-    return !is_known || declare_struct_again(state, name, first_of_it, use);
-  }
-  if (!structure.tagged) return state.fail_at_word("the name of a struct, or '{'", "write struct name { ... };");
-  if (!is_known) {
-    if (state.refused.contains(name.text)) return false;
-    if (begins_attribute(state, 0)) {
-      return state.fail(state.peek(), "attributes don't stand behind the name", "write them behind the '}'");
-    }
-    return state.fail(
-        name, "struct " + structure.name + " is not declared before this",
-        remedy_or(state.peek().is(";") ? "leave this line out" : "declare it above, or in an earlier file", name.text,
-                  names_in(state.tags)));
-  }
-  use.is_struct = true;
-  use.structure = known->second;
-  use.text = "struct " + structure.name;
-  return true;
-}
-
-void name_inner_structs(TypeSet& types, std::size_t structure) {
-  if (types.structs[structure].name.empty()) return;  // when it has its name
-  for (const Field& field : types.structs[structure].fields) {
-    if (!field.type.is_struct) continue;
-    StructDeclaration& inner = types.structs[field.type.structure];
-    if (inner.tagged || !inner.name.empty()) continue;
-    inner.name = types.structs[structure].name + "." + field.name;
-    name_inner_structs(types, field.type.structure);
-  }
 }
 
 }  // namespace dipc

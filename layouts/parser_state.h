@@ -19,6 +19,10 @@ namespace dipc {
 
 inline constexpr std::size_t kTypeTroublesMax = 20;  // what is more follows from the first ones mostly
 
+// Remedies and words that several parts have.
+inline constexpr std::string_view kFieldForm = "write a field as C does: unsigned long name[8];";
+inline constexpr std::string_view kAttributeWords[] = {"packed", "aligned"};
+
 class ParserState {
  public:
   ParserState();
@@ -119,6 +123,7 @@ bool refuse_pointer(ParserState& state);
 bool begins_declaration(const ParserState& state);
 // packed, aligned(8), __attribute__((packed, aligned(8))): any number of them, none included.
 bool parse_attributes(ParserState& state, bool& packed, std::uint32_t& aligned);
+bool begins_attribute(const ParserState& state, std::size_t ahead);
 // Of what has the name of something that is known: false unless it is the same, which `use` is then. `first_of_it`: the
 // first struct that was declared within. An enum without a name that is another one has said nothing.
 bool declare_struct_again(ParserState& state, const Token& name, std::size_t first_of_it, TypeUse& use);
