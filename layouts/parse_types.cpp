@@ -135,8 +135,9 @@ bool fail_at_type(ParserState& state, const Token& name) {
 }  // namespace
 
 bool refuse_pointer(ParserState& state) {
+  constexpr std::size_t kTypeWordsMax = 16;  // of names without end not all are looked at, for each of them again
   std::size_t ahead = 0;
-  while (state.peek(ahead).kind == Token::Kind::kName) ++ahead;
+  while (ahead < kTypeWordsMax && state.peek(ahead).kind == Token::Kind::kName) ++ahead;
   const Token star = state.peek(ahead);
   const bool is_function = star.is("(") && state.peek(ahead + 1).is("*");
   if (!star.is("*") && !is_function) return false;

@@ -250,6 +250,7 @@ TEST(TypesParser, TextThatNestsOrListsMuchCostsLittle) {
   constexpr std::size_t kDeep = 30'000;
   EXPECT_THAT(troubles(same(kDeep, "}") + ";" + same(kDeep, "struct{"))[1].what, HasSubstr("nested more than 32"));
   EXPECT_THAT(troubles(same(kDeep, "enum:")).front().what, HasSubstr("'enum' is no type"));
+  EXPECT_EQ(troubles("typedef void *x;\n" + same(5 * kDeep, "typedef x\n")).size(), 1U);
   constexpr std::size_t kMany = 3'000;
   EXPECT_THAT(troubles(same(kMany, "struct a { int x __attribute__((}")).size(), testing::Le(20U));
   const std::string keys = repeated(kMany, [](const std::string& i) { return i + "0,"; });
