@@ -15,7 +15,7 @@ CLANG := -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++
 NINJA := cmake --build
 CTEST := ctest --output-on-failure --no-tests=error --timeout 120 -j $(JOBS) --test-dir
 
-.PHONY: all help setup setup-native setup-lint native m68k check test demo lint format sanitize asan tsan fuzz bench install clean
+.PHONY: all help setup setup-native setup-lint native m68k check test demo lint format sanitize asan tsan fuzz soak bench install clean
 
 all: native m68k
 
@@ -29,6 +29,7 @@ help:
 	@echo 'make format    settle the layout of the sources'
 	@echo 'make sanitize  tests under ASan, UBSan and TSan'
 	@echo 'make fuzz      hostile input, FUZZ_SECONDS=60 for each target, under ASan and UBSan'
+	@echo 'make soak      a cluster under load and random faults for MINUTES=10 [SEED=s], as root'
 	@echo 'make bench     figures, also into build/bench.json'
 	@echo 'make install   PREFIX=/usr/local, DESTDIR='
 	@echo 'make clean     remove build/ (set-up keeps its cache)'
@@ -90,6 +91,12 @@ fuzz: setup-lint
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(CMAKE) -B $(BUILD)/fuzz -DDIPC_SANITIZE=address -DDIPC_FUZZ=ON \
 	  -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++
 	@$(NINJA) $(BUILD)/fuzz -j $(JOBS) --target run_fuzz
+
+# What broke is shown, and its logs are left in build/soak.
+MINUTES ?= 10
+SEED ?= $(shell date +%s)
+soak: all
+	@$(NATIVE)/tests/soak/soak $(MINUTES) $(SEED) $(BUILD)/soak
 
 bench: native
 	@bench/run
