@@ -80,7 +80,10 @@ Outcome make(const NativeSend& call, int flags) {
 }
 
 Outcome make(const NativeReceive& call, int flags) {
-  return outcome_of(msgrcv(call.queue, call.into, call.text_bytes, call.type, call.flags | flags));
+  const Outcome outcome = outcome_of(msgrcv(call.queue, call.into, call.text_bytes, call.type, call.flags | flags));
+  // qemu-user writes some type also where nothing came; in a slot that would be a message that was received.
+  if (outcome.error != 0) std::memset(call.into, 0, sizeof(long));
+  return outcome;
 }
 
 Outcome make(const NativeOperate& call, int flags, const std::optional<Duration>& left) {

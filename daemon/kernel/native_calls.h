@@ -41,7 +41,7 @@ struct NativeSend {
 // `into` is a struct msgbuf with room for text_bytes, borrowed (a slot, see slots.h).
 struct NativeReceive {
   int queue = 0;
-  void* into = nullptr;
+  void* into = nullptr;        // struct msgbuf; its type becomes 0 if the call fails
   std::size_t text_bytes = 0;  // msgsz
   long type = 0;
   int flags = 0;  // MSG_NOERROR, MSG_EXCEPT, MSG_COPY, IPC_NOWAIT

@@ -85,6 +85,26 @@ TEST(NativeCallsTest, OnlyAWaitThatMayEndWellIsUndecided) {
   EXPECT_FALSE(is_undecided(send, again));
 }
 
+// qemu-user's msgrcv writes it all the same.
+TEST(NativeCallsTest, AReceiveThatFailsLeavesNoType) {
+  const int queue = ::msgget(IPC_PRIVATE, 0600);
+  ASSERT_GE(queue, 0);
+  struct {
+    long type = 77;
+    char text[100] = "text";
+  } message;
+  NativeReceive receive;
+  receive.queue = queue;
+  receive.into = &message;
+  receive.text_bytes = sizeof message.text;
+  EXPECT_EQ(::msgsnd(queue, &message, 10, 0), 0);
+  EXPECT_EQ(attempt(receive).value, 10) << "its memory has held a message now";
+  EXPECT_EQ(message.type, 77);
+  EXPECT_EQ(attempt(receive).error, ENOMSG);
+  EXPECT_EQ(message.type, 0);
+  ::msgctl(queue, IPC_RMID, nullptr);
+}
+
 TEST(NativeCallsTest, TypesOfAnotherWidth) {
   MessageReceive call;
   call.type = std::numeric_limits<std::int64_t>::max();
