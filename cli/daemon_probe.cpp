@@ -54,9 +54,7 @@ DaemonState exchange(int socket, ByteOrder order, std::chrono::milliseconds limi
   return DaemonState::kAnswers;
 }
 
-}  // namespace
-
-DaemonState probe_daemon(const std::string& socket_path, ByteOrder order, std::chrono::milliseconds limit) {
+DaemonState probe_in(const std::string& socket_path, ByteOrder order, std::chrono::milliseconds limit) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (socket_path.size() >= sizeof address.sun_path) return DaemonState::kAbsent;
@@ -76,6 +74,16 @@ DaemonState probe_daemon(const std::string& socket_path, ByteOrder order, std::c
   }
   close(socket_fd);
   return state;
+}
+
+}  // namespace
+
+DaemonState probe_daemon(const std::string& socket_path, ByteOrder order, std::chrono::milliseconds limit) {
+  const DaemonState state = probe_in(socket_path, order, limit);
+  if (state != DaemonState::kOtherOrder) return state;
+  // A daemon closes what speaks another byte order without a word; but so does one that is killed just now.
+  const ByteOrder other = order == ByteOrder::kBig ? ByteOrder::kLittle : ByteOrder::kBig;
+  return probe_in(socket_path, other, limit) == DaemonState::kAnswers ? state : DaemonState::kSilent;
 }
 
 std::string default_socket() {
