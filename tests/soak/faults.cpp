@@ -71,6 +71,7 @@ void Faults::begin_one() {
     if (has_open_fault(host) || spared_.contains(host)) return;
     tell_(host + "'s dipcd is killed" + lasting);
     ++counts_["kills"];
+    ++kills_[host];
     lab({"kill", host, "daemon"});
     open_.push_back({Clock::now() + time, {host}, {{"start", host}}});
   }

@@ -39,6 +39,7 @@ class Faults {
   // Goes on making faults for so long, or until `stop` says so; returns with all of them ended.
   void run(std::chrono::milliseconds time, const std::function<bool()>& stop);
   const std::map<std::string, unsigned>& counts() const { return counts_; }  // by kind
+  const std::map<std::string, unsigned>& kills() const { return kills_; }    // of daemons, by host
 
  private:
   struct Open {
@@ -59,6 +60,7 @@ class Faults {
   std::set<std::string> spared_;
   std::vector<Open> open_;
   std::map<std::string, unsigned> counts_;
+  std::map<std::string, unsigned> kills_;
 };
 
 }  // namespace dipc::soak

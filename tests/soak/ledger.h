@@ -33,6 +33,8 @@ class Ledger {
   // Contents of one file of load.c, by what its name says.
   void add_log(unsigned process, const std::string& role, int key, const std::string& text);
   void add_dead_letter(MessageName message) { letters_.insert(message); }
+  // So many messages of the queue may be missing for another reason.
+  void excuse(int key, std::size_t messages) { excused_[key] += messages; }
 
   // Call after all logs were added.
   //
@@ -55,6 +57,8 @@ class Ledger {
     std::map<std::string, std::uint64_t> errors;  // errno name -> how many calls
   };
   Figures figures() const;
+  // Calls that came to something: (process, key of its object) -> how many.
+  const std::map<std::pair<unsigned, int>, std::uint64_t>& successes() const { return successes_; }
 
  private:
   enum class Fate { kSent, kNotSent, kInDoubt };
@@ -65,10 +69,10 @@ class Ledger {
   };
   struct Missing {
     std::vector<MessageName> messages;
-    std::size_t killed_receivers = 0;
+    std::size_t allowed = 0;
   };
   void add_sender_line(unsigned process, int key, const std::string& line);
-  void add_book_line(int key, const std::string& line, std::optional<std::pair<int, int>>& open);
+  void add_book_line(unsigned process, int key, const std::string& line, std::optional<std::pair<int, int>>& open);
   void note_doubtful(int key, std::pair<int, int> operation);
   std::map<int, Missing> missing_by_queue() const;
   void check_order(const std::set<int>& ordered, std::vector<std::string>& found) const;
@@ -78,10 +82,12 @@ class Ledger {
   std::map<unsigned, int> queue_of_sender_;
   std::map<unsigned, Receiver> receivers_;
   std::map<int, std::size_t> killed_receivers_;  // by queue
+  std::map<int, std::size_t> excused_;           // by queue
   std::multiset<MessageName> letters_;
   std::map<std::pair<int, int>, Range> books_;  // (key, semaphore)
   std::vector<std::string> outcries_;           // the "!" lines
-  Figures counts_;                              // what is counted while reading
+  std::map<std::pair<unsigned, int>, std::uint64_t> successes_;
+  Figures counts_;  // what is counted while reading
 };
 
 }  // namespace dipc::soak

@@ -184,8 +184,8 @@ static void be_sender(unsigned self, int key, int mortal) {
       if (errno == EHOSTUNREACH || errno == ETIMEDOUT || errno == EAGAIN) pause_ms(5);
     }
     if (burst-- == 0) {
-      burst = roll(60);
-      pause_ms(5 + roll(40));
+      burst = roll(40);
+      pause_ms(20 + roll(60));
     }
   }
 }

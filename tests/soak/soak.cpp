@@ -24,9 +24,9 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 using Clock = Faults::Clock;
 
-constexpr auto kPeerTimeout = 3s;
-constexpr auto kLoadTime = 45s;  // of a round; a quarter of the whole time if that is less
-constexpr auto kIdleTime = 12s;  // waiter threads end after ten seconds without work
+constexpr auto kPeerTimeout = 5s;  // a host under qemu has to manage a TLS handshake within half of it
+constexpr auto kLoadTime = 45s;    // of a round; a quarter of the whole time if that is less
+constexpr auto kIdleTime = 12s;    // waiter threads end after ten seconds without work
 // Beyond noise. Under qemu the emulator's own memory counts: it keeps what it has translated.
 constexpr Footprint kNativeAllowed{1024, 1, 2};
 constexpr Footprint kM68kAllowed{8192, 1, 2};
@@ -37,7 +37,7 @@ const std::vector<Host> kHosts = {{"ref", false}, {"vax", false}, {"sun", false}
 
 constexpr const char* kLab = R"(
 [timing]
-peer_timeout = "3s"
+peer_timeout = "5s"
 keepalive = "500ms"
 claim_timeout = "2s"
 [limits]
@@ -114,11 +114,12 @@ class Soak {
       if (interrupted != 0) break;
       look();
       is_well = judge(outcome);
-      add(outcome.figures);
+      add(outcome);
       if (!is_well) keep_evidence();
       rounds_.clean_up();
     }
     if (is_well && interrupted == 0) is_well = judge_growth();
+    if (is_well && interrupted == 0) is_well = judge_coverage();
     summarize();
     if (interrupted != 0) say("interrupted");
     say(is_well && interrupted == 0 ? "all held" : "NOT all held");
@@ -198,7 +199,30 @@ class Soak {
     return is_well;
   }
 
-  void add(const Ledger::Figures& figures) {
+  // Every host has used every lasting object.
+  bool judge_coverage() const {
+    bool is_well = true;
+    for (const Host& host : kHosts) {
+      std::string line;
+      for (const auto* keys : {&Places::queues(), &Places::sets()}) {
+        for (const int key : *keys) {
+          const auto found = successes_.find({host.name, key});
+          const std::uint64_t count = found == successes_.end() ? 0 : found->second;
+          char text[64];
+          std::snprintf(text, sizeof text, " %#x %llu", static_cast<unsigned>(key),
+                        static_cast<unsigned long long>(count));
+          line += text;
+          is_well = is_well && count > 0;
+        }
+      }
+      say("calls of " + host.name + " by key:" + line);
+    }
+    if (!is_well) say("VIOLATION: not every host could use every object");
+    return is_well;
+  }
+
+  void add(const Rounds::Outcome& outcome) {
+    const Ledger::Figures& figures = outcome.figures;
     total_.sent += figures.sent;
     total_.received += figures.received + figures.drained;
     total_.dead_letters += figures.dead_letters;
@@ -209,6 +233,7 @@ class Soak {
     total_.booked += figures.booked;
     total_.churned += figures.churned;
     for (const auto& [name, count] : figures.errors) total_.errors[name] += count;
+    for (const auto& [who, count] : outcome.successes) successes_[who] += count;
   }
 
   void summarize() const {
@@ -244,6 +269,7 @@ class Soak {
   Rounds rounds_;
   std::map<std::string, FootprintSeries> series_;
   Ledger::Figures total_;
+  std::map<std::pair<std::string, int>, std::uint64_t> successes_;
 };
 
 }  // namespace
