@@ -156,6 +156,12 @@ StatusReport Administration::status() const {
                               std::to_string(report.certificates[0].days_left) +
                               " days; have a new one signed and run dipcctl reload");
   }
+  if (const auto& trouble = parts_.naming.trouble()) {
+    report.warnings.push_back(
+        "nothing new can be made or used here until the state file can be written, and a restart "
+        "would forget what changed since: " +
+        trouble->what);
+  }
   if (RefereeService* referee = parts_.naming.referee(); referee != nullptr && referee->trouble()) {
     report.warnings.push_back("no names are given until the registry can be written: " + referee->trouble()->what);
   }

@@ -16,6 +16,7 @@ namespace {
 
 // Removals behind our back (ipcrm on this host) are found at the next use or by this look.
 constexpr auto kSweepEvery = std::chrono::seconds(2);
+constexpr auto kSaveAgainEvery = std::chrono::seconds(1);
 
 constexpr const char* kStateFile = "state";
 
@@ -121,7 +122,11 @@ tl::expected<std::int32_t, Error> Naming::ensure_stand_in(const ObjectName& name
     return tl::unexpected(made.error());
   }
   stand_ins_.emplace(std::pair(name.kind, *made), StandIn{name, *made, owner, object.object, object.size});
-  save();
+  if (!save()) {
+    remove_stand_in(name, *made);
+    stand_ins_.erase({name.kind, *made});
+    return tl::unexpected(Error::kNoSpace);
+  }
   if (name.key != 0) {
     objects_.on_stand_in_made(loop_now(), name);
     advance();
@@ -221,14 +226,20 @@ void Naming::carry_out(const OwnedObjects::Action& action) {
     GetCall call = get->call;
     call.create = get->create;
     call.exclusive = get->create && call.name.key != 0;
-    const auto made = get_object(options_.own, served_.at(get->get).as, call);
+    const auto made = get->create && trouble_ ? tl::expected<ObjectMade, Error>(tl::unexpected(Error::kNoSpace))
+                                              : get_object(options_.own, served_.at(get->get).as, call);
     objects_.on_kernel_get(loop_now(), get->get, made ? Error::kNone : made.error(), made ? made->id : 0);
   } else if (const auto* removal = std::get_if<OwnedObjects::KernelRemove>(&action)) {
     control_object(options_.own, options_.own, Control{.object = removal->ref, .command = ControlCommand::kRemove});
   } else if (std::holds_alternative<OwnedObjects::Save>(action)) {
     save();
   } else if (const auto* registration = std::get_if<OwnedObjects::SendRegister>(&action)) {
-    peers_.send(options_.referee, registration->registration);
+    if (trouble_) {  // what no restart would know is not told to anybody: as if refused, and then there is no room
+      peers_.send(options_.referee, Abandon{registration->registration.claim});
+      objects_.on_registered(loop_now(), {.id = registration->registration.id, .accepted = false});
+    } else {
+      peers_.send(options_.referee, registration->registration);
+    }
   } else if (const auto* abandon = std::get_if<OwnedObjects::SendAbandon>(&action)) {
     peers_.send(options_.referee, abandon->abandon);
   } else if (const auto* removed = std::get_if<OwnedObjects::SendRemoved>(&action)) {
@@ -315,12 +326,22 @@ void Naming::on_unreachable(const std::string&, const std::vector<PeerMessage>& 
 
 // ---- the state file, and time
 
-void Naming::save() {
+bool Naming::save() {
   const DaemonState state{options_.boot, options_.incarnation, objects_.objects(), stand_ins()};
   restore_own_groups();
-  const auto written =
-      write_file_atomically(std::filesystem::path(options_.state_dir) / kStateFile, render_state(state));
-  if (!written) log_trouble(LogLevel::kError, "state", written.error());
+  const auto file = std::filesystem::path(options_.state_dir) / kStateFile;
+  const auto written = write_file_atomically(file, render_state(state));
+  if (!written) {
+    log_trouble(LogLevel::kError, "state", written.error());
+    trouble_ = written.error();
+    save_at_ = loop_now() + kSaveAgainEvery;
+    set_timer();
+    return false;
+  }
+  if (trouble_) log_info("state", file.string() + " is written again");
+  trouble_.reset();
+  save_at_ = kNever;
+  return true;
 }
 
 void Naming::on_time() {
@@ -331,9 +352,10 @@ void Naming::on_time() {
     sweep_at_ = now + kSweepEvery;
     sweep();
   }
+  if (now >= save_at_) save();
   set_timer();
 }
 
-void Naming::set_timer() { timer_.start_at(std::min(sweep_at_, objects_.deadline())); }
+void Naming::set_timer() { timer_.start_at(std::min({sweep_at_, save_at_, objects_.deadline()})); }
 
 }  // namespace dipc

@@ -71,6 +71,10 @@ class Naming final : private Gets::Objects {
   void on_session_ended(const std::string& host, const std::vector<PeerMessage>& unwritten);
   void on_unreachable(const std::string& host, const std::vector<PeerMessage>& unwritten);
 
+  // Why the state file could not be written; nothing: it says how things are. It is tried again every second; until
+  // then nothing new is made here or gets a stand-in (ENOSPC), since a restarted daemon would not know it.
+  const std::optional<Trouble>& trouble() const { return trouble_; }
+
   // The name service; nullptr: another host is the referee.
   RefereeService* referee() { return referee_.get(); }
 
@@ -95,7 +99,7 @@ class Naming final : private Gets::Objects {
   void carry_out(const OwnedObjects::Action& action);
   void announce();
   void sweep();
-  void save();
+  bool save();  // true: what is in the state file is on disk
   void on_time();
   void set_timer();
 
@@ -109,6 +113,8 @@ class Naming final : private Gets::Objects {
   std::map<OwnedObjects::GetId, Served> served_;
   std::uint64_t next_get_ = 1;
   TimePoint sweep_at_ = kNever;
+  TimePoint save_at_ = kNever;  // again
+  std::optional<Trouble> trouble_;
   bool advancing_ = false;
 };
 

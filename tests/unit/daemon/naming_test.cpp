@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "daemon/kernel/stand_ins.h"
@@ -11,6 +12,7 @@ namespace dipc::test {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::HasSubstr;
 
 constexpr ObjectName kQueue{Kind::kMessageQueue, 0x10};
 constexpr ObjectName kPrivate{Kind::kMessageQueue, 0};
@@ -189,6 +191,61 @@ TEST_F(NamingTest, WithoutRoomForItsStandInAnObjectJustMadeIsRemovedAgain) {
     ASSERT_TRUE(got_);
     EXPECT_EQ(got_->error, Error::kNoSpace);
   }
+}
+
+// The state file's folder is gone for a while, as a disk may be full.
+TEST_F(NamingTest, WhatCanNotBeWrittenDownIsNotMadeHere) {
+  const std::filesystem::path folder = directory_.path();
+  const std::filesystem::path hidden = folder.string() + ".hidden";
+  std::optional<Error> error;
+  const auto create = [&] {
+    error.reset();
+    naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot,
+                       [&](Error result, const GetReply&) { error = result; });
+  };
+  std::filesystem::rename(folder, hidden);
+  testing::internal::CaptureStderr();
+  create();
+  EXPECT_EQ(error, Error::kStale) << "whoever asked resolves again";
+  EXPECT_FALSE(peers_.next<Register>("vax"));
+  EXPECT_TRUE(naming_->owned_objects().empty());
+  EXPECT_LT(msgget(kQueue.key, 0), 0) << "it is not left in the kernel";
+  create();
+  EXPECT_EQ(error, Error::kNoSpace);
+  EXPECT_TRUE(peers_.next<Abandon>("vax"));
+  ASSERT_TRUE(naming_->trouble());
+  const std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(log, HasSubstr(folder.string() + "/state"));
+  EXPECT_THAT(log, HasSubstr("make the folder"));
+
+  std::filesystem::rename(hidden, folder);
+  run_until([&] { return !naming_->trouble(); });
+  create();
+  EXPECT_TRUE(peers_.next<Register>("vax"));
+}
+
+TEST_F(NamingTest, WhatCanNotBeWrittenDownGetsNoStandIn) {
+  const std::filesystem::path folder = directory_.path();
+  const std::filesystem::path hidden = folder.string() + ".hidden";
+  const ObjectRef object{Kind::kMessageQueue, 5, 7};
+  std::filesystem::rename(folder, hidden);
+  testing::internal::CaptureStderr();
+  get(kQueue, "moon");
+  present("moon");
+  reply("moon", Error::kNone, object);
+  testing::internal::GetCapturedStderr();
+  ASSERT_TRUE(got_);
+  EXPECT_EQ(got_->error, Error::kNoSpace);
+  EXPECT_TRUE(naming_->stand_ins().empty());
+  EXPECT_LT(msgget(kQueue.key, 0), 0) << "it is not left in the kernel";
+
+  std::filesystem::rename(hidden, folder);
+  run_until([&] { return !naming_->trouble(); });
+  get(kQueue, "moon");
+  present("moon");
+  reply("moon", Error::kNone, object);
+  ASSERT_TRUE(got_);
+  EXPECT_EQ(got_->error, Error::kNone);
 }
 
 TEST_F(NamingTest, WithoutRoomForItsStandInAnOlderObjectStays) {
