@@ -55,6 +55,7 @@ class Importer {
     declared.aligned = alignment(die, path);
     SeenPlaces seen;
     seen.size = number_of(die, DW_AT_byte_size).value_or(0);
+    seen.align = number_of(die, DW_AT_alignment).value_or(0);
     for_each_child(die, [&](Dwarf_Die& child) {
       const int tag = dwarf_tag(&child);
       if (tag == DW_TAG_inheritance) refuse(path, "has a base class", "declare a struct of plain members");
@@ -83,7 +84,7 @@ class Importer {
 
   // `name`: what was asked for, the struct's own or a typedef's.
   Parsed<ImportedType> finish(std::size_t structure, const std::string& name) {
-    if (troubles_.empty()) explain();
+    if (troubles_.empty()) explain(structure);
     if (!troubles_.empty()) return tl::unexpected<Troubles>(std::move(troubles_));
     const StructDeclaration& declared = types_.structs[structure];
     if (declared.fields.back().dimensions == std::vector<std::uint32_t>{1}) {
@@ -339,15 +340,42 @@ class Importer {
   }
 
   // Attributes that make our places those that the compiler chose, struct by struct.
-  void explain() {
-    Shapes shapes({}, *Form::native(abi_));
+  void explain(std::size_t asked_for) {
+    const TypeSet plain = types_;
+    Placement placement(*Form::native(abi_));
     for (std::size_t i = 0; i < types_.structs.size(); ++i) {
       StructDeclaration& structure = types_.structs[i];
-      if (!explain_places(structure, shapes, seen_[i])) {
-        refuse(paths_[i], "has members where neither packed nor aligned(n) puts them", "declare it by hand");
+      const auto outcome = placement.explain(structure, seen_[i]);
+      if (!outcome.good) refuse_places(i, outcome);
+      if (outcome.good && outcome.is_raised) {
+        notes_.push_back(paths_[i] +
+                         " has members that lie where aligned(n) puts them, which this debug information "
+                         "does not say: compare the n here with the source");
       }
-      shapes.add(structure);
     }
+    if (!troubles_.empty()) return;
+    if (const auto hidden = hidden_packing(types_, plain, asked_for, abi_, seen_)) {
+      const std::string where = paths_[asked_for] + (hidden->path.empty() ? "" : "." + hidden->path);
+      notes_.push_back(where +
+                       " lies here as it would if packed or under #pragma pack(n), and elsewhere it would not: "
+                       "if the source has one of them, import from a program of x86-64");
+    }
+  }
+
+  void refuse_places(std::size_t index, const Placement::Outcome& outcome) {
+    const std::vector<Field>& fields = types_.structs[index].fields;
+    if (!outcome.doubtful) {
+      return refuse(paths_[index], "has members where neither packed nor aligned(n) puts them",
+                    "leave #pragma pack(n) out of the program, or use pack(1) or pack(2): an n above 2 is a maximum, "
+                    "which no attribute says for all machines");
+    }
+    const bool is_whole = *outcome.doubtful == fields.size();
+    const std::string n = std::to_string(outcome.aligned);
+    refuse(paths_[index] + (is_whole ? "" : "." + fields[*outcome.doubtful].name),
+           "is aligned to " + n + " and something in it is packed, by #pragma pack(" + n +
+               ") or by attributes, which differ on other machines",
+           "leave the pragma out of the program, or use pack(1) or pack(2); if it was packed and aligned(" + n +
+               "), declare it so by hand");
   }
 
   std::string program_;

@@ -1,10 +1,13 @@
 // `dipcctl types import`: programs compiled for every machine give one declaration, and what can't be converted is
 // refused by its name.
 
+#include <dwarf.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "arch/abi.h"
+#include "daemon/ctl/debug_info.h"
+#include "daemon/ctl/placement.h"
 #include "daemon/ctl/types_import.h"
 #include "layouts/parser.h"
 #include "layouts/shape.h"
@@ -246,7 +249,7 @@ TEST(TypesImport, ATimeOf64BitsOnA32BitMachineIsSeenAndSaid) {
   const auto imported = import_type(object, "s");
   ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
   EXPECT_EQ(imported->declaration, "struct s {\n  char c;\n  time_t t;\n  char d;\n};\n");
-  EXPECT_THAT(imported->notes, ElementsAre(HasSubstr("s.t is a time_t of 64 bits")));
+  EXPECT_THAT(imported->notes, testing::Contains(HasSubstr("s.t is a time_t of 64 bits")));
 }
 
 // What the struct `s` of a program is declared as, and what is said of it.
@@ -309,6 +312,75 @@ TEST(TypesImport, WhatThePackedPidOfAProgramIsDeclaredAsIsReadBack) {
                       "struct s x;")
                 .declaration,
             "struct s {\n  char c;\n  pid pid packed;\n  short after;\n};\n");
+}
+
+// Where the debug information has the fields of a struct.
+SeenPlaces seen_places_of(const std::filesystem::path& program, const std::string& name) {
+  const auto info = DebugInfo::open(program);
+  SeenPlaces places;
+  if (!info) return places;
+  auto found = info->find_struct(name);
+  if (!found) return places;
+  places.size = number_of(found->die, DW_AT_byte_size).value_or(0);
+  for_each_child(found->die, [&](Dwarf_Die& child) {
+    if (dwarf_tag(&child) == DW_TAG_member) places.offsets.push_back(member_offset(child).value_or(0));
+  });
+  return places;
+}
+
+// What is declared from one machine's program is where those of all others have it, or nothing is declared.
+TEST(TypesImport, APragmaPackIsDeclaredOnlyWhereItIsRightOnEveryMachine) {
+  const std::string body[] = {
+      "struct s { long mtype; char c; int x; } x;",
+      "struct s { long mtype; char c; double d; int k[2]; char e[4]; } x;",
+      "struct in { char c[4]; double d; char e; }; struct s { long mtype; char c; struct in in[2]; short t; } x;",
+      "struct s { long mtype; int n; double d; char e; } x;",
+      "struct in { long l; int i; }; struct s { char c; struct in in; char d; } x;",
+  };
+  int imported_somewhere = 0;
+  for (const std::string& c : body) {
+    for (const int n : {1, 2, 4, 8}) {
+      const std::string text = "#pragma pack(" + std::to_string(n) + ")\n" + c;
+      const Folder folder;
+      const auto imported = import_type(compiled(folder, compilers().front(), text), "s");
+      if (!imported) continue;
+      ++imported_somewhere;
+      const TypeSet types = layout_test::parsed(imported->declaration);
+      for (const Compiler& compiler : compilers()) {
+        SCOPED_TRACE(compiler.machine + "\n" + text + "\n" + imported->declaration);
+        const auto there = seen_places_of(compiled(folder, compiler, text), "s");
+        const Shapes shapes(types, *Form::native(*known_abi(compiler.machine)));
+        const StructShape& found = shapes[*types.find("s")];
+        ASSERT_EQ(there.offsets.size(), found.fields.size());
+        for (std::size_t i = 0; i < there.offsets.size(); ++i) EXPECT_EQ(found.fields[i].offset, there.offsets[i]);
+        EXPECT_EQ(found.size, there.size);
+      }
+    }
+  }
+  EXPECT_GE(imported_somewhere, 12);
+}
+
+TEST(TypesImport, APragmaPackOfTwoIsPackedAlignedTwo) {
+  EXPECT_EQ(import_of("#pragma pack(2)\nstruct s { long mtype; char c; int x; } x;").declaration,
+            "struct s {\n  long mtype packed aligned(2);\n  char c;\n  int x packed aligned(2);\n};\n");
+}
+
+TEST(TypesImport, APragmaPackOfFourIsRefusedByTheMembersName) {
+  EXPECT_THAT(
+      import_of("#pragma pack(4)\nstruct s { long mtype; char c; double d; int k[2]; char e[4]; } x;").declaration,
+      HasSubstr("s.d is aligned to 4 and something in it is packed, by #pragma pack(4) or by attributes"));
+  EXPECT_EQ(import_of("struct s { char c; double d __attribute__((packed, aligned(4))); } x;").declaration,
+            "struct s {\n  char c;\n  double d aligned(4);\n} packed aligned(4);\n")
+      << "the debug information says this one";
+}
+
+TEST(TypesImport, AMachineThatHidesPackingIsSaid) {
+  for (const Compiler& compiler : compilers()) {
+    SCOPED_TRACE(compiler.machine);
+    const std::string notes = import_of("struct s { long mtype; int n; double d; char e; } x;", compiler).notes;
+    const bool is_hidden = compiler.machine == "m68k" || compiler.machine == "i386";
+    EXPECT_EQ(notes.find("s.d lies here as it would if packed") != std::string::npos, is_hidden) << notes;
+  }
 }
 
 TEST(TypesImport, SplitDebugInformationIsReadOrItsFileNamed) {
