@@ -70,6 +70,7 @@ Naming::Naming(uv_loop_t* loop, Options options, PeerOutbox& peers, const Daemon
             *this),
       referee_(std::move(referee)) {
   for (const StandIn& one : state.stand_ins) stand_ins_.emplace(std::pair(one.name.kind, one.id), one);
+  for (const Making& one : state.making) making_.emplace(one.name, one.uid);
   objects_.restore(state.owned);
 }
 
@@ -77,6 +78,7 @@ Naming::~Naming() = default;
 
 void Naming::start() {
   advance();
+  remove_leftovers();
   sweep();
   save();
   if (referee_) announce();
@@ -112,7 +114,11 @@ tl::expected<std::int32_t, Error> Naming::ensure_stand_in(const ObjectName& name
     if (same_object || (name.key != 0 && stand_in.name == name)) old.push_back(stand_in);
   }
   for (const StandIn& stand_in : old) drop_stand_in(stand_in);
-  const auto made = make_stand_in(name, object.size);
+  auto made = make_stand_in(name, object.size);
+  if (!made && made.error() == Error::kExists && !is_known(name) && remove_leftover_stand_in(name)) {
+    log_info("stand-in", format_name(name) + ": one that a killed daemon left is removed");
+    made = make_stand_in(name, object.size);
+  }
   if (!made) {
     log_error("stand-in",
               format_name(name) + " of " + owner + ": " +
@@ -139,6 +145,8 @@ tl::expected<std::int32_t, Error> Naming::ensure_stand_in(const ObjectName& name
   }
   return *made;
 }
+
+bool Naming::is_known(const ObjectName& name) const { return !known_owner(name).empty(); }
 
 void Naming::drop_stand_in(const StandIn& stand_in) {
   const StandIn dropped = stand_in;  // the argument may lie in the table
@@ -226,15 +234,15 @@ void Naming::carry_out(const OwnedObjects::Action& action) {
     GetCall call = get->call;
     call.create = get->create;
     call.exclusive = get->create && call.name.key != 0;
-    const auto made = get->create && trouble_ ? tl::expected<ObjectMade, Error>(tl::unexpected(Error::kNoSpace))
-                                              : get_object(options_.own, served_.at(get->get).as, call);
+    const Identity& as = served_.at(get->get).as;
+    const auto made = get->create ? make_object(call, as) : get_object(options_.own, as, call);
     objects_.on_kernel_get(loop_now(), get->get, made ? Error::kNone : made.error(), made ? made->id : 0);
   } else if (const auto* removal = std::get_if<OwnedObjects::KernelRemove>(&action)) {
     control_object(options_.own, options_.own, Control{.object = removal->ref, .command = ControlCommand::kRemove});
   } else if (std::holds_alternative<OwnedObjects::Save>(action)) {
     save();
   } else if (const auto* registration = std::get_if<OwnedObjects::SendRegister>(&action)) {
-    if (trouble_) {  // what no restart would know is not told to anybody: as if refused, and then there is no room
+    if (trouble_) {  // what no restart would know is not told to anybody: as if refused, and the next try finds no room
       peers_.send(options_.referee, Abandon{registration->registration.claim});
       objects_.on_registered(loop_now(), {.id = registration->registration.id, .accepted = false});
     } else {
@@ -252,6 +260,34 @@ void Naming::carry_out(const OwnedObjects::Action& action) {
     const auto& entry = std::get<OwnedObjects::Log>(action);
     log_warning("objects", format_name(entry.name) + ": " + entry.text);
   }
+}
+
+// Written down before the kernel is asked: a daemon that is killed between the two must not leave an object that its
+// successor takes for somebody else's.
+tl::expected<ObjectMade, Error> Naming::make_object(const GetCall& call, const Identity& as) {
+  const ObjectName name = call.name;
+  if (name.key == 0) {
+    if (trouble_) return tl::unexpected(Error::kNoSpace);
+    return get_object(options_.own, as, call);
+  }
+  making_.insert_or_assign(name, as.uid);
+  auto made =
+      save() ? get_object(options_.own, as, call) : tl::expected<ObjectMade, Error>(tl::unexpected(Error::kNoSpace));
+  if (!made && made.error() == Error::kExists && !is_known(name) && remove_leftover_stand_in(name)) {
+    log_info("stand-in", format_name(name) + ": one that a killed daemon left is removed");
+    made = get_object(options_.own, as, call);
+  }
+  making_.erase(name);  // as made, it is saved next
+  if (!made && !trouble_) save();
+  return made;
+}
+
+void Naming::remove_leftovers() {
+  for (const auto& [name, uid] : making_) {
+    if (is_known(name) || !remove_leftover_object(name, uid)) continue;
+    log_info("objects", format_name(name) + ": one that a killed daemon was making is removed");
+  }
+  making_.clear();
 }
 
 void Naming::sweep() {
@@ -327,7 +363,8 @@ void Naming::on_unreachable(const std::string&, const std::vector<PeerMessage>& 
 // ---- the state file, and time
 
 bool Naming::save() {
-  const DaemonState state{options_.boot, options_.incarnation, objects_.objects(), stand_ins()};
+  DaemonState state{options_.boot, options_.incarnation, objects_.objects(), stand_ins(), {}};
+  for (const auto& [name, uid] : making_) state.making.push_back({name, uid});
   restore_own_groups();
   const auto file = std::filesystem::path(options_.state_dir) / kStateFile;
   const auto written = write_file_atomically(file, render_state(state));

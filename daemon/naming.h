@@ -19,6 +19,7 @@
 #include "daemon/io/loop.h"
 #include "daemon/io/peer_outbox.h"
 #include "daemon/kernel/identity.h"
+#include "daemon/kernel/objects.h"
 #include "daemon/referee_service.h"
 
 namespace dipc {
@@ -93,12 +94,15 @@ class Naming final : private Gets::Objects {
   tl::expected<std::int32_t, Error> ensure_stand_in(const ObjectName& name, const std::string& owner,
                                                     const GetReply& object) override;
 
+  bool is_known(const ObjectName& name) const;  // an object or stand-in of ours
   void drop_stand_in(const StandIn& stand_in);
   void on_dropped(const Dropped& dropped);
   void advance();
   void carry_out(const OwnedObjects::Action& action);
   void announce();
   void sweep();
+  tl::expected<ObjectMade, Error> make_object(const GetCall& call, const Identity& as);
+  void remove_leftovers();
   bool save();  // true: what is in the state file is on disk
   void on_time();
   void set_timer();
@@ -110,6 +114,7 @@ class Naming final : private Gets::Objects {
   Gets gets_;
   std::unique_ptr<RefereeService> referee_;
   std::map<std::pair<Kind, std::int32_t>, StandIn> stand_ins_;
+  std::map<ObjectName, std::uint32_t> making_;  // as whose uid; at start what a daemon that was killed was making
   std::map<OwnedObjects::GetId, Served> served_;
   std::uint64_t next_get_ = 1;
   TimePoint sweep_at_ = kNever;

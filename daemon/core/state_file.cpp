@@ -67,6 +67,17 @@ std::optional<StandIn> stand_in(const TextLine& line) {
   return StandIn{*name, *id, std::string(line.words[6]), ObjectRef{name->kind, *ref, *generation}, *nsems};
 }
 
+std::size_t count_of(const DaemonState& state) {
+  return state.owned.size() + state.stand_ins.size() + state.making.size();
+}
+
+std::optional<Making> making(const TextLine& line) {
+  const auto name = object_name(line);
+  const auto uid = labelled<std::uint32_t>(line, 3, "uid");
+  if (!name || !uid || line.words.size() != 5) return std::nullopt;
+  return Making{*name, *uid};
+}
+
 }  // namespace
 
 std::string render_state(const DaemonState& state) {
@@ -94,7 +105,11 @@ std::string render_state(const DaemonState& state) {
     text.append(" generation ").append(hexadecimal(placeholder.object.generation));
     text.append(" nsems ").append(std::to_string(placeholder.nsems)).append("\n");
   }
-  return text.append("end ").append(std::to_string(state.owned.size() + state.stand_ins.size())).append("\n");
+  for (const Making& one : state.making) {
+    text.append("making ").append(kind_name(one.name.kind)).append(" ").append(format_key(one.name.key));
+    text.append(" uid ").append(std::to_string(one.uid)).append("\n");
+  }
+  return text.append("end ").append(std::to_string(count_of(state))).append("\n");
 }
 
 Result<DaemonState> parse_state(std::string_view text, std::string_view file) {
@@ -146,8 +161,13 @@ Result<DaemonState> parse_state(std::string_view text, std::string_view file) {
         twice = !fresh(placeholder->name.kind, placeholder->id);
         state.stand_ins.push_back(std::move(*placeholder));
       }
+    } else if (what == "making") {
+      if (const auto one = making(line)) {
+        good = true;
+        state.making.push_back(*one);
+      }
     } else if (what == "end" && line.words.size() == 2) {
-      const std::size_t count = state.owned.size() + state.stand_ins.size();
+      const std::size_t count = count_of(state);
       if (i + 1 != lines.size()) return wrong(lines[i + 1].number, "there is more after the end", remedy);
       if (text.back() != '\n') return wrong(line.number, "the file is cut short in its last line", remedy);
       if (parse_prefixed_number<std::uint64_t>(line.words[1]) != count) {

@@ -9,7 +9,8 @@
 //   incarnation 0x5a0c1f2e3d4b6978
 //   owned msg 0x00001234 id 5 generation 0x0000000000000007 size 0 live
 //   stand-in sem 0x00001235 id 7 owner vax ref 12 generation 0x0000000000000009 nsems 3
-//   end 2
+//   making msg 0x00001236 uid 1001
+//   end 3
 //
 // The last line counts the objects: without it the file was cut short. daemon/io/atomic_file.h writes it so that this
 // can't happen by a crash of ours, but disks fill and people copy.
@@ -35,11 +36,20 @@ struct StandIn {
   bool operator==(const StandIn&) const = default;
 };
 
+// An object that is being made at this moment: written before the kernel is asked, so that a daemon that is killed
+// between the two does not leave an object that nobody knows.
+struct Making {
+  ObjectName name;
+  std::uint32_t uid = 0;  // as whom
+  bool operator==(const Making&) const = default;
+};
+
 struct DaemonState {
   std::string boot;  // as Hello.boot: no blanks in it
   Incarnation incarnation{};
   std::vector<OwnedObject> owned;
   std::vector<StandIn> stand_ins;
+  std::vector<Making> making;
   bool operator==(const DaemonState&) const = default;
 };
 

@@ -237,6 +237,7 @@ tl::expected<ObjectFacts, Error> object_facts(Kind kind, std::int32_t id) {
     take(queue.msg_perm);
     facts.used_bytes = queue.__msg_cbytes;
     facts.messages = queue.msg_qnum;
+    facts.was_used = queue.msg_qnum != 0 || queue.msg_stime != 0 || queue.msg_rtime != 0;
     return facts;
   }
   if (kind != Kind::kSemaphoreSet) return tl::unexpected<Error>(Error::kNotImplemented);
@@ -246,6 +247,7 @@ tl::expected<ObjectFacts, Error> object_facts(Kind kind, std::int32_t id) {
   if (semctl(id, 0, IPC_STAT, argument) < 0) return failed();
   take(set.sem_perm);
   facts.semaphores = set.sem_nsems;
+  facts.was_used = set.sem_otime != 0;
   return facts;
 }
 

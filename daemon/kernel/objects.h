@@ -33,6 +33,7 @@ struct ObjectFacts {
   std::uint32_t mode = 0;
   std::uint64_t used_bytes = 0, messages = 0;  // queues
   std::uint64_t semaphores = 0;                // sets
+  bool was_used = false;                       // sent to or received from; a semop was made
 };
 // Errors: kInvalid or kRemoved, gone; kAccess, it is there and we may not look.
 tl::expected<ObjectFacts, Error> object_facts(Kind kind, std::int32_t id);

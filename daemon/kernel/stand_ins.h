@@ -7,6 +7,8 @@
 // Owned by the daemon's own login: root, or the one login that a daemon without root serves. That one may not stat its
 // own objects of mode 0 (EACCES), so it must remember the ids; `exists` still tells, by EACCES against EINVAL.
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 
@@ -29,6 +31,12 @@ bool remove_stand_in(ObjectName name, std::int32_t id);
 
 // The object of this name in this kernel, whatever it is; kNoEntry if there is none.
 tl::expected<std::int32_t, Error> find_object(ObjectName name);
+
+// Removes the object of this name if nobody has used it and it looks as a daemon that was killed while it made it would
+// have left it: a stand-in; or, with `made_as`, that user's object. For names of which no object is known to us. False:
+// there is none such.
+bool remove_leftover_stand_in(ObjectName name);
+bool remove_leftover_object(ObjectName name, uid_t made_as);
 
 // What to tell an administrator when there is no room: which limit, and what stands in it now.
 std::string limits_of(Kind kind);

@@ -26,6 +26,7 @@ DaemonState example() {
                              OwnedObject::State::kFenced}};
   state.stand_ins = {StandIn{{Kind::kSemaphoreSet, 0x1235}, 7, "vax", {Kind::kSemaphoreSet, 12, 9}, 3},
                      StandIn{{Kind::kMessageQueue, 0}, 8, "sun-1.example", {Kind::kMessageQueue, 0, 1}, 0}};
+  state.making = {Making{{Kind::kMessageQueue, 0x1236}, 1001}};
   return state;
 }
 
@@ -45,11 +46,13 @@ TEST(StateFile, ReadsAsInItsHeader) {
       "incarnation 0x5a0c1f2e3d4b6978\n"
       "owned sem 0x00001234 id 5 generation 0x0000000000000007 size 2 live\n"
       "stand-in sem 0x00001235 id 7 owner vax ref 12 generation 0x0000000000000009 nsems 3\n"
-      "end 2\n",
+      "making msg 0x00001236 uid 1001\n"
+      "end 3\n",
       "state");
   ASSERT_TRUE(read) << read.error().what;
   EXPECT_EQ(read->stand_ins.at(0), example().stand_ins[0]);
   EXPECT_EQ(read->owned.at(0), example().owned[0]);
+  EXPECT_EQ(read->making, example().making);
 }
 
 TEST(StateFile, ACutFileIsNeverTakenForAWholeOne) {

@@ -38,6 +38,9 @@ class NamingTest : public LoopTest {
  protected:
   void SetUp() override {
     if (geteuid() != 0) GTEST_SKIP() << "needs root, as a daemon for several logins does";
+    start();
+  }
+  void start() {
     auto opened = Naming::open(&loop_,
                                {.host = "sun",
                                 .referee = "vax",
@@ -206,7 +209,7 @@ TEST_F(NamingTest, WhatCanNotBeWrittenDownIsNotMadeHere) {
   std::filesystem::rename(folder, hidden);
   testing::internal::CaptureStderr();
   create();
-  EXPECT_EQ(error, Error::kStale) << "whoever asked resolves again";
+  EXPECT_EQ(error, Error::kNoSpace);
   EXPECT_FALSE(peers_.next<Register>("vax"));
   EXPECT_TRUE(naming_->owned_objects().empty());
   EXPECT_LT(msgget(kQueue.key, 0), 0) << "it is not left in the kernel";
@@ -246,6 +249,66 @@ TEST_F(NamingTest, WhatCanNotBeWrittenDownGetsNoStandIn) {
   reply("moon", Error::kNone, object);
   ASSERT_TRUE(got_);
   EXPECT_EQ(got_->error, Error::kNone);
+}
+
+// The kernel had made it, and the daemon was killed before it had written its id down.
+TEST_F(NamingTest, AnObjectThatAKilledDaemonWasMakingDoesNotStandInTheWay) {
+  const auto restarted_with = [&](const ObjectName& name, unsigned uid) {
+    naming_.reset();
+    std::ofstream(directory_.path() / "state")
+        << render_state({.boot = "boot", .incarnation = Incarnation{1}, .making = {{name, uid}}});
+    start();
+  };
+  ASSERT_GE(msgget(kQueue.key, IPC_CREAT | 0600), 0);
+  restarted_with(kQueue, 1001);
+  EXPECT_GE(msgget(kQueue.key, 0), 0) << "another user's";
+  restarted_with({Kind::kMessageQueue, 0x11}, 0);
+  EXPECT_GE(msgget(kQueue.key, 0), 0) << "another key's";
+  restarted_with(kQueue, 0);
+  EXPECT_LT(msgget(kQueue.key, 0), 0);
+
+  const int used = msgget(kQueue.key, IPC_CREAT | 0600);
+  const long message[2] = {1, 1};
+  ASSERT_EQ(msgsnd(used, message, sizeof(long), 0), 0);
+  restarted_with(kQueue, 0);
+  EXPECT_EQ(msgget(kQueue.key, 0), used) << "somebody has used it";
+  msgctl(used, IPC_RMID, nullptr);
+}
+
+TEST_F(NamingTest, WhatIsBeingMadeIsWrittenDownFirst) {
+  naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot,
+                     [](Error, const GetReply&) {});
+  EXPECT_TRUE(peers_.next<Register>("vax"));
+  const auto state = [&] {
+    std::ifstream file(directory_.path() / "state");
+    return *parse_state(std::string(std::istreambuf_iterator<char>(file), {}), "state");
+  };
+  EXPECT_TRUE(state().making.empty()) << "it is made";
+  EXPECT_EQ(state().owned.at(0).name, kQueue);
+  // One that can't be made leaves nothing that would be removed at the next start.
+  const int other = msgget(0x11, IPC_CREAT | 0600);
+  naming_->serve_get({.name = {Kind::kMessageQueue, 0x11}, .create = true, .mode = 0600, .claim = ClaimId{10}}, kRoot,
+                     [](Error error, const GetReply&) { EXPECT_EQ(error, Error::kExists); });
+  EXPECT_TRUE(state().making.empty());
+  msgctl(other, IPC_RMID, nullptr);
+}
+
+TEST_F(NamingTest, AStandInThatAKilledDaemonLeftDoesNotStandInTheWay) {
+  const auto left = make_stand_in(kQueue, 0);
+  ASSERT_TRUE(left);
+  get(kQueue, "moon");
+  present("moon");
+  reply("moon", Error::kNone, {Kind::kMessageQueue, 5, 7});
+  ASSERT_TRUE(got_);
+  EXPECT_EQ(got_->error, Error::kNone);
+  EXPECT_NE(got_->id, *left);
+  EXPECT_FALSE(stand_in_exists(kQueue, *left));
+
+  const ObjectName other{Kind::kMessageQueue, 0x11};
+  ASSERT_TRUE(make_stand_in(other, 0));
+  naming_->serve_get({.name = other, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot,
+                     [](Error, const GetReply&) {});
+  EXPECT_TRUE(peers_.next<Register>("vax"));
 }
 
 TEST_F(NamingTest, WithoutRoomForItsStandInAnOlderObjectStays) {
