@@ -113,22 +113,25 @@ struct ShimServer::Client {
 };
 
 Result<std::unique_ptr<ShimServer>> ShimServer::listen(uv_loop_t* loop, Options options, Handler& handler) {
-  if (options.path.size() >= sizeof(sockaddr_un::sun_path)) {
-    return trouble(options.path + ": too long for a unix socket", "choose a [paths] run of fewer than 95 characters");
+  // A killed daemon's file stays until ours takes its place in one step: without a file programs would take it that no
+  // daemon runs here, and go to the kernel.
+  const std::string beside = options.path + ".new";
+  if (beside.size() >= sizeof(sockaddr_un::sun_path)) {
+    return trouble(options.path + ": too long for a unix socket", "choose a [paths] run of fewer than 92 characters");
   }
-  const sockaddr_un address = address_of(options.path);
-  if (somebody_answers(address)) {
+  const sockaddr_un address = address_of(beside);
+  if (somebody_answers(address_of(options.path))) {
     return trouble(options.path + ": another dipcd answers there", "stop it, or give this one its own [paths] run");
   }
-  ::unlink(options.path.c_str());
+  ::unlink(beside.c_str());
   const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) return tl::unexpected(system_trouble("socket"));
   const int on = 1;
   // Before listen(): a program that connects and sends before accept() has its credentials attached all the same.
   ::setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
   if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
-      ::chmod(options.path.c_str(), 0666) != 0 ||  // everybody may ask; the kernel says who it is
-      ::listen(fd, SOMAXCONN) != 0) {
+      ::chmod(beside.c_str(), 0666) != 0 ||  // everybody may ask; the kernel says who it is
+      ::listen(fd, SOMAXCONN) != 0 || ::rename(beside.c_str(), options.path.c_str()) != 0) {
     const Trouble what = system_trouble(options.path, "see that the folder exists and can be written");
     ::close(fd);
     return tl::unexpected(what);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -97,6 +98,37 @@ class ShimServerTest : public testing::Test {
   std::unique_ptr<ShimServer> server_;
   int socket_ = -1;
 };
+
+// A program that finds no socket file takes it that no daemon runs here, and goes to the kernel.
+TEST_F(ShimServerTest, TheFileOfAKilledDaemonIsReplacedInOneStep) {
+  const std::filesystem::path path = folder_ / "left";
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strcpy(address.sun_path, path.c_str());
+  const int killed = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(::bind(killed, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ::close(killed);
+  const int watch = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  ASSERT_GE(::inotify_add_watch(watch, folder_.c_str(), IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO), 0);
+  auto server = ShimServer::listen(&loop_, {.path = path}, recorder_);
+  ASSERT_TRUE(server.has_value()) << server.error().what;
+  bool was_replaced = false;
+  alignas(inotify_event) char events[4096];
+  const ssize_t bytes = ::read(watch, events, sizeof events);
+  for (ssize_t at = 0; at < bytes;) {
+    const auto* event = reinterpret_cast<const inotify_event*>(events + at);
+    if (std::string(event->name) == "left") {
+      EXPECT_EQ(event->mask & IN_DELETE, 0u);
+      was_replaced = was_replaced || (event->mask & IN_MOVED_TO) != 0;
+    }
+    at += static_cast<ssize_t>(sizeof *event + event->len);
+  }
+  ::close(watch);
+  EXPECT_TRUE(was_replaced);
+  const int program = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  EXPECT_EQ(::connect(program, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ::close(program);
+}
 
 class PassedFile : public ShimServerTest {
  protected:
