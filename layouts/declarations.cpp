@@ -121,13 +121,16 @@ Result<Scalar> TypeSet::mtype_of(std::size_t structure) const {
   return scalar;
 }
 
-std::optional<TypeSet::IdField> TypeSet::id_in(std::size_t structure) const {
+std::vector<TypeSet::IdField> TypeSet::ids_in(std::size_t structure, std::size_t ids_max) const {
+  std::vector<IdField> found;
   for (const Field& field : structs[structure].fields) {
-    if (!field.type.is_struct && field.type.scalar.meaning != Meaning::kNumber) return IdField{field.name, &field};
+    if (found.size() >= ids_max) break;
+    if (!field.type.is_struct && field.type.scalar.meaning != Meaning::kNumber) found.push_back({field.name, &field});
     if (!field.type.is_struct) continue;
-    if (const auto inner = id_in(field.type.structure)) return IdField{field.name + "." + inner->path, inner->field};
+    for (const IdField& inner : ids_in(field.type.structure, ids_max - found.size()))
+      found.push_back({field.name + "." + inner.path, inner.field});
   }
-  return std::nullopt;
+  return found;
 }
 
 const Binding* TypeSet::binding_for(Kind kind, std::int32_t key) const {

@@ -64,6 +64,7 @@ struct Field {
   std::string counter_text;          // kCounted: "header.count"
   bool packed = false;
   std::uint32_t aligned = 1;  // at least this; a power of two
+  std::string place;          // of its name: "chat.types:3:8"; empty where no file has it
 
   std::uint64_t elements() const;  // the product of dimensions; 1 without any
 };
@@ -125,12 +126,12 @@ struct TypeSet {
   // The mtype of messages that are this struct: the `long` that it begins with, in a nested struct or not. It is no
   // part of the payload, so it can't count an array. Trouble, without a place: this struct is no message.
   Result<Scalar> mtype_of(std::size_t structure) const;
-  // The first pid, uid or gid that a struct has, in nested ones too. Nothing: none.
+  // Every pid, uid and gid that a struct has, in nested ones too, up to a number of them.
   struct IdField {
     std::string path;  // "slots.owner"
     const Field* field;
   };
-  std::optional<IdField> id_in(std::size_t structure) const;
+  std::vector<IdField> ids_in(std::size_t structure, std::size_t ids_max) const;
   // The binding of this object: a range that has the key, else `all`; IPC_PRIVATE (key 0) has `private` alone. Null:
   // none.
   const Binding* binding_for(Kind kind, std::int32_t key) const;

@@ -1,6 +1,7 @@
 // The bindings of keys, of *.types files.
 
 #include <algorithm>
+#include <cstdio>
 #include <utility>
 
 #include "layouts/parser_state.h"
@@ -36,6 +37,15 @@ bool parse_key_name(ParserState& state, std::int64_t& value) {
   return true;
 }
 
+// Of the number behind a '-'.
+std::string negative_key_remedy(const Token& number) {
+  if (number.kind != Token::Kind::kNumber || number.number == 0 || number.number > 0x80000000U)
+    return "write a negative key as ipcs does: 0xfffffffe for -2";
+  char key[11];
+  std::snprintf(key, sizeof key, "0x%08x", -static_cast<unsigned>(number.number));
+  return "write a negative key as ipcs does: " + std::string(key);
+}
+
 // A key of 32 bits, as ipcs prints it.
 bool parse_key(ParserState& state, std::uint32_t& key) {
   const Token token = state.peek();
@@ -43,7 +53,7 @@ bool parse_key(ParserState& state, std::uint32_t& key) {
   if (token.kind == Token::Kind::kName) {
     if (!parse_key_name(state, value)) return false;
   } else if (token.kind != Token::Kind::kNumber) {
-    return state.fail_at_word("a key", token.is("-") ? "write a negative key as ipcs does: 0xfffffffe" : kBindingForm);
+    return state.fail_at_word("a key", token.is("-") ? negative_key_remedy(state.peek(1)) : std::string(kBindingForm));
   } else {
     value = static_cast<std::int64_t>(std::min<std::uint64_t>(token.number, kKeyMax + 1));
     state.take();
@@ -87,34 +97,57 @@ void skip_to_end_of_keys(ParserState& state) {
 // All keys, up to `to`. Those that are good are known to be bound even if others are not.
 bool parse_key_list(ParserState& state, Binding& binding) {
   bool good = true;
+  Token comma;
   do {
+    if (comma.is(",") && state.peek().is("to"))
+      return state.fail(comma, "there is no key behind this ','", "leave the ',' out");
     const ParserState::Position at = state.position(state.peek());
     Binding::Keys keys;
     if (parse_keys(state, keys)) {
       state.bound.push_back({binding.kind, keys, at});
       binding.keys.push_back(std::move(keys));
-      continue;
+    } else {
+      good = false;
+      skip_to_end_of_keys(state);
     }
-    good = false;
-    skip_to_end_of_keys(state);
+    comma = state.peek();
   } while (state.take_if(","));
   return good;
 }
 
 // The same memory is read by all hosts, so that an id in it is what the host that wrote it means by it.
 bool refuse_ids(ParserState& state, const Token& where, std::size_t structure) {
-  const auto id = state.types.id_in(structure);
-  const std::string& type = id->field->type.text;  // "uid", "pid short"
-  const std::size_t blank = type.find(' ');
-  const std::string word = type.substr(0, blank);
-  const std::string number = (blank != std::string::npos ? type.substr(blank + 1)
-                              : word == "pid"            ? "int"
-                                                         : "unsigned int") +
-                             " " + id->field->name;
+  for (const TypeSet::IdField& id : state.types.ids_in(structure, kTypeTroublesMax)) {
+    const std::string& type = id.field->type.text;  // "uid", "pid short"
+    const std::size_t blank = type.find(' ');
+    const std::string word = type.substr(0, blank);
+    const std::string number = (blank != std::string::npos ? type.substr(blank + 1)
+                                : word == "pid"            ? "int"
+                                                           : "unsigned int") +
+                               " " + id.field->name;
+    state.fail(where,
+               "struct " + state.types.structs[structure].name + " can't be a segment: '" + id.path + "', at " +
+                   id.field->place + ", is a " + word + ", and nothing is rewritten in memory that hosts share",
+               "write " + number + ", which is left as it is, or send the id in a message");
+  }
+  return false;
+}
+
+// A segment has its size, and a count in it changes while hosts share it. What is open ends where the segment does.
+bool refuse_counted(ParserState& state, const Token& where, std::size_t structure) {
+  const StructDeclaration& declared = state.types.structs[structure];
+  const Field& last = declared.fields.back();
   return state.fail(where,
-                    "struct " + state.types.structs[structure].name + " can't be a segment: '" + id->path + "' is a " +
-                        word + ", and nothing is rewritten in memory that hosts share",
-                    "write " + number + ", which is left as it is, or send the id in a message");
+                    "struct " + declared.name + " can't be a segment: '" + last.name + "', at " + last.place +
+                        ", is counted by " + last.counter_text + ", which changes while hosts share the memory",
+                    "write " + last.name + "[], which fills the rest of the segment, or its length");
+}
+
+bool parse_segment(ParserState& state, const Token& name, std::size_t structure) {
+  const bool is_counted = state.types.structs[structure].fields.back().extent == Field::Extent::kCounted;
+  if (is_counted) refuse_counted(state, name, structure);
+  if (state.have_ids[structure]) refuse_ids(state, name, structure);
+  return !is_counted && !state.have_ids[structure];
 }
 
 bool parse_layout(ParserState& state, Kind kind, std::size_t& structure) {
@@ -135,7 +168,7 @@ bool parse_layout(ParserState& state, Kind kind, std::size_t& structure) {
                       remedy_or("declare it above, or in an earlier file", name.text, names_in(state.tags)));
   }
   if (state.are_broken[structure]) return true;  // what it lacks may be what was refused, so no binding is made of it
-  if (kind == Kind::kSegment) return !state.have_ids[structure] || refuse_ids(state, name, structure);
+  if (kind == Kind::kSegment) return parse_segment(state, name, structure);
   const auto mtype = state.types.mtype_of(structure);
   return mtype || state.fail(name, mtype.error().what, mtype.error().remedy);
 }

@@ -60,6 +60,7 @@ struct ReadEnum {
 bool enum_member(ParserState& state, ReadEnum& read, std::int64_t& next) {
   const Token name = state.peek();
   if (name.kind != Token::Kind::kName) return state.fail_at_word("a name", "enum color { red, green = 5 };");
+  if (refuse_keyword(state)) return false;
   state.take();
   if (state.take_if("=") && !parse_constant(state, next)) {
     state.refused.emplace(name.text);
@@ -143,7 +144,9 @@ bool parse_enum_body(ParserState& state, ReadEnum read, TypeUse& use) {
       good = false;
       skip_to_end_of_member(state);
     }
-    if (!state.take_if(",")) break;
+    if (state.take_if(",")) continue;
+    if (state.peek().kind != Token::Kind::kName || begins_declaration(state)) break;
+    good = state.expect(",", "the constant");
   }
   std::uint32_t aligned = 1;
   if (!state.expect("}", "the last constant") || !parse_attributes(state, read.packed, aligned) || !good) return false;

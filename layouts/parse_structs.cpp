@@ -38,7 +38,7 @@ class StructParser {
       good = state_.fail(begin, "a struct without fields carries nothing", kFieldForm);
     }
     if (structure.fields.empty())
-      structure.fields.push_back({"nothing", {"int", false, {}, 0}, {}, {}, {}, {}, false, 1});
+      structure.fields.push_back({"nothing", {"int", false, {}, 0}, {}, {}, {}, {}, false, 1, {}});
     is_broken_ = is_broken_ || !good;
     return declare(std::move(structure), begin, use) && good;
   }
@@ -73,10 +73,24 @@ class StructParser {
       return state_.fail(type, use.text + " ends in an open array and can't be part of another struct",
                          "declare the open array here, as the last field");
     }
-    do {
+    for (;;) {
       if (!declarator(structure, use, type)) return false;
-    } while (state_.take_if(","));
+      const Token comma = state_.peek();
+      if (!state_.take_if(",")) break;
+      if (begins_field(state_.peek()))
+        return state_.fail(comma, "expected ';' after the field, found ','", "write ';' here");
+    }
+    if (state_.peek().is("=")) {
+      return state_.fail(state_.peek(), "fields have no initial values here", "leave out what is from '=' to the ';'");
+    }
     return state_.expect(";", "the field", kAttributeWords);
+  }
+
+  // Behind a ',': a type, with a name behind it? Then it is another field's.
+  bool begins_field(const Token& word) const {
+    const bool is_type = word.is("struct") || word.is("enum") || word.is("long") || word.is("short") ||
+                         word.is("unsigned") || word.is("signed") || scalar_named({word.text});
+    return is_type && state_.peek(1).kind == Token::Kind::kName && !begins_attribute(state_, 1);
   }
 
   bool declarator(StructDeclaration& structure, const TypeUse& use, const Token& type) {
@@ -90,7 +104,9 @@ class StructParser {
     }
     if (name.is(":")) return bit_field(name, "this field");
     if (name.kind != Token::Kind::kName) return state_.fail_at_word("the name of a field", kFieldForm);
+    if (refuse_keyword(state_)) return false;
     field.name = name.text;
+    field.place = state_.place(name);
     state_.take();
     if (state_.peek().is(":")) return bit_field(state_.peek(), field.name);
     if (!structure.fields.empty() && structure.is_open()) {
@@ -254,6 +270,9 @@ bool parse_struct(ParserState& state, TypeUse& use) {
     if (begins_attribute(state, 0)) {
       return state.fail(state.peek(), "attributes don't stand behind the name", "write them behind the '}'");
     }
+    const Token& next = state.peek();
+    if (next.kind != Token::Kind::kName && !next.is(";") && !next.is("*"))
+      return state.expect("{", "the name of a struct");
     return state.fail(
         name, "struct " + structure.name + " is not declared before this",
         remedy_or(state.peek().is(";") ? "leave this line out" : "declare it above, or in an earlier file", name.text,

@@ -132,6 +132,35 @@ bool fail_at_type(ParserState& state, const Token& name) {
                               name.text, near));
 }
 
+// Words that are no type together: `long double`, `unsigned float`, `short char`. The last one of those with a float
+// may be meant as the field's name, which is refused as such.
+bool refuse_mixture(ParserState& state) {
+  constexpr std::size_t kWordsMax = 8;
+  const auto is_float = [](const Token& word) { return word.is("float") || word.is("double"); };
+  std::vector<std::string_view> words;
+  std::string text;
+  bool has_float = false;
+  while (words.size() < kWordsMax) {
+    const Token& word = state.peek(words.size());
+    if (!is_integer_word(word) && !is_float(word)) break;
+    has_float = has_float || is_float(word);
+    text += (words.empty() ? "" : " ") + std::string(word.text);
+    words.push_back(word.text);
+  }
+  const bool is_named = state.peek(words.size()).kind == Token::Kind::kName;
+  if (words.size() < 2 || (has_float && !is_named) || scalar_named(words)) return false;
+  const bool is_long_double = words.size() == 2 && has_float && text.find("long") != std::string::npos &&
+                              text.find("double") != std::string::npos;
+  if (is_long_double) {
+    state.fail(state.peek(), "a long double has another format on every machine", "use double in the program");
+  } else {
+    state.fail(state.peek(), "'" + text + "' is no type",
+               has_float ? "write float or double, which have no other words beside them"
+                         : "write char, short, int, long or long long, with or without signed or unsigned");
+  }
+  return true;
+}
+
 }  // namespace
 
 bool refuse_pointer(ParserState& state) {
@@ -152,13 +181,23 @@ bool refuse_pointer(ParserState& state) {
   return true;
 }
 
+bool refuse_keyword(ParserState& state) {
+  constexpr std::string_view kKeywords[] = {
+      "auto",   "break",    "case",     "char",     "const", "continue", "default", "do",     "double",
+      "else",   "enum",     "extern",   "float",    "for",   "goto",     "if",      "inline", "int",
+      "long",   "register", "restrict", "return",   "short", "signed",   "sizeof",  "static", "struct",
+      "switch", "typedef",  "union",    "unsigned", "void",  "volatile", "while",   "_Bool"};
+  const Token& name = state.peek();
+  if (std::find(std::begin(kKeywords), std::end(kKeywords), name.text) == std::end(kKeywords)) return false;
+  state.fail(name, shown(name) + " is a word of C and no name", "give it another name");
+  return true;
+}
+
 bool parse_scalar_or_alias(ParserState& state, TypeUse& use) {
   const Token first = state.peek();
+  if (refuse_mixture(state)) return false;
   std::vector<std::string_view> words;
   while (is_integer_word(state.peek())) words.push_back(state.take().text);
-  if (!words.empty() && state.peek().is("double")) {
-    return state.fail(first, "a long double has another format on every machine", "use double in the program");
-  }
   if (words.empty()) {
     for (const RefusedType& refused : kRefusedTypes) {
       if (first.is(refused.name))

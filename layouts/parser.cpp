@@ -1,6 +1,7 @@
 #include "layouts/parser.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "layouts/parser_state.h"
@@ -19,6 +20,7 @@ bool parse_typedef(ParserState& state) {
   if (refuse_pointer(state) || !parse_type(state, use) || refuse_pointer(state)) return false;
   const Token name = state.peek();
   if (name.kind != Token::Kind::kName) return state.fail_at_word("a name", "typedef unsigned int flags_t;");
+  if (refuse_keyword(state)) return false;
   state.take();
   if (state.peek().is("[")) {
     return state.fail(state.peek(), "a typedef of an array is not read", "write the length where the array is used");
@@ -96,7 +98,8 @@ bool ParserState::take_if(std::string_view text) {
 bool ParserState::expect(std::string_view text, std::string_view after, std::span<const std::string_view> near) {
   if (take_if(text)) return true;
   const std::string wanted = "'" + std::string(text) + "'";
-  const std::string remedy = "write " + wanted + " here";
+  // What ends at the outermost level ends with both.
+  const std::string remedy = "write " + (text == "}" && depth_ <= 1 ? "'};'" : wanted) + " here";
   const Token& found = peek();
   const bool ends = text == ";" || text == "}";
   if (!ends || found.kind == Token::Kind::kWrong)
@@ -118,6 +121,9 @@ void ParserState::skip_to_end_of(int depth) {
       if (at_ > 0 && tokens_[at_ - 1].is("}")) expect(";", "'}'");
       break;
     }
+    // A line of its own, whatever was wrong before it.
+    const Token& passed = peek();
+    if (passed.kind == Token::Kind::kWrong && passed.text.starts_with("#")) fail_at_word("a declaration", {});
     const bool ends = depth_ <= depth && peek().is(";");
     take();
     if (ends) break;
@@ -154,14 +160,22 @@ void ParserState::fail_at(const Position& at, std::string_view place, std::strin
   if (!has_room_for_troubles()) return;
   Trouble trouble{std::string(place) + ": " + std::string(what), std::string(remedy)};
   // Two structs that end where the file does lack their '}' at one place.
-  if (!said_.empty() && said_.back().trouble.what == trouble.what) return;
+  if (std::any_of(said_.begin(), said_.end(), [&](const Said& one) { return one.trouble.what == trouble.what; }))
+    return;
   said_.push_back({at, std::move(trouble)});
 }
 
 Troubles ParserState::take_troubles() {
+  const std::optional<Said> last = has_room_for_troubles() ? std::nullopt : std::optional(said_.back());
   std::stable_sort(said_.begin(), said_.end(), [](const Said& a, const Said& b) { return a.at < b.at; });
   Troubles troubles;
   for (Said& one : said_) troubles.push_back(std::move(one.trouble));
+  if (!last) return troubles;
+  const std::string& what = last->trouble.what;  // "a.types:3:8: ..."
+  const std::string numbers = ":" + std::to_string(last->at.line) + ":" + std::to_string(last->at.column) + ": ";
+  troubles.push_back({what.substr(0, what.find(numbers)) + numbers +
+                          "there may be more: " + std::to_string(kTypeTroublesMax) + " mistakes are said at once",
+                      "mend these, and check again"});
   return troubles;
 }
 

@@ -58,7 +58,7 @@ class ParserState {
   std::string place(const Token& where) const;
   bool has_room_for_troubles() const { return said_.size() < kTypeTroublesMax; }
   bool is_good() const { return said_.empty(); }
-  Troubles take_troubles();  // in the order of their places
+  Troubles take_troubles();  // in the order of their places; where there is no room for more, that is the last one
 
   // ---- what is declared
   void forget_structs_from(std::size_t structure);  // the last ones, which nothing uses yet
@@ -119,6 +119,8 @@ void check_bindings(ParserState& state);                       // when all files
 bool parse_constant(ParserState& state, std::int64_t& value, bool ends_range = false);
 // Is what begins here a pointer's declaration: names, then a '*'? Then it was refused by the pointer's name.
 bool refuse_pointer(ParserState& state);
+// Is what comes next a word of C, where a name should be? Then it was refused.
+bool refuse_keyword(ParserState& state);
 // Does what comes next begin no field or case, but the next declaration?
 bool begins_declaration(const ParserState& state);
 // packed, aligned(8), __attribute__((packed, aligned(8))): any number of them, none included.

@@ -11,6 +11,28 @@ constexpr std::size_t kNameLengthMax = 127;  // no compiler promises more; keeps
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool begins_name(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool continues_name(char c) { return begins_name(c) || is_digit(c); }
+bool is_beyond_ascii(char c) { return (static_cast<unsigned char>(c) & 0x80U) != 0; }
+
+// What to write for a line that begins with '#'.
+std::string_view instead_of_line(std::string_view line) {
+  std::string words;
+  for (const char c : line.substr(1)) {
+    if (c == '/') break;
+    if (std::string_view(" \t\r").find(c) == std::string_view::npos) words.push_back(c);
+  }
+  if (words.starts_with("include")) return "leave it out; declare above what is used of that file";
+  if (words.starts_with("pragmapack(") && words.ends_with("1)"))
+    return "write packed behind the '}' of each struct that it is for";
+  if (words.starts_with("pragmapack(") && words.ends_with("2)"))
+    return "write packed aligned(2) behind each field of more than two bytes that it is for";
+  if (words.starts_with("pragmapack()") || words.starts_with("pragmapack(pop")) return "leave it out";
+  if (words.starts_with("pragmapack("))
+    return "leave it out if it moves no field; else build the programs with pack(1), which is packed here";
+  if (words.starts_with("pragma")) return "leave it out";
+  if (words.starts_with("if") || words.starts_with("el") || words.starts_with("endif"))
+    return "leave it out, and of what it chooses between all but one";
+  return "write a constant as enum { LENGTH = 64 };, a comment after //";
+}
 
 class Reader {
  public:
@@ -87,6 +109,7 @@ class Reader {
     if (begins_name(at(0))) {
       std::size_t length = 1;
       while (continues_name(at(length))) ++length;
+      if (is_beyond_ascii(at(length))) return beyond_ascii();
       if (length > kNameLengthMax) return wrong(length, "this name is too long", "use at most 127 characters");
       return take(Token::Kind::kName, length);
     }
@@ -94,15 +117,32 @@ class Reader {
     if (at(0) == '#') {
       std::size_t length = 1;
       while (at(length) != '\n' && position_ + length < text_.size()) ++length;
-      if (text_.substr(position_, length).starts_with("#include")) {
-        return wrong(length, "there is no preprocessor here", "leave it out; declare above what is used of that file");
-      }
-      return wrong(length, "there is no preprocessor here",
-                   "write a constant as enum { LENGTH = 64 };, a comment after //");
+      return wrong(length, "there is no preprocessor here", instead_of_line(text_.substr(position_, length)));
     }
+    if (is_beyond_ascii(at(0))) return beyond_ascii();
+    if (at(0) == '\'' || at(0) == '"') return quoted();
     constexpr std::string_view kSymbols = "{}[]();,:.-=*+/%<>&|^~";
     if (kSymbols.find(at(0)) != std::string_view::npos && at(0) != '\0') return take(Token::Kind::kSymbol, 1);
     return wrong(1, "this character means nothing here", "declare as C does: struct name { int field; };");
+  }
+
+  // A name, or what else it is that has other letters.
+  Token beyond_ascii() {
+    std::size_t length = 1;
+    while (continues_name(at(length)) || is_beyond_ascii(at(length))) ++length;
+    return wrong(length, "letters beyond ASCII mean nothing here", "write names with A to Z, a to z, 0 to 9 and _");
+  }
+
+  // Up to the same quote, or to the end of the line.
+  Token quoted() {
+    const char quote = at(0);
+    std::size_t length = 1;
+    while (position_ + length < text_.size() && at(length) != '\n' && at(length) != quote) {
+      length += at(length) == '\\' && at(length + 1) != '\n' && position_ + length + 1 < text_.size() ? 2 : 1;
+    }
+    if (at(length) == quote) ++length;
+    return quote == '"' ? wrong(length, "text in quotes means nothing here", "write a number, or a name without quotes")
+                        : wrong(length, "characters in quotes are not read", "write its number: 65 for 'A'");
   }
 
   Token number() {

@@ -168,10 +168,11 @@ std::string table(const StructDeclaration& declared, const std::vector<std::stri
 std::string verdict(const TypeSet& types, std::size_t structure, const std::vector<std::string>& machines,
                     const std::optional<Difference>& difference, const AsMessage& message) {
   if (!difference) {
-    const auto id = types.id_in(structure);
+    const auto id = types.ids_in(structure, 1);
     return "Every field has the same place and size on both: " +
-           (id ? "but for " + id->path + ", which is rewritten in messages and not in segments, " : std::string()) +
-           "segments " + (id ? "could" : "can") + " be shared.\n";
+           (!id.empty() ? "but for " + id.front().path + ", which is rewritten in messages and not in segments, "
+                        : std::string()) +
+           "segments " + (!id.empty() ? "could" : "can") + " be shared.\n";
   }
   const auto text = [](std::uint64_t offset, std::uint64_t bytes) {
     return counted(bytes, "byte") + " at " + std::to_string(offset);

@@ -129,6 +129,68 @@ TEST(TypesMistakes, ConstantsAreNotCalculated) {
   EXPECT_EQ(trouble_of("struct s { char a[4 + 1]; };").what.substr(0, 13), "a.types:1:21:");
 }
 
+// What is said first, and what to write.
+std::string first_of(std::string_view text) {
+  const Troubles all = troubles(text);
+  return all.empty() ? "" : all.front().what + " | " + all.front().remedy;
+}
+
+TEST(TypesMistakes, EachLineOfAPreprocessorIsSaid) {
+  EXPECT_THAT(whats("#include <a.h>\n#define N 5\n#pragma pack(1)\nstruct s {\n#ifdef X\n  int a;\n};\n"),
+              ElementsAre(StartsWith("a.types:1:1:"), StartsWith("a.types:2:1:"), StartsWith("a.types:3:1:"),
+                          StartsWith("a.types:5:1:")));
+  EXPECT_THAT(trouble_of("#pragma pack(1)\n").remedy, StartsWith("write packed behind the '}'"));
+  EXPECT_THAT(trouble_of("#pragma pack(push, 2) // two\n").remedy, StartsWith("write packed aligned(2) behind"));
+  EXPECT_THAT(trouble_of("#pragma pack(4)\n").remedy, HasSubstr("pack(1), which is packed here"));
+  EXPECT_EQ(trouble_of("#pragma pack(pop)\n").remedy, "leave it out");
+}
+
+TEST(TypesMistakes, WordsThatAreNoTypeTogetherAreSaidTogether) {
+  EXPECT_THAT(first_of("struct s { long long long q; };"), StartsWith("a.types:1:12: 'long long long' is no type | "));
+  EXPECT_THAT(first_of("struct s { short char c; };"), HasSubstr("'short char' is no type | write char, short,"));
+  EXPECT_THAT(first_of("struct s { int int i; };"), HasSubstr("'int int' is no type | "));
+  EXPECT_THAT(first_of("struct s { unsigned float f; };"), HasSubstr("'unsigned float' is no type | write float"));
+  EXPECT_THAT(first_of("struct s { double long y; };"), HasSubstr("a long double has another format"));
+  EXPECT_THAT(first_of("struct s { long double y; };"), HasSubstr("a long double has another format"));
+}
+
+TEST(TypesMistakes, AWordOfCNamesNothing) {
+  EXPECT_THAT(first_of("struct s { double long; };"), StartsWith("a.types:1:19: 'long' is a word of C and no name"));
+  EXPECT_THAT(first_of("struct s { char struct; };"), StartsWith("a.types:1:17: 'struct' is a word of C"));
+  EXPECT_THAT(first_of("struct s { unsigned float; };"), StartsWith("a.types:1:21: 'float' is a word of C"));
+  EXPECT_THAT(first_of("enum { A, int };"), HasSubstr("'int' is a word of C"));
+  EXPECT_THAT(first_of("typedef long while;"), HasSubstr("'while' is a word of C"));
+  EXPECT_TRUE(troubles("struct s { int pid, uid; };").empty());
+}
+
+TEST(TypesMistakes, WhatIsInQuotesOrBeyondAsciiIsOneWord) {
+  EXPECT_THAT(first_of("struct s { char a['x']; };"),
+              HasSubstr("a.types:1:19: ''x'': characters in quotes are not read | write its number: 65 for 'A'"));
+  EXPECT_THAT(first_of("struct s { char a[\"x]\"]; };"), HasSubstr("text in quotes means nothing here"));
+  const Trouble found = trouble_of(
+      "struct s {\n  int gr\xc3\xb6\xc3\x9f"
+      "e;\n};");
+  EXPECT_THAT(found.what, StartsWith("a.types:2:7: 'gr\\xc3"));
+  EXPECT_THAT(found.what, HasSubstr("letters beyond ASCII mean nothing here"));
+}
+
+TEST(TypesMistakes, WhatIsMissingOrTooMuchIsSaidWhereItIs) {
+  EXPECT_THAT(first_of("struct f (int x);"), StartsWith("a.types:1:10: expected '{' after the name of a struct"));
+  EXPECT_THAT(whats("enum g { A B, C };"), ElementsAre("a.types:1:12: expected ',' after the constant, found 'B'"));
+  EXPECT_THAT(first_of("struct s { int x = 3; };"), StartsWith("a.types:1:18: fields have no initial values here"));
+  EXPECT_EQ(first_of("struct s { int x, long y; };"),
+            "a.types:1:17: expected ';' after the field, found ',' | write ';' here");
+  EXPECT_THAT(first_of("struct s { int x;\n"), HasSubstr("| write '};' here"));
+}
+
+TEST(TypesMistakes, AfterTwentyItIsSaidThatThereMayBeMore) {
+  std::string text = "struct s {";
+  for (int i = 0; i < 30; ++i) text += " int f" + std::to_string(i) + " : 1;";
+  const Troubles all = troubles(text + "};");
+  ASSERT_EQ(all.size(), 21U);
+  EXPECT_THAT(all.back().what, HasSubstr("there may be more: 20 mistakes are said at once"));
+}
+
 TEST(TypesMistakes, AByteOrderMarkIsNoWord) {
   const std::string text = "\xef\xbb\xbfstruct s { int a; };";
   EXPECT_TRUE(troubles(text).empty());

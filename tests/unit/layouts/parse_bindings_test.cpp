@@ -15,19 +15,36 @@ using testing::HasSubstr;
 
 TEST(TypesBindings, NoSegmentHasAnIdThatNothingWouldRewrite) {
   const Trouble plain = trouble_of("struct table { int n; uid owner; };\nbind shm 1 to table;");
-  EXPECT_EQ(plain.what,
-            "a.types:2:15: struct table can't be a segment: 'owner' is a uid, and nothing is rewritten in memory that "
-            "hosts share");
+  EXPECT_EQ(
+      plain.what,
+      "a.types:2:15: struct table can't be a segment: 'owner', at a.types:1:27, is a uid, and nothing is rewritten "
+      "in memory that hosts share");
   EXPECT_THAT(plain.remedy, HasSubstr("write unsigned int owner"));
   const Trouble nested = trouble_of(
       "struct slot { int n; pid short by; }; struct table { long n; struct { struct slot slots[4]; } in; };"
       "bind shm 1 to table;");
-  EXPECT_THAT(nested.what, HasSubstr("'in.slots.by' is a pid,"));
+  EXPECT_THAT(nested.what, HasSubstr("'in.slots.by', at a.types:1:32, is a pid,"));
   EXPECT_THAT(nested.remedy, HasSubstr("write short by"));
   EXPECT_THAT(trouble_of("typedef struct { gid g[2]; } t; bind shm all to t;").remedy, HasSubstr("unsigned int g"));
   // The same struct is a message, and a field of that name a number.
   EXPECT_TRUE(
       troubles("struct m { long mtype; pid p; }; struct s { int pid; }; bind msg 1 to m; bind shm 1 to s;").empty());
+}
+
+TEST(TypesBindings, EveryIdOfASegmentIsSaid) {
+  const Troubles all = troubles("struct in { gid g; }; struct t { pid a; struct in b, c; uid d; }; bind shm 1 to t;");
+  ASSERT_EQ(all.size(), 4U);
+  EXPECT_THAT(all[0].what, HasSubstr("'a', at a.types:1:38, is a pid"));
+  EXPECT_THAT(all[1].what, HasSubstr("'b.g', at a.types:1:17, is a gid"));
+  EXPECT_THAT(all[2].what, HasSubstr("'c.g', at a.types:1:17, is a gid"));
+  EXPECT_THAT(all[3].what, HasSubstr("'d', at a.types:1:61, is a uid"));
+}
+
+TEST(TypesBindings, ASegmentMayEndOpenAndIsNotCounted) {
+  EXPECT_TRUE(troubles("struct t { int n; char text[]; }; bind shm 1 to t;").empty());
+  const Trouble counted = trouble_of("struct t { int n; char text[n]; }; bind shm 1 to t;");
+  EXPECT_THAT(counted.what, HasSubstr("'text', at a.types:1:24, is counted by n, which changes while hosts share"));
+  EXPECT_THAT(counted.remedy, HasSubstr("write text[], which fills the rest of the segment"));
 }
 
 // What is said, and of the remedy the part after the '|'.
@@ -86,7 +103,10 @@ TEST(TypesBindings, WhatCWritesForAKeyHasItsRemedy) {
               ElementsAre(AllOf(HasSubstr("'DESK_KEY' is no key and no constant"),
                                 HasSubstr("| write the number, or declare it above: enum {"))));
   EXPECT_THAT(said(s + "DESKS to s;"), ElementsAre(HasSubstr("| did you mean DESK?")));
-  EXPECT_THAT(said(s + "-2 to s;"), ElementsAre(HasSubstr("expected a key, found '-' | write a negative key as ipcs")));
+  EXPECT_THAT(said(s + "-2 to s;"),
+              ElementsAre(HasSubstr("found '-' | write a negative key as ipcs does: 0xfffffffe")));
+  EXPECT_THAT(said(s + "-5 to s;"), ElementsAre(HasSubstr("ipcs does: 0xfffffffb")));
+  EXPECT_THAT(said(s + "5, to s;"), ElementsAre("a.types:2:11: there is no key behind this ',' | leave the ',' out"));
   EXPECT_THAT(said(s + "NEGATIVE to s;"), ElementsAre(HasSubstr("'NEGATIVE' is no key | keys go from 1")));
   EXPECT_THAT(said(s + "0x100000000 to s;"), ElementsAre(HasSubstr("'0x100000000' is no key | keys go from 1")));
 }

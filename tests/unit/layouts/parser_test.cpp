@@ -161,7 +161,7 @@ TEST(TypesParser, SaysWhereWhatIsWrongAndWhatToDo) {
       {"struct s { int a aligned(3); };", "a.types:1:25: an alignment of 3", "power of two"},
       {"struct s { int a __attribute__((weird)); };", "a.types:1:33: 'weird' is no attribute", "packed or aligned"},
       {"struct s { int a }", "a.types:1:17: expected ';' after the field, found '}'", "write ';'"},
-      {"struct s { int a; ", "a.types:1:18: expected '}' after the last field, found the end", "write '}'"},
+      {"struct s { int a; ", "a.types:1:18: expected '}' after the last field, found the end", "write '};'"},
       {"struct s { int a; }\nstruct t { int a; };", "a.types:1:20: expected ';' after the struct, found 'struct'",
        "';'"},
       {"#define N 4\n", "a.types:1:1: '#define N 4': there is no preprocessor", "enum"},
