@@ -23,11 +23,35 @@ std::optional<DebugInfo::Found> struct_behind(Dwarf_Die die, const std::string& 
   return DebugInfo::Found{die, own.empty() ? name : own};
 }
 
+// What a name is that is no struct at the outermost level. Empty: there is none in this part of it.
+std::string_view other_meaning(Dwarf_Die& parent, const std::string& name, int depth) {
+  constexpr int kDepthMax = 16;  // of blocks in functions
+  std::string_view found;
+  for_each_child(parent, [&](Dwarf_Die& child) {
+    if (!found.empty()) return;
+    const int tag = dwarf_tag(&child);
+    const bool is_type =
+        is_struct_tag(tag) || tag == DW_TAG_typedef || tag == DW_TAG_enumeration_type || tag == DW_TAG_union_type;
+    if (is_type && name_of(child) == name) {
+      if (depth > 0 && is_struct_tag(tag)) found = "is inside a function or a namespace, where none is looked for";
+      if (depth == 0 && tag == DW_TAG_enumeration_type) found = "is an enum";
+      if (depth == 0 && tag == DW_TAG_union_type) found = "is a union, which can't be declared";
+      if (depth == 0 && tag == DW_TAG_typedef) found = "is a typedef, and of no struct that has members";
+    }
+    const bool has_types = tag == DW_TAG_subprogram || tag == DW_TAG_lexical_block || tag == DW_TAG_namespace;
+    if (found.empty() && has_types && depth < kDepthMax) found = other_meaning(child, name, depth + 1);
+  });
+  return found;
+}
+
 }  // namespace
 
 Result<DebugInfo> DebugInfo::open(const std::filesystem::path& program) {
   DebugInfo info;
   info.program_ = program.string();
+  std::error_code unknown;
+  if (std::filesystem::is_directory(program, unknown))
+    return trouble("can't read " + info.program_ + " as a program: it is a folder", "name an ELF file");
   info.dwfl_.reset(dwfl_begin(&kCallbacks));
   if (info.dwfl_ == nullptr) return trouble("can't start libdw: " + std::string(dwfl_errmsg(-1)));
   Dwfl_Module* module = dwfl_report_offline(info.dwfl_.get(), "", program.c_str(), -1);
@@ -52,7 +76,8 @@ Result<DebugInfo::Found> DebugInfo::find_struct(const std::string& name) const {
   Dwarf_CU* unit = nullptr;
   Dwarf_Die top, split;
   std::uint8_t unit_type = 0;
-  std::string missing;  // what a unit says that its types are in
+  std::string missing;     // what a unit says that its types are in
+  std::string_view other;  // what else has that name
   while (dwarf_get_units(dwarf_, unit, &unit, nullptr, &unit_type, &top, &split) == 0) {
     if (unit_type == DW_UT_skeleton) {
       if (split.addr == nullptr) {
@@ -71,7 +96,10 @@ Result<DebugInfo::Found> DebugInfo::find_struct(const std::string& name) const {
       if (!found && name_of(child) == name) found = struct_behind(child, name);
     });
     if (found) return *found;
+    if (other.empty()) other = other_meaning(top, name, 0);
   }
+  if (!other.empty())
+    return trouble(in_quotes(name) + " of " + program_ + " " + std::string(other), "name a struct of C");
   const std::string what = "no struct " + in_quotes(name) + " is in the debug information of " + program_;
   if (!missing.empty()) {
     return trouble(what + ", but part of that is in " + in_quotes(missing) + ", which can't be read",

@@ -1,6 +1,8 @@
 #include "daemon/ctl/types_commands.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <set>
 #include <utility>
@@ -23,13 +25,18 @@ Result<std::vector<std::filesystem::path>> files_of(const std::filesystem::path&
   std::error_code error;
   if (!std::filesystem::is_directory(path, error)) return std::vector{path};
   std::vector<std::filesystem::path> files;
+  std::size_t others = 0;
   for (auto entry = std::filesystem::directory_iterator(path, error); !error && entry != std::filesystem::end(entry);
        entry.increment(error)) {
-    if (entry->path().extension() == ".types") files.push_back(entry->path());
+    const bool is_one = entry->path().extension() == ".types";
+    if (is_one) files.push_back(entry->path());
+    if (!is_one) ++others;
   }
   if (error) return trouble("can't read " + path.string() + ": " + error.message());
-  if (files.empty())
-    return trouble("there are no *.types files in " + path.string(), "name files or a folder that has some");
+  if (files.empty()) {
+    const std::string besides = others == 0 ? "" : ", only " + std::to_string(others) + " of other names";
+    return trouble("there are no *.types files in " + path.string() + besides, "name files or a folder that has some");
+  }
   std::sort(files.begin(), files.end());
   return files;
 }
@@ -100,10 +107,11 @@ std::string sizes_text(const std::string& machine, const StructDeclaration& decl
                        const AsMessage& message) {
   std::string text =
       machine + ": " + counted(placed.whole.size, "byte") + ", aligned to " + std::to_string(placed.whole.align);
-  if (!message.is_one) return text + "\n";
+  const std::string elements = declared.is_open() ? " and the elements of " + declared.fields.back().name : "";
+  if (!message.is_one) return text + elements + "\n";
   const std::uint64_t mtype = placed.form.shape(message.mtype).size_bytes;
   text += (message.is_bound ? "; a message is " : "; as a message ") + counted(placed.whole.end - mtype, "byte");
-  if (declared.is_open()) return text + " and the elements of " + declared.fields.back().name + "\n";
+  if (declared.is_open()) return text + elements + "\n";
   if (placed.whole.end != placed.whole.size)
     text += ", or " + std::to_string(placed.whole.size - mtype) + " with padding";
   return text + "\n";
@@ -139,6 +147,35 @@ std::string replies_text(const TypeSet& types) {
   return "note: " + found +
          " is a pid, and no message's type is one; if replies to it go by mtype, begin their struct with pid long "
          "mtype\n";
+}
+
+// Hosts whose compilers place a segment's fields elsewhere can't share it.
+std::string segments_text(const TypeSet& types) {
+  constexpr std::string_view kFirst = "x86-64";
+  constexpr std::string_view kOthers[] = {"i386", "m68k", "s390x", "arm64"};
+  std::set<std::size_t> segments;
+  for (const Binding& binding : types.bindings) {
+    if (binding.kind == Kind::kSegment && binding.otherwise) segments.insert(*binding.otherwise);
+  }
+  std::string text;
+  if (segments.empty()) return text;
+  const Shapes here(types, *Form::native(*known_abi(kFirst)));
+  for (const std::string_view other : kOthers) {
+    const Shapes there(types, *Form::native(*known_abi(other)));
+    std::set<std::size_t> alike;
+    for (const std::size_t segment : segments) {
+      const auto found = first_difference(types, segment, here, there);
+      if (!found) {
+        alike.insert(segment);
+        continue;
+      }
+      const std::string what = found->path.empty() ? "its size" : found->path;
+      text += "note: struct " + types.structs[segment].name + " is another segment on " + std::string(other) +
+              " than on " + std::string(kFirst) + ", first by " + what + "; hosts of both can't share it\n";
+    }
+    segments = std::move(alike);
+  }
+  return text;
 }
 
 std::string table(const StructDeclaration& declared, const std::vector<std::string>& machines,
@@ -202,6 +239,7 @@ std::string mtype_text(const TypeSet& types, std::size_t structure, const AsMess
 Parsed<TypeSet> read_types(const std::vector<std::filesystem::path>& paths) {
   Troubles troubles;
   std::vector<std::pair<std::string, std::string>> texts;  // name, contents
+  std::set<std::filesystem::path> seen;
   for (const std::filesystem::path& path : paths) {
     const auto files = files_of(path);
     if (!files) {
@@ -209,13 +247,21 @@ Parsed<TypeSet> read_types(const std::vector<std::filesystem::path>& paths) {
       continue;
     }
     for (const std::filesystem::path& file : *files) {
+      std::error_code unknown;
+      if (!seen.insert(std::filesystem::weakly_canonical(file, unknown)).second) {
+        troubles.push_back({file.string() + " is named twice", "name it once, or the folder that has it"});
+        continue;
+      }
       // A byte more than the parser takes, which then says so: what is not a file of declarations may have no end. An
       // iterator would throw what read() notes in bad(), as of a folder called x.types.
       std::string text(kTypesFileBytesMax + 1, '\0');
+      errno = 0;
       std::ifstream stream(file, std::ios::binary);
       stream.read(text.data(), static_cast<std::streamsize>(text.size()));
       if (!stream.is_open() || stream.bad())
-        troubles.push_back({"can't read " + file.string(), "name a file of declarations"});
+        troubles.push_back(
+            {"can't read " + file.string() + (errno != 0 ? ": " + std::string(std::strerror(errno)) : ""),
+             "name a file of declarations"});
       text.resize(static_cast<std::size_t>(stream.gcount()));
       texts.emplace_back(file.string(), std::move(text));
     }
@@ -232,8 +278,11 @@ Parsed<std::string> check_types(const std::vector<std::filesystem::path>& paths)
   if (!types) return tl::unexpected<Troubles>(types.error());
   std::string text;
   for (const Binding& binding : types->bindings) text += binding_text(*types, binding) + "\n";
-  text += replies_text(*types);
-  return text + counted(types->structs.size(), "struct") + ", " + counted(types->bindings.size(), "binding") + "\n";
+  text += replies_text(*types) + segments_text(*types);
+  const auto named = std::count_if(types->structs.begin(), types->structs.end(),
+                                   [](const StructDeclaration& one) { return one.tagged; });
+  return text + counted(static_cast<std::uint64_t>(named), "struct") + ", " +
+         counted(types->bindings.size(), "binding") + "\n";
 }
 
 Result<Abi> abi_named(const std::string& name) {
@@ -261,8 +310,8 @@ Parsed<std::string> show_type(const std::vector<std::filesystem::path>& paths, c
     names.reserve(types->structs.size());
     for (const StructDeclaration& one : types->structs) names.push_back(one.name);
     const std::string meant = nearest(name, names);
-    return one_trouble(
-        {"no struct " + in_quotes(name) + " is declared", meant.empty() ? "" : "did you mean " + meant + "?"});
+    return one_trouble({"no struct " + in_quotes(name) + " is declared",
+                        meant.empty() ? "name the files that declare it with --types" : "did you mean " + meant + "?"});
   }
   std::vector<Shapes> shapes;
   std::vector<Placed> placed;

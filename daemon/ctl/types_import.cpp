@@ -63,7 +63,11 @@ class Importer {
     });
     --nesting_;
     if (declared.fields.empty()) {
-      if (troubles_.empty()) refuse(path, "has no members", "import a struct that is defined, not only declared");
+      const bool is_only_declared = dwarf_hasattr(&die, DW_AT_declaration) != 0;
+      if (troubles_.empty() && is_only_declared)
+        refuse(path, "has no members here", "import from a program where the struct is defined, not only declared");
+      if (troubles_.empty())
+        refuse(path, "is a struct without members, which carries nothing", "leave it out, or use one");
       declared.fields.emplace_back().name = "nothing";
       seen.offsets.push_back(0);
     }
@@ -201,9 +205,16 @@ class Importer {
     say_rewritten(field.type.text, std::string(text) + "_t", path);
   }
 
+  // "pid short" is a short, uid an unsigned int.
+  static std::string number_like(const std::string& declared) {
+    const std::size_t blank = declared.find(' ');
+    if (blank != std::string::npos) return declared.substr(blank + 1);
+    return declared == "pid" ? "int" : "unsigned int";
+  }
+
   void say_rewritten(const std::string& declared, const std::string& name, const std::string& path) {
-    notes_.push_back(path + " is a " + name + ": declared as " + declared +
-                     ", it is rewritten between hosts; write int to have it left as it is");
+    notes_.push_back(path + " is a " + name + ": declared as " + declared + ", it is rewritten between hosts; write " +
+                     number_like(declared) + " to have it left as it is");
   }
 
   void time(std::uint64_t bytes, const std::string& path) {

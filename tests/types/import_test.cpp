@@ -231,6 +231,7 @@ TEST(TypesImport, WhatIsToBeKnownIsWrittenBesideTheDeclaration) {
                                std::string(kPrelude) + "struct s { long mtype; pid_t p; char mtext[1]; } x;");
   const Ran ran = run(DIPCCTL " types import --program " + object.string() + " --struct s 2>/dev/null");
   EXPECT_EQ(ran.status, 0);
+  EXPECT_EQ(run(DIPCCTL " types import --program " + object.string() + " --struct '' 2>/dev/null").status, 2);
   EXPECT_EQ(
       ran.output,
       "// s.p is a pid_t: declared as pid, it is rewritten between hosts; write int to have it left as it is\n"
@@ -280,6 +281,7 @@ TEST(TypesImport, AProgramsOwnTypesOfKnownNamesAreWhatTheyAre) {
       "struct s { uid_t u; pid_t p; gid_t g; }; struct s x;");
   EXPECT_EQ(ids.declaration, "struct s {\n  uid unsigned short u;\n  pid long p;\n  char g;\n};\n");
   EXPECT_THAT(ids.notes, HasSubstr("s.p is a pid_t: declared as pid long"));
+  EXPECT_THAT(ids.notes, HasSubstr("write unsigned short to have it left as it is"));
 }
 
 TEST(TypesImport, ConstantsOfEnumsKeepTheirSign) {
@@ -474,6 +476,15 @@ TEST(TypesImport, SaysWhyThereIsNothingToRead) {
   const auto with = compiled(folder, compilers().front(), "struct s { int x; } y;");
   EXPECT_THAT(import_type(with, "t").error().front().what, HasSubstr("no struct 't'"));
   EXPECT_THAT(import_type(folder.write("text", "not a program"), "s").error().front().what, HasSubstr("can't read"));
+  EXPECT_THAT(import_type(folder / "", "s").error().front().what, HasSubstr("it is a folder"));
+  const auto others = compiled(folder, compilers().front(),
+                               "enum e { A } e; typedef int *p; p q; struct s { struct { } in; int x; } y;"
+                               "int f(void) { struct local { int x; } l = {1}; return l.x; }");
+  const auto why = [&](const char* name) { return import_type(others, name).error().front().what; };
+  EXPECT_THAT(why("e"), HasSubstr("is an enum"));
+  EXPECT_THAT(why("p"), HasSubstr("is a typedef, and of no struct"));
+  EXPECT_THAT(why("local"), HasSubstr("is inside a function"));
+  EXPECT_THAT(why("s"), HasSubstr("s.in is a struct without members"));
   EXPECT_THAT(import_type(folder / "absent", "s").error().front().what, HasSubstr("can't read"));
 }
 

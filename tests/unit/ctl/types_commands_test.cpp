@@ -42,6 +42,7 @@ TEST_F(TypesCommands, CheckSaysWhatIsBoundToWhat) {
             "msg 0x00000010-0x0000001f, private: 1 is struct note, 2-5 is struct other, any other is struct other\n"
             "msg 0x00000020: 7 is struct note\n"
             "shm all: struct pair\n"
+            "note: struct pair is another segment on i386 than on x86-64, first by b; hosts of both can't share it\n"
             "3 structs, 3 bindings\n");
 }
 
@@ -65,6 +66,25 @@ TEST_F(TypesCommands, AFolderIsItsTypesFilesInTheOrderOfTheirNames) {
 TEST_F(TypesCommands, WhatCantBeReadIsNamed) {
   EXPECT_THAT(check_types({folder_ / "absent"}).error().front().what, HasSubstr("can't read"));
   EXPECT_THAT(check_types({folder_}).error().front().what, HasSubstr("no *.types files"));
+}
+
+TEST_F(TypesCommands, WhyNothingCouldBeReadIsSaid) {
+  EXPECT_EQ(check_types({folder_ / "absent.types"}).error().front().what,
+            "can't read " + (folder_ / "absent.types").string() + ": No such file or directory");
+  write("notes.txt", "none");
+  EXPECT_THAT(check_types({folder_}).error().front().what, HasSubstr(", only 1 of other names"));
+  const auto file = write("a.types", "struct s { int x; };");
+  EXPECT_THAT(check_types({file, folder_ / "." / "a.types"}).error().front().what, HasSubstr("is named twice"));
+  EXPECT_THAT(show_type({file}, "nothing_like_it", {"m68k"}).error().front().remedy, HasSubstr("--types"));
+}
+
+TEST_F(TypesCommands, StructsWithoutANameAreNotCounted) {
+  EXPECT_EQ(*check_types({write("a.types", "struct s { struct { int x; } in; };")}), "1 struct, 0 bindings\n");
+}
+
+TEST_F(TypesCommands, ASegmentThatMachinesPlaceAlikeHasNoNote) {
+  const std::string text = *check_types({write("a.types", "struct s { int32_t x, y; }; bind shm 1 to s;")});
+  EXPECT_THAT(text, testing::Not(HasSubstr("note:")));
 }
 
 TEST_F(TypesCommands, ShowsPlacesOnOneMachine) {
