@@ -1,0 +1,194 @@
+#pragma once
+
+// Who may read or write each page of one segment: one writer, or any number of readers, never both. The owner's side.
+// Source: Li and Hudak, ACM TOCS 7(4), 1989, the central manager, improved; what happens when hosts die is DIPC's own.
+//
+// In: on_*()   Out: take_actions(), deadline()   Owns: holders, waiting requests and counts of each page. No contents.
+// After every input carry out take_actions() in order. What goes to the owner's own host is given to its PageCache at
+// once, before anything else from outside is looked at. The owner's host always takes part: it stores what nobody uses.
+//
+// A page: free (never granted for writing: zeros, whoever reads it) | readers | one writer | lost, for ever.
+// A transaction, one at a time for each page:
+//   request       starts when the page is free of others, in order of arrival; read-ahead only if it need not wait
+//   read          FetchPage to a holder (a writer stays as reader), PageGrant to the requester
+//   write         InvalidatePage to the other readers, FetchPage(drop) to one if the requester has no copy now (decided
+//                 here, not when it asked); PageGrant once every reader has answered PageDropped
+//   PageInstalled ends it: requester is writer or reader, ReleasePage to who kept a copy
+//   NoPageData    begins it again under a new number: through the owner, or from another holder if that one is gone
+//   eviction      of a host without attachments, in the same queue: PageDropped ends it; if the host has the only copy,
+//                 there is a read by the owner's host first
+//   PageFailed    of a reader: it does not get the page; of a writer: the page is lost; of a holder: as if it were gone
+// A host whose session ended (on_host_lost) is out of reach, but its programs may go on with what they have until it
+// has noticed too. `fence` later, or when it says so by SegmentCleared or attaches again, it certainly has nothing.
+//   it waits in a queue                     forgotten
+//   it was to be invalidated                the transaction waits for the fence
+//   it had the only copy                    lost at once (whatever its programs still do reaches nobody)
+//   it is one of the readers                others read on; the next write waits for the fence
+//   it is the holder, in a transaction      HolderGone: the requester has the data (it counts) or NoPageData: another
+//                                           reader's copy, else lost
+//   it is the requester, read               ends as if installed
+//   it is the requester, write, granted     lost: it may have written. ReleasePage, Invalidate
+//   it is the requester, write, not granted when the readers have answered: RestorePage, the holder is reader; lost if
+//                                           the requester's own copy was the one to be kept
+//   it is the owner                         there is no directory any more: each PageCache loses its segment
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "daemon/core/time.h"
+#include "wire/page_messages.h"
+
+namespace dipc {
+
+struct PageDirectoryOptions {
+  HostId owner{};
+  std::uint32_t page_count = 1;
+  std::uint64_t page_bytes = 4096;  // what one transfer counts
+  Duration fence = std::chrono::seconds(20);
+};
+
+// What one host did with one page.
+struct PageCounts {
+  std::uint64_t faults = 0;         // requests
+  std::uint64_t read_aheads = 0;    // granted
+  std::uint64_t transfers = 0;      // data that it was sent
+  std::uint64_t bytes_moved = 0;    // by these
+  std::uint64_t invalidations = 0;  // copies that were taken from it
+  std::uint64_t bounces = 0;        // it took the page from its writer
+  bool operator==(const PageCounts&) const = default;
+};
+
+class PageDirectory {
+ public:
+  struct Send {
+    HostId to{};
+    OwnerPageMessage message;
+  };
+  // For the log: contents are lost with the host that had them.
+  struct Lost {
+    PageIndex page{};
+  };
+  // The host said what it can't have to say: its session is to be ended. What it said had no effect.
+  struct Misbehaved {
+    HostId host{};
+    std::string text;
+  };
+  // Removed, and the last attachment is gone. Nothing comes after it, later inputs do nothing.
+  struct Destroyed {};
+  using Action = std::variant<Send, Lost, Misbehaved, Destroyed>;
+
+  explicit PageDirectory(PageDirectoryOptions options);
+
+  // shmat by a process of that host, allowed. False: destroyed (EIDRM). A host comes by its first one.
+  bool on_attach(TimePoint now, HostId host);
+  void on_message(TimePoint now, HostId host, const HostPageMessage& message);
+  // Its session is over. on_host_cleared(): and nothing of the segment can be left there (another boot id).
+  void on_host_lost(TimePoint now, HostId host);
+  void on_host_cleared(TimePoint now, HostId host);
+  void on_remove(TimePoint now);  // IPC_RMID
+  void on_time(TimePoint now);    // at deadline(); extra calls do nothing
+
+  std::vector<Action> take_actions();
+  TimePoint deadline() const;  // kNever: nothing is timed
+
+  enum class PageState : std::uint8_t { kFree, kRead, kWritten, kLost };
+  PageState state(PageIndex page) const;
+  std::set<HostId> holders(PageIndex page) const;  // the writer, or the readers; out of reach or not
+  bool busy(PageIndex page) const;                 // in a transaction
+  const std::map<HostId, PageCounts>& counts(PageIndex page) const;
+  std::uint64_t attachments() const;  // nattch, over all hosts
+  bool removed() const { return removed_; }
+  bool destroyed() const { return destroyed_; }
+
+ private:
+  enum class Purpose : std::uint8_t { kRead, kWrite, kAhead, kEvict };
+  struct Request {
+    HostId host{};
+    Purpose purpose{};
+  };
+  struct Transaction {
+    TransactionNumber number{};
+    Request request;
+    bool gives = true;   // somebody gets the page; false: an eviction that only drops
+    HostId requester{};  // who gets it: request.host, or the owner if it is evicted
+    PageAccess access{};
+    PageOrigin origin{};
+    HostId holder{};  // origin kHolder: who sends it
+    bool through_owner = false;
+    bool holder_lost = false;
+    bool requester_lost = false;
+    bool granted = false;
+    std::set<HostId> awaited;  // have not answered PageDropped
+  };
+  struct Page {
+    bool written = false;  // was granted for writing, ever
+    bool lost = false;
+    bool exclusive = false;    // the one holder may write
+    bool failed_here = false;  // the owner's own host can't have it (PageFailed)
+    std::set<HostId> holders;
+    std::deque<Request> queue;
+    std::optional<Transaction> running;
+    std::map<HostId, PageCounts> counts;
+  };
+  struct Member {
+    std::uint64_t attachments = 0;
+    TimePoint fence_end = kNever;  // other than kNever: out of reach
+    std::set<PageIndex> held;
+    std::set<PageIndex> requests;   // waiting or running, at most one for each page
+    std::set<PageIndex> evictions;  // likewise
+  };
+
+  void on(HostId host, const PageRequest& message);
+  void on(HostId host, const AskAhead& message);
+  void on(HostId host, const PageInstalled& message);
+  void on(HostId host, const NoPageData& message);
+  void on(HostId host, const PageDropped& message);
+  void on(HostId host, const RelayedPage& message);
+  void on(HostId host, const PageFailed& message);
+  void on(HostId host, const SegmentAttached& message);
+  void on(HostId host, const SegmentDetached& message);
+  void on(HostId host, const SegmentCleared& message);
+
+  Page* page_in(PageIndex index, TransactionNumber number);
+  Transaction* granted_to(HostId host, PageIndex index, TransactionNumber number);
+  bool in_reach(HostId host) const;
+  std::optional<HostId> pick_holder(const Page& page, HostId except) const;
+  void add_holder(PageIndex index, Page& page, HostId host);
+  void remove_holder(PageIndex index, Page& page, HostId host);
+  void advance(PageIndex index, Page& page);
+  void start(PageIndex index, Page& page, Request request, bool through_owner);
+  bool start_eviction(const Page& page, Transaction& transaction);
+  void ask_readers(PageIndex index, Page& page);
+  void grant(PageIndex index, Page& page);
+  void on_all_dropped(PageIndex index, Page& page);
+  void abort_write(PageIndex index, Page& page);
+  void lose_requester(PageIndex index, Page& page);
+  void lose_with_writer(PageIndex index, Page& page, const Transaction& failed);
+  void lose_holder(PageIndex index, Page& page);
+  void end(PageIndex index, Page& page);
+  void close(PageIndex index, const Request& request);
+  void lose(PageIndex index, Page& page);
+  void lose_if_gone(PageIndex index, Page& page);
+  void clear(HostId host);
+  void continue_evictions();
+  void destroy_if_unused();
+  void send(HostId to, OwnerPageMessage message);
+  void accuse(HostId host, std::string text);
+
+  PageDirectoryOptions options_;
+  std::map<PageIndex, Page> pages_;  // those that were ever asked for
+  std::map<HostId, Member> members_;
+  std::set<HostId> leaving_;  // without attachments, not dismissed yet
+  std::uint64_t last_transaction_ = 0;
+  bool removed_ = false;
+  bool destroyed_ = false;
+  std::vector<Action> actions_;
+};
+
+}  // namespace dipc

@@ -1,0 +1,152 @@
+#pragma once
+
+// What the hosts of one distributed segment say to each other about its pages, as plain values; page_directory.h (the
+// owner) and page_cache.h (every host) say who answers what. Every message about a page carries the page, and the
+// number of the transaction that it belongs to if there is one. Between owner and host they travel on the session of
+// the two, in order; between a holder and a requester on the session of these two, in no order with the rest. No
+// protocol yet: peer.capnp has none of them.
+
+#include <cstdint>
+#include <memory>
+#include <variant>
+
+#include "wire/messages.h"
+
+namespace dipc {
+
+// A host that takes part in a segment; the daemon translates to names. The segment's owner has one too.
+enum class HostId : std::uint32_t {};
+// The segment's pages from 0; with `unit = segment` there is page 0 alone.
+enum class PageIndex : std::uint32_t {};
+// Chosen by the owner, unique within the life of a segment, growing; 0 is none.
+enum class TransactionNumber : std::uint64_t {};
+
+enum class PageAccess : std::uint8_t { kRead, kWrite };
+
+// One page (unit), in the segment's canonical form. Shared, never changed: a holder keeps what it has sent. Null:
+// zeros.
+using PageContents = std::shared_ptr<const Bytes>;
+
+// ---- host -> owner
+
+// A program of the host has touched the page. One at a time for each page; answered by Grant or PageLost.
+struct PageRequest {
+  PageIndex page{};
+  PageAccess access{};
+};
+// Read access to `count` pages if that takes nothing from anybody; answered for each by Grant, PageDeclined or
+// PageLost.
+struct AskAhead {
+  PageIndex first{};
+  std::uint32_t count = 0;
+};
+// The Grant is carried out, the programs have the page.
+struct PageInstalled {
+  PageIndex page{};
+  TransactionNumber transaction{};
+};
+// The Grant can't be carried out, no data will be taken for it any more: the session with the holder died, or the owner
+// said HolderGone. The owner begins again, with another transaction.
+struct NoPageData {
+  PageIndex page{};
+  TransactionNumber transaction{};
+};
+// The answer to Invalidate: no program of the host reads the page any more.
+struct PageDropped {
+  PageIndex page{};
+  TransactionNumber transaction{};
+};
+// The data, for the owner to pass on to the requester: the answer to a Fetch that says so, or if there is no session.
+struct RelayedPage {
+  PageIndex page{};
+  TransactionNumber transaction{};
+  PageContents contents;
+};
+// The pager could not do it: the page is lost on this host, its copy (if it had one) is gone.
+struct PageFailed {
+  PageIndex page{};
+  TransactionNumber transaction{};
+};
+// The host's programs have the segment attached so many times more (fork) or less (shmdt, exit). shmat is a call,
+// counted by the owner when it answers.
+struct SegmentAttached {
+  std::uint32_t count = 0;
+};
+struct SegmentDetached {
+  std::uint32_t count = 0;
+};
+// After a session with the owner has ended, in a later one: the host's programs can reach nothing of the segment.
+struct SegmentCleared {};
+
+using HostPageMessage = std::variant<PageRequest, AskAhead, PageInstalled, NoPageData, PageDropped, RelayedPage,
+                                     PageFailed, SegmentAttached, SegmentDetached, SegmentCleared>;
+
+// ---- owner -> host
+
+enum class PageOrigin : std::uint8_t {
+  kHeld,    // the host has it already
+  kZero,    // nobody has written to it yet
+  kHolder,  // `holder` sends it: PageData
+};
+// Answered by PageInstalled, NoPageData or PageFailed.
+struct PageGrant {
+  PageIndex page{};
+  TransactionNumber transaction{};
+  PageAccess access{};
+  PageOrigin origin{};
+  HostId holder{};
+  bool hold = true;     // hold_time applies: a program has asked for it
+  bool answers = true;  // what the host has asked; false: nobody uses the page, the owner's host is to store it
+};
+struct PageDeclined {
+  PageIndex page{};
+};
+// The page was lost with the host that had it.
+struct PageLost {
+  PageIndex page{};
+};
+// Send the page to `requester`. `drop`: take it from the programs first, and keep a copy until ReleasePage or
+// RestorePage; else they go on reading. `through_owner`: as RelayedPage. Answered by the data, or PageFailed.
+struct FetchPage {
+  PageIndex page{};
+  TransactionNumber transaction{};
+  HostId requester{};
+  bool drop = false;
+  bool through_owner = false;
+};
+struct InvalidatePage {
+  PageIndex page{};
+  TransactionNumber transaction{};
+};
+// The requester has the page: the kept copy can go.
+struct ReleasePage {
+  PageIndex page{};
+  TransactionNumber transaction{};
+};
+// The requester is gone and never had the page: the kept copy is the page, to be read.
+struct RestorePage {
+  PageIndex page{};
+  TransactionNumber transaction{};
+};
+// The holder's session with the owner ended: if its data is not there, it may never come. Answered by NoPageData, or
+// crosses with PageInstalled.
+struct HolderGone {
+  PageIndex page{};
+  TransactionNumber transaction{};
+};
+// No attachment and no page is left on the host: it can forget the segment.
+struct SegmentDismissed {};
+// The segment was removed and its last attachment is gone.
+struct SegmentDestroyed {};
+
+// The data of a page: holder -> requester, or passed on by the owner.
+struct PageData {
+  PageIndex page{};
+  TransactionNumber transaction{};
+  PageContents contents;
+};
+
+using OwnerPageMessage = std::variant<PageGrant, PageDeclined, PageLost, FetchPage, InvalidatePage, ReleasePage,
+                                      RestorePage, HolderGone, SegmentDismissed, SegmentDestroyed, PageData>;
+
+}  // namespace dipc
