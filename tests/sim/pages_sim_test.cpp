@@ -1,0 +1,109 @@
+// The pages of a segment in a hostile world, many histories. DIPC_SIM_SEED=n replays one and prints it;
+// DIPC_SIM_SEEDS=n sets how many are tried.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "tests/sim/pages_world.h"
+
+namespace dipc::sim {
+namespace {
+
+std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+std::string replay(std::uint64_t seed) {
+  return "seed " + std::to_string(seed) + ", replay with: DIPC_SIM_SEED=" + std::to_string(seed) +
+         " sim_pages --gtest_filter=PagesSimulation.KeepsItsPromises";
+}
+
+// The same histories on every architecture. Whoever changes the machines or the world changes them: then put in the new
+// value, once it is the same on two architectures of different byte order and word size.
+TEST(PagesSimulation, OneSeedIsOneHistory) {
+  std::uint64_t all = 0;
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    all = all * 31 + PagesWorld(seed, PageDefect::kNone, false).run().trace_hash;
+  }
+  EXPECT_EQ(all, 11556271087842203727U);
+}
+
+TEST(PagesSimulation, KeepsItsPromises) {
+  if (const std::uint64_t seed = number_from_environment("DIPC_SIM_SEED", 0); seed != 0) {
+    const PageOutcome outcome = PagesWorld(seed, PageDefect::kNone, true).run();
+    EXPECT_EQ(outcome.violation, "") << replay(seed);
+    return;
+  }
+  const std::uint64_t seeds = number_from_environment("DIPC_SIM_SEEDS", 5000);
+  std::map<std::string, std::uint64_t> counts;
+  for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
+    const PageOutcome outcome = PagesWorld(seed, PageDefect::kNone, false).run();
+    ASSERT_EQ(outcome.violation, "") << replay(seed);
+    for (const auto& [what, count] : outcome.counts) counts[what] += count;
+  }
+  for (const auto& [what, count] : counts) {
+    std::printf("%10llu %s\n", static_cast<unsigned long long>(count), what.c_str());
+  }
+  if (seeds < 1000) return;
+  // The faults reach what is there for them: else the silence of the checks says nothing.
+  for (const char* what : {"SIGBUS",         "asks ahead",
+                           "attached more",  "caches finished",
+                           "daemons killed", "data through the owner",
+                           "declined",       "destroyed",
+                           "dismissed",      "holder gone",
+                           "hosts crashed",  "killed in a fault",
+                           "messages lost",  "no data",
+                           "page lost",      "pager failures",
+                           "pages lost",     "relays",
+                           "release",        "restore",
+                           "sessions cut",   "sessions with the owner cut"}) {
+    EXPECT_GE(counts[what], seeds / 100) << what;
+  }
+}
+
+struct Break {
+  const char* name;
+  PageDefect defect;
+  const char* violation;  // what the checks say of it, in some history
+};
+
+class PagesSimulationFinds : public testing::TestWithParam<Break> {};
+
+TEST_P(PagesSimulationFinds, ADefectiveMachine) {
+  std::map<std::string, int> found;
+  for (std::uint64_t seed = 1; seed <= 1000; ++seed) {
+    const PageOutcome outcome = PagesWorld(seed, GetParam().defect, false).run();
+    if (outcome.violation.empty()) continue;
+    if (++found[outcome.violation]; outcome.violation.find(GetParam().violation) == 0) return;
+  }
+  for (const auto& [violation, count] : found) std::printf("%6d %s\n", count, violation.c_str());
+  FAIL() << "no history shows: " << GetParam().violation;
+}
+
+INSTANTIATE_TEST_SUITE_P(PagesSimulation, PagesSimulationFinds,
+                         testing::Values(Break{"InstalledEarly", PageDefect::kInstalledEarly, "writer and others"},
+                                         Break{"DroppedEarly", PageDefect::kDroppedEarly, "writer and others"},
+                                         Break{"ReadsBeforeProtect", PageDefect::kReadsBeforeProtect, "stale read"},
+                                         Break{"NoFence", PageDefect::kNoFence, "writer and others"},
+                                         Break{"NoHold", PageDefect::kNoHold, "not held"},
+                                         Break{"NoDataForgotten", PageDefect::kNoDataForgotten, "waits for ever"},
+                                         Break{"ReleasesEarly", PageDefect::kReleasesEarly, "lost without a cause"},
+                                         Break{"SparesAReader", PageDefect::kSparesAReader, "writer and others"},
+                                         Break{"ZerosForLost", PageDefect::kZerosForLost, "stale read"},
+                                         Break{"WritableReads", PageDefect::kWritableReads, "writer and others"},
+                                         Break{"OldData", PageDefect::kOldData, "stale read"},
+                                         Break{"LosesRequests", PageDefect::kLosesRequests, "waits for ever"},
+                                         Break{"RelaysAlways", PageDefect::kRelaysAlways, "crosses twice"},
+                                         Break{"SharesForWriters", PageDefect::kSharesForWriters, "writer and others"},
+                                         Break{"ForgetsRestore", PageDefect::kForgetsRestore, "not at rest"},
+                                         Break{"SkipsHolderGone", PageDefect::kSkipsHolderGone, "waits for ever"},
+                                         Break{"ForgetsWakes", PageDefect::kForgetsWakes, "waits for ever"},
+                                         Break{"KeepsEvicted", PageDefect::kKeepsEvicted, "not forgotten"}),
+                         [](const auto& broken) { return broken.param.name; });
+
+}  // namespace
+}  // namespace dipc::sim
