@@ -76,7 +76,7 @@ bool Gets::act(OperationId id, const GetOperation::Action& action) {
 void Gets::ask_owner(OperationId id, const std::string& owner, const GetCall& call) {
   const Operation& operation = operations_.at(id);
   if (owner == options_.host) {
-    objects_.serve_get(call, operation.as, [this, id](Error error, const GetReply& reply) {
+    objects_.serve_get(call, operation.as, {}, [this, id](Error error, const GetReply& reply) {
       const auto found = operations_.find(id);
       if (found == operations_.end()) return;
       found->second.machine.on_get_reply(loop_now(), error, reply);

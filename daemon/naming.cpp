@@ -199,17 +199,18 @@ std::vector<StandIn> Naming::stand_ins() const {
 
 // ---- objects of this host
 
-void Naming::serve_get(const GetCall& call, const Identity& as, std::function<void(Error, const GetReply&)> done) {
+void Naming::serve_get(const GetCall& call, const Identity& as, const std::string& claimant,
+                       std::function<void(Error, const GetReply&)> done) {
   const OwnedObjects::GetId id{next_get_++};
   served_.emplace(id, Served{as, std::move(done)});
   bool has_stand_in = false;
   for (const auto& [key, stand_in] : stand_ins_) has_stand_in = has_stand_in || stand_in.name == call.name;
-  objects_.begin(loop_now(), id, call, random_number(), call.name.key != 0 && has_stand_in);
+  objects_.begin(loop_now(), id, call, random_number(), call.name.key != 0 && has_stand_in, claimant);
   advance();
 }
 
-void Naming::refuse_get(const GetCall& call) {
-  if (call.claim) peers_.send(options_.referee, Abandon{*call.claim});
+void Naming::refuse_get(const GetCall& call, const std::string& claimant) {
+  if (call.claim) peers_.send(options_.referee, Abandon{*call.claim, claimant});
 }
 
 void Naming::on_removed_here(const ObjectRef& ref) {
@@ -243,7 +244,7 @@ void Naming::carry_out(const OwnedObjects::Action& action) {
     save();
   } else if (const auto* registration = std::get_if<OwnedObjects::SendRegister>(&action)) {
     if (trouble_) {  // what no restart would know is not told to anybody: as if refused, and the next try finds no room
-      peers_.send(options_.referee, Abandon{registration->registration.claim});
+      peers_.send(options_.referee, Abandon{registration->registration.claim, registration->registration.claimant});
       objects_.on_registered(loop_now(), {.id = registration->registration.id, .accepted = false});
     } else {
       peers_.send(options_.referee, registration->registration);

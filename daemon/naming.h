@@ -48,9 +48,10 @@ class Naming final : private Gets::Objects {
   Gets& gets() { return gets_; }
 
   // A get by another host, which we own or are to own.
-  void serve_get(const GetCall& call, const Identity& as, std::function<void(Error, const GetReply&)> done) override;
+  void serve_get(const GetCall& call, const Identity& as, const std::string& claimant,
+                 std::function<void(Error, const GetReply&)> done) override;
   // Policy refuses it: its claim, if it has one, goes back to the referee, so that others need not wait for its end.
-  void refuse_get(const GetCall& call);
+  void refuse_get(const GetCall& call, const std::string& claimant);
 
   const StandIn* stand_in(Kind kind, std::int32_t id) const;
   // True: somebody has removed it (ipcrm). Its id is nobody's any more; the next get makes another.

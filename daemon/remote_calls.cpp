@@ -72,7 +72,7 @@ void RemoteCalls::on_call(const std::string& host, const Call& call) {
   const auto identity = identity_of(host, call.caller);
   const auto* get = std::get_if<GetCall>(&call.body);
   if (!identity) {
-    if (get != nullptr) naming_.refuse_get(*get);
+    if (get != nullptr) naming_.refuse_get(*get, host);
     answer(host, call.id, Error::kAccess);
     return;
   }
@@ -80,11 +80,11 @@ void RemoteCalls::on_call(const std::string& host, const Call& call) {
     if (!policy_.keys.serves(get->name.kind, get->name.key)) {
       log_warning("refused",
                   call.caller.login + "@" + host + ": " + policy_.keys.explain(get->name.kind, get->name.key, true));
-      naming_.refuse_get(*get);
+      naming_.refuse_get(*get, host);
       answer(host, call.id, Error::kAccess);
       return;
     }
-    naming_.serve_get(*get, *identity,
+    naming_.serve_get(*get, *identity, host,
                       [this, host, call, session = sessions_ended_[host]](Error error, const GetReply& reply) {
                         if (sessions_ended_[host] != session) return;
                         if (error == Error::kAccess)

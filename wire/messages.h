@@ -284,6 +284,7 @@ struct Resolve {
   ObjectName name;
   bool create = false;
   bool exclusive = false;
+  std::string home;  // create: the host that will register the object; empty: the asker
   bool operator==(const Resolve&) const = default;
 };
 
@@ -302,6 +303,7 @@ struct Register {
   ClaimId claim{};
   ObjectName name;
   std::uint64_t generation = 0;
+  std::string claimant;  // the host whose get brought the claim; empty: the sender
   bool operator==(const Register&) const = default;
 };
 
@@ -314,6 +316,7 @@ struct Registered {
 // The create failed: the claim goes back.
 struct Abandon {
   ClaimId claim{};
+  std::string claimant;  // as in Register
   bool operator==(const Abandon&) const = default;
 };
 

@@ -399,6 +399,9 @@ struct Resolve {
   name @1 :ObjectName;
   create @2 :Bool;             # IPC_CREAT: if nobody owns it, I will
   exclusive @3 :Bool;          # IPC_EXCL
+  home @4 :Text;
+  # create: the host that is to make the object and will register it; empty = the asker. A claim is good for this host
+  # alone, and there for gets of the asker alone: its number gives nothing to anybody else.
 }
 
 struct Resolved {
@@ -425,6 +428,7 @@ struct Register {
   claim @1 :UInt64;
   name @2 :ObjectName;
   generation @3 :UInt64;
+  claimant @4 :Text;           # the host whose get brought the claim, as its session says; empty = the sender
 }
 
 struct Registered {
@@ -435,9 +439,11 @@ struct Registered {
 }
 
 struct Abandon {
-  # Host with a claim -> referee: the create failed, let the next one have it. Not answered.
+  # Host with a claim -> referee: the create failed, let the next one have it. Not answered. From the claim's asker, or
+  # from its home.
   # End before it: the claim times out.
   claim @0 :UInt64;
+  claimant @1 :Text;           # as in Register
 }
 
 struct NamedObject {

@@ -229,7 +229,8 @@ Reply read(schema::Reply::Reader from) {
 }
 
 Resolve read(schema::Resolve::Reader from) {
-  return {RequestId{from.getRequest()}, read(from.getName()), from.getCreate(), from.getExclusive()};
+  return {RequestId{from.getRequest()}, read(from.getName()), from.getCreate(), from.getExclusive(),
+          string(from.getHome())};
 }
 
 Resolved read(schema::Resolved::Reader from) {
@@ -253,7 +254,8 @@ Resolved read(schema::Resolved::Reader from) {
 }
 
 Register read(schema::Register::Reader from) {
-  return {RequestId{from.getRequest()}, ClaimId{from.getClaim()}, read(from.getName()), from.getGeneration()};
+  return {RequestId{from.getRequest()}, ClaimId{from.getClaim()}, read(from.getName()), from.getGeneration(),
+          string(from.getClaimant())};
 }
 
 std::vector<NamedObject> read(capnp::List<schema::NamedObject>::Reader from) {
@@ -300,7 +302,7 @@ std::optional<PeerMessage> read_message(schema::Frame::Reader from) {
     case schema::Frame::REGISTERED:
       return Registered{RequestId{from.getRegistered().getRequest()}, from.getRegistered().getAccepted()};
     case schema::Frame::ABANDON:
-      return Abandon{ClaimId{from.getAbandon().getClaim()}};
+      return Abandon{ClaimId{from.getAbandon().getClaim()}, string(from.getAbandon().getClaimant())};
     case schema::Frame::REMOVED:
       return Removed{read(from.getRemoved().getName()), from.getRemoved().getGeneration()};
     case schema::Frame::DROPPED:

@@ -202,6 +202,7 @@ void write(schema::Resolve::Builder to, const Resolve& from) {
   write(to.initName(), from.name);
   to.setCreate(from.create);
   to.setExclusive(from.exclusive);
+  to.setHome(text(from.home));
 }
 
 void write(schema::Resolved::Builder to, const Resolved& from) {
@@ -227,6 +228,7 @@ void write(schema::Register::Builder to, const Register& from) {
   to.setClaim(number(from.claim));
   write(to.initName(), from.name);
   to.setGeneration(from.generation);
+  to.setClaimant(text(from.claimant));
 }
 
 void write(schema::NamedObject::Builder to, const ObjectName& name, std::uint64_t generation) {
@@ -273,7 +275,11 @@ void write(schema::Frame::Builder to, const Frame& from) {
                    registered.setRequest(number(message.id));
                    registered.setAccepted(message.accepted);
                  },
-                 [&](const Abandon& message) { to.initAbandon().setClaim(number(message.claim)); },
+                 [&](const Abandon& message) {
+                   auto abandon = to.initAbandon();
+                   abandon.setClaim(number(message.claim));
+                   abandon.setClaimant(text(message.claimant));
+                 },
                  [&](const Removed& message) { write(to.initRemoved(), message.name, message.generation); },
                  [&](const Dropped& message) { write(to.initDropped(), message.name, message.generation); },
                  [&](const Announce& message) {

@@ -31,7 +31,8 @@ void GetOperation::start(TimePoint now) {
 
 void GetOperation::resolve() {
   state_ = State::kResolving;
-  Resolve message{.id = {}, .name = request_.name, .create = request_.create, .exclusive = exclusive()};
+  Resolve message{.id = {}, .name = request_.name, .create = request_.create, .exclusive = exclusive(), .home = {}};
+  if (request_.create) message.home = request_.home;
   actions_.emplace_back(SendResolve{message});
 }
 
@@ -99,7 +100,7 @@ void GetOperation::on_owner_unreachable(TimePoint now, Error error) {
   if (state_ != State::kGetting) return;
   if (request_.name.key == 0) return finish(error);
   if (claim_) {
-    actions_.emplace_back(SendAbandon{Abandon{*std::exchange(claim_, std::nullopt)}});
+    actions_.emplace_back(SendAbandon{Abandon{*std::exchange(claim_, std::nullopt), {}}});
     return finish(error);
   }
   if (!from_referee_) return resolve();  // the name may have another owner by now
@@ -110,14 +111,14 @@ void GetOperation::on_owner_unreachable(TimePoint now, Error error) {
 void GetOperation::on_cancel(TimePoint now) {
   on_time(now);
   if (state_ == State::kDone) return;
-  if (claim_) actions_.emplace_back(SendAbandon{Abandon{*std::exchange(claim_, std::nullopt)}});
+  if (claim_) actions_.emplace_back(SendAbandon{Abandon{*std::exchange(claim_, std::nullopt), {}}});
   finish(Error::kInterrupted);
 }
 
 void GetOperation::on_time(TimePoint now) {
   if (state_ == State::kDone || state_ == State::kNew) return;
   if (now >= deadline_) {
-    if (claim_) actions_.emplace_back(SendAbandon{Abandon{*std::exchange(claim_, std::nullopt)}});
+    if (claim_) actions_.emplace_back(SendAbandon{Abandon{*std::exchange(claim_, std::nullopt), {}}});
     finish(Error::kTimedOut);
   } else if (state_ == State::kPausing && now >= resume_) {
     resolve();
@@ -133,7 +134,7 @@ TimePoint GetOperation::deadline() const {
 
 std::optional<Abandon> GetOperation::late_answer(const Resolved& resolved) {
   if (resolved.outcome != Resolved::Outcome::kCreate) return std::nullopt;
-  return Abandon{resolved.claim};
+  return Abandon{.claim = resolved.claim, .claimant = {}};
 }
 
 }  // namespace dipc

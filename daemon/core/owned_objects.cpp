@@ -30,7 +30,8 @@ void OwnedObjects::restore(const std::vector<OwnedObject>& objects) {
 
 // ---- gets
 
-void OwnedObjects::begin(TimePoint now, GetId get, const GetCall& call, std::uint64_t generation, bool has_stand_in) {
+void OwnedObjects::begin(TimePoint now, GetId get, const GetCall& call, std::uint64_t generation, bool has_stand_in,
+                         std::string claimant) {
   if (has_stand_in) {
     on_stand_in_made(now, call.name);
   } else {
@@ -38,6 +39,7 @@ void OwnedObjects::begin(TimePoint now, GetId get, const GetCall& call, std::uin
   }
   Get state;
   state.call = call;
+  state.claimant = std::move(claimant);
   state.generation = generation;
   state.deadline = now + op_timeout_;
   by_deadline_.emplace(state.deadline, get);
@@ -114,7 +116,7 @@ void OwnedObjects::created(GetId id, Error error, std::int32_t kernel_id) {
       actions_.emplace_back(Log{name, "exists on this host as an undistributed object: not created"});
     }
     if (name.key != 0) {
-      actions_.emplace_back(SendAbandon{Abandon{*get.call.claim}});
+      actions_.emplace_back(SendAbandon{Abandon{*get.call.claim, get.claimant}});
       making_.erase(name);
     }
     answer(id, error);
@@ -136,8 +138,11 @@ void OwnedObjects::created(GetId id, Error error, std::int32_t kernel_id) {
   get.made = ref;
   get.request = RequestId{next_request_++};
   registering_.emplace(get.request, id);
-  actions_.emplace_back(
-      SendRegister{Register{.id = get.request, .claim = *get.call.claim, .name = name, .generation = get.generation}});
+  actions_.emplace_back(SendRegister{Register{.id = get.request,
+                                              .claim = *get.call.claim,
+                                              .name = name,
+                                              .generation = get.generation,
+                                              .claimant = get.claimant}});
 }
 
 void OwnedObjects::on_registered(TimePoint now, const Registered& registered) {

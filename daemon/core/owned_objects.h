@@ -92,8 +92,9 @@ class OwnedObjects {
   void restore(const std::vector<OwnedObject>& objects);
 
   // `generation` is random, for the object that this get may make. `has_stand_in`: this host has a stand-in of the
-  // name.
-  void begin(TimePoint now, GetId get, const GetCall& call, std::uint64_t generation, bool has_stand_in);
+  // name. `claimant`: the host whose get it is, which the referee is told with its claim; empty: this one.
+  void begin(TimePoint now, GetId get, const GetCall& call, std::uint64_t generation, bool has_stand_in,
+             std::string claimant);
   void on_kernel_get(TimePoint now, GetId get, Error error, std::int32_t id);
   void on_registered(TimePoint now, const Registered& registered);
   // Stand-ins that come and go while gets wait.
@@ -130,6 +131,7 @@ class OwnedObjects {
   enum class Stage : std::uint8_t { kWaiting, kLooking, kCreating, kRegistering };
   struct Get {
     GetCall call;
+    std::string claimant;
     std::uint64_t generation = 0;
     TimePoint deadline;
     Stage stage = Stage::kWaiting;

@@ -121,7 +121,10 @@ bool Referee::grant(TimePoint now, const std::string& host, const Resolve& resol
   }
   ++session.claims;
   const ClaimId id{next_claim_++};
-  claims_.emplace(id, Claim{resolve.name, host, now + options_.claim_timeout});
+  claims_.emplace(id, Claim{.name = resolve.name,
+                            .host = host,
+                            .home = resolve.home.empty() ? host : resolve.home,
+                            .deadline = now + options_.claim_timeout});
   claim_of_.emplace(resolve.name, id);
   Resolved resolved;
   resolved.id = resolve.id;
@@ -169,6 +172,14 @@ void Referee::settle(TimePoint now, const ObjectName& name) {
 
 // ---- objects
 
+bool Referee::may_register(const std::string& host, const Register& registration, const Claim& claim) {
+  const std::string& claimant = registration.claimant.empty() ? host : registration.claimant;
+  if (claim.name == registration.name && claim.home == host && claim.host == claimant) return true;
+  log(host, registration.name,
+      "came for " + claimant + " with a claim that " + claim.host + " has, for " + claim.home + " to register");
+  return false;
+}
+
 void Referee::on_register(TimePoint now, const std::string& host, const Register& registration) {
   on_time(now);
   Host& session = session_of(host);
@@ -176,7 +187,7 @@ void Referee::on_register(TimePoint now, const std::string& host, const Register
   Registered answer{.id = registration.id, .accepted = false};
   const auto entry = table_.find(name);
   const auto claim = claims_.find(registration.claim);
-  if (claim != claims_.end() && claim->second.name == name) {
+  if (claim != claims_.end() && may_register(host, registration, claim->second)) {
     DIPC_CHECK(entry == table_.end());  // a claim and an entry exclude each other
     close_claim(registration.claim);
     if (has_room(host)) {
@@ -191,7 +202,7 @@ void Referee::on_register(TimePoint now, const std::string& host, const Register
     answer.accepted = true;
   } else if (entry != table_.end()) {
     log(host, name, "conflicting registration refused: the name is " + entry->second.owner + "'s");
-  } else {
+  } else if (claim == claims_.end()) {
     log(host, name, "registration refused: its claim is over");
   }
   actions_.emplace_back(Answer{host, answer});
@@ -204,6 +215,12 @@ void Referee::on_abandon(TimePoint now, const std::string& host, const Abandon& 
   const auto claim = claims_.find(abandon.claim);
   if (claim == claims_.end()) return;  // registered, or over
   const ObjectName name = claim->second.name;
+  const std::string& asker = claim->second.host;
+  const bool from_home = claim->second.home == host && abandon.claimant == asker;
+  if (asker != host && !from_home) {
+    log(host, name, "gave back a claim that " + asker + " has: ignored");
+    return;
+  }
   close_claim(abandon.claim);
   settle(now, name);
 }

@@ -3,10 +3,11 @@
 // The cluster's name service and the judge of who may create: (kind, key) -> owner. It runs on one host, the referee's
 // host, which takes part through the same calls as all others.
 //
-// A host that asks to create a name that nobody has gets a claim: a number that it, or the host that it hands the
-// number to (policy `home`), must register the new object with before the claim times out. Others who ask for the name
-// meanwhile wait for the outcome, in order. So no two hosts ever hold registered objects of one name, and an id may go
-// to a program once the registration is accepted, not before.
+// A host that asks to create a name that nobody has gets a claim: a number with which the new object must be registered
+// before the claim times out, by the asker, or by the host that it named as the object's home, for a get of the asker.
+// The number is no secret: who is who is told by the sessions, and to all others it is worth nothing. Others who ask
+// for the name meanwhile wait for the outcome, in order. So no two hosts ever hold registered objects of one name, and
+// an id may go to a program once the registration is accepted, not before.
 //
 // An entry goes by its owner's Removed with the same generation, by the owner's Announce that does not list it, by a
 // new boot id of the owner, or by an administrator; never because a host can't be reached.
@@ -101,7 +102,8 @@ class Referee {
  private:
   struct Claim {
     ObjectName name;
-    std::string host;  // who was told, whoever registers
+    std::string host;  // who asked, and was told
+    std::string home;  // who may register
     TimePoint deadline;
   };
   struct Waiter {
@@ -127,6 +129,7 @@ class Referee {
   void close_claim(ClaimId id);
   // The name is registered, or its claim is over, or the grace time is: answers those who wait.
   void settle(TimePoint now, const ObjectName& name);
+  bool may_register(const std::string& host, const Register& registration, const Claim& claim);
   bool has_room(const std::string& owner) const;
   void enter(const ObjectName& name, const std::string& owner, std::uint64_t generation);
   void drop(const ObjectName& name);

@@ -291,7 +291,7 @@ void World::serve(int host, Served served, const GetCall& call) {
   state.served[id] = served;
   GetCall asked = call;
   if (fault_ == Fault::kSharesExclusive) asked.exclusive = false;
-  state.owned->begin(now_, id, asked, served.generation, state.stand_ins.contains(call.name));
+  state.owned->begin(now_, id, asked, served.generation, state.stand_ins.contains(call.name), host_name(served.from));
 }
 
 void World::on_owned(int host, const OwnedObjects::Action& action) {

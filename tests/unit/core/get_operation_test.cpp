@@ -34,7 +34,8 @@ class GetOperationTest : public testing::Test {
   }
   std::string line(const GetOperation::SendResolve& send) {
     return std::string("resolve") + (send.resolve.create ? " create" : "") +
-           (send.resolve.exclusive ? " exclusive" : "");
+           (send.resolve.exclusive ? " exclusive" : "") +
+           (send.resolve.home.empty() || send.resolve.home == "here" ? "" : " at " + send.resolve.home);
   }
   std::string line(const GetOperation::SendGet& send) {
     EXPECT_EQ(send.call.mode, 0640u);
@@ -104,7 +105,7 @@ TEST_F(GetOperationTest, CreatesHereWithTheClaim) {
 TEST_F(GetOperationTest, CreatesAtHomeIfPolicySaysSo) {
   begin({.name = kQueue, .create = true, .home = "vax"});
   claim(9);
-  EXPECT_THAT(out(), ElementsAre("resolve create", "get vax create claim 9"));
+  EXPECT_THAT(out(), ElementsAre("resolve create at vax", "get vax create claim 9"));
 }
 
 TEST_F(GetOperationTest, ExclusiveWithoutCreateMeansNothing) {
@@ -210,7 +211,7 @@ TEST_F(GetOperationTest, ExclusiveCreateThatWaitsForItsStandInIsNotKeptOutByItsO
   now_ = get_->deadline();
   get_->on_time(now_);
   present("vax");
-  EXPECT_THAT(out(), ElementsAre("resolve create exclusive", "get vax create"));
+  EXPECT_THAT(out(), ElementsAre("resolve create exclusive at vax", "get vax create"));
   reply(Error::kNone, 42);
   EXPECT_THAT(out(), ElementsAre("done vax:42 made")) << "it is the same object";
 }

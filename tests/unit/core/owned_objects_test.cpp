@@ -44,10 +44,10 @@ class OwnedObjectsTest : public testing::Test {
     request_ = send.registration.id;
     EXPECT_EQ(saved_, objects_->objects()) << "on disk before the referee hears of it";
     return "register " + std::to_string(send.registration.generation) + " claim " +
-           std::to_string(static_cast<std::uint64_t>(send.registration.claim));
+           std::to_string(static_cast<std::uint64_t>(send.registration.claim)) + " of " + send.registration.claimant;
   }
   std::string line(const OwnedObjects::SendAbandon& send) {
-    return "abandon " + std::to_string(static_cast<std::uint64_t>(send.abandon.claim));
+    return "abandon " + std::to_string(static_cast<std::uint64_t>(send.abandon.claim)) + " of " + send.abandon.claimant;
   }
   std::string line(const OwnedObjects::SendRemoved& send) {
     return "removed " + std::to_string(send.removed.generation);
@@ -63,7 +63,7 @@ class OwnedObjectsTest : public testing::Test {
   void get(std::uint64_t number, bool claim, bool exclusive = false, ObjectName name = kQueue, bool stand_in = false) {
     GetCall call{.name = name, .create = claim, .exclusive = exclusive, .mode = 0600, .size = 3, .claim = {}};
     if (claim) call.claim = ClaimId{10 + number};
-    objects_->begin(now_, OwnedObjects::GetId{number}, call, 100 + number, stand_in);
+    objects_->begin(now_, OwnedObjects::GetId{number}, call, 100 + number, stand_in, "sun");
   }
   void kernel(std::uint64_t number, Error error, std::int32_t id = -1) {
     objects_->on_kernel_get(now_, OwnedObjects::GetId{number}, error, id);
@@ -91,7 +91,7 @@ TEST_F(OwnedObjectsTest, CreatesWithTheClaimAndAnswersOnceAccepted) {
   get(1, true);
   EXPECT_THAT(out(), ElementsAre("kernel 1 create"));
   kernel(1, Error::kNone, 42);
-  EXPECT_THAT(out(), ElementsAre("register 101 claim 11"));
+  EXPECT_THAT(out(), ElementsAre("register 101 claim 11 of sun"));
   EXPECT_TRUE(objects_->blocks_stand_in(kQueue));
   EXPECT_EQ(objects_->find(kQueue), nullptr);
   EXPECT_EQ(objects_->find(Kind::kMessageQueue, 42), nullptr) << "no program may learn the id yet";
@@ -118,13 +118,14 @@ TEST_F(OwnedObjectsTest, RefusedObjectIsRemovedAndTheGetIsStale) {
 TEST_F(OwnedObjectsTest, FailedCreateAbandonsTheClaim) {
   get(1, true);
   kernel(1, Error::kNoSpace);
-  EXPECT_THAT(out(), ElementsAre("kernel 1 create", "abandon 11", "answer 1 " + error_text(Error::kNoSpace)));
+  EXPECT_THAT(out(), ElementsAre("kernel 1 create", "abandon 11 of sun", "answer 1 " + error_text(Error::kNoSpace)));
 }
 
 TEST_F(OwnedObjectsTest, UndistributedObjectOfTheKeyIsEEXISTAndLogged) {
   get(1, true);
   kernel(1, Error::kExists);
-  EXPECT_THAT(out(), ElementsAre("kernel 1 create", "log", "abandon 11", "answer 1 " + error_text(Error::kExists)));
+  EXPECT_THAT(out(),
+              ElementsAre("kernel 1 create", "log", "abandon 11 of sun", "answer 1 " + error_text(Error::kExists)));
 }
 
 TEST_F(OwnedObjectsTest, ExistingObjectIsJudgedByTheKernelAndNeverCreated) {
@@ -178,7 +179,7 @@ TEST_F(OwnedObjectsTest, IdThatTheKernelGivesAgainMeansThatTheOldObjectIsGone) {
   make(1, 42);
   get(2, true, false, kOther);
   kernel(2, Error::kNone, 42);
-  EXPECT_THAT(out(), ElementsAre("kernel 2 create", "removed 101", "register 102 claim 12"));
+  EXPECT_THAT(out(), ElementsAre("kernel 2 create", "removed 101", "register 102 claim 12 of sun"));
   registered(true);
   EXPECT_THAT(out(), ElementsAre("answer 2 42:102"));
   EXPECT_EQ(objects_->find(kQueue), nullptr);
@@ -203,7 +204,7 @@ TEST_F(OwnedObjectsTest, FurtherGetsOfANameWaitWhileItIsMade) {
   EXPECT_THAT(out(), ElementsAre("kernel 1 create"));
   kernel(1, Error::kNone, 42);
   get(4, false);
-  EXPECT_THAT(out(), ElementsAre("register 101 claim 11"));
+  EXPECT_THAT(out(), ElementsAre("register 101 claim 11 of sun"));
   registered(true);
   EXPECT_THAT(out(), ElementsAre("answer 1 42:101", "kernel 2", "kernel 3", "kernel 4"));
 }
@@ -214,7 +215,7 @@ TEST_F(OwnedObjectsTest, WaitingGetWithAClaimMakesItWhenTheFirstFails) {
   get(3, true);
   out();
   kernel(1, Error::kInvalid);
-  EXPECT_THAT(out(), ElementsAre("abandon 11", "answer 1 " + error_text(Error::kInvalid),
+  EXPECT_THAT(out(), ElementsAre("abandon 11 of sun", "answer 1 " + error_text(Error::kInvalid),
                                  "answer 2 " + error_text(Error::kStale), "kernel 3 create"));
 }
 
@@ -239,7 +240,7 @@ TEST_F(OwnedObjectsTest, SilentRefereeEndsInETIMEDOUTWithNothingLeft) {
   registered(true);
   EXPECT_THAT(out(), IsEmpty()) << "too late: reported as removed";
   kernel(2, Error::kNone, 43);
-  EXPECT_THAT(out(), ElementsAre("register 102 claim 12", "remove 43", "removed 102",
+  EXPECT_THAT(out(), ElementsAre("register 102 claim 12 of sun", "remove 43", "removed 102",
                                  "answer 2 " + error_text(Error::kTimedOut)));
 }
 
@@ -276,7 +277,7 @@ TEST_F(OwnedObjectsTest, StandInThatIsMadeWhileAGetWaitsHoldsItUpToo) {
   objects_->on_stand_in_made(now_, kQueue);
   out();
   kernel(1, Error::kNoMemory);
-  EXPECT_THAT(out(), ElementsAre("abandon 11", "answer 1 " + error_text(Error::kNoMemory)));
+  EXPECT_THAT(out(), ElementsAre("abandon 11 of sun", "answer 1 " + error_text(Error::kNoMemory)));
   objects_->on_stand_in_dropped(now_, kQueue);
   EXPECT_THAT(out(), ElementsAre("kernel 2 create"));
 }
@@ -338,7 +339,7 @@ TEST_F(OwnedObjectsTest, RefusedAnnouncementFencesTheObject) {
   get(3, true);
   EXPECT_THAT(out(), ElementsAre("kernel 3 create")) << "EEXIST, as long as it lies in the kernel";
   kernel(3, Error::kNone, 43);
-  EXPECT_THAT(out(), ElementsAre("register 103 claim 13"));
+  EXPECT_THAT(out(), ElementsAre("register 103 claim 13 of sun"));
   registered(true);
   EXPECT_THAT(out(), ElementsAre("answer 3 43:103"));
   EXPECT_EQ(objects_->find(Kind::kMessageQueue, 42), nullptr);

@@ -78,11 +78,16 @@ class RefereeTest : public testing::Test {
   std::string line(const Dropped& dropped) { return "dropped " + std::to_string(dropped.generation); }
 
   // Requests are numbered 1, 2, ...
-  void resolve(const std::string& host, bool create = true, bool exclusive = false, ObjectName name = kQueue) {
-    referee_->on_resolve(now_, host, Resolve{RequestId{++ids_}, name, create, exclusive});
+  void resolve(const std::string& host, bool create = true, bool exclusive = false, ObjectName name = kQueue,
+               const std::string& home = "") {
+    referee_->on_resolve(now_, host, Resolve{RequestId{++ids_}, name, create, exclusive, home});
   }
-  void enter(const std::string& host, ClaimId claim, std::uint64_t generation, ObjectName name = kQueue) {
-    referee_->on_register(now_, host, Register{RequestId{99}, claim, name, generation});
+  void enter(const std::string& host, ClaimId claim, std::uint64_t generation, ObjectName name = kQueue,
+             const std::string& claimant = "") {
+    referee_->on_register(now_, host, Register{RequestId{99}, claim, name, generation, claimant});
+  }
+  void abandon(const std::string& host, ClaimId claim, const std::string& claimant = "") {
+    referee_->on_abandon(now_, host, Abandon{claim, claimant});
   }
   void create(const std::string& host, std::uint64_t generation, ObjectName name = kQueue) {
     resolve(host, true, false, name);
@@ -140,10 +145,53 @@ TEST_F(RefereeTest, AbandonedClaimGoesToTheNextCreatorAndOthersGetAbsent) {
   resolve("c");
   resolve("b");
   out();
-  referee_->on_abandon(now_, "a", Abandon{claims_[0]});
+  abandon("a", claims_[0]);
   EXPECT_THAT(out(), ElementsAre("b #2 absent", "c #3 create"));
-  referee_->on_abandon(now_, "c", Abandon{claims_[1]});
+  abandon("c", claims_[1]);
   EXPECT_THAT(out(), ElementsAre("b #4 create"));
+}
+
+// A host that is allowed in knows the numbers that it is given, and so those that others are given.
+TEST_F(RefereeTest, AClaimIsWorthNothingToAHostThatGuessesItsNumber) {
+  resolve("a");
+  out();
+  enter("c", claims_[0], 8);
+  EXPECT_THAT(out(), ElementsAre("log c", "c refused"));
+  enter("c", claims_[0], 8, kQueue, "a");
+  EXPECT_THAT(out(), ElementsAre("log c", "c refused"));
+  abandon("c", claims_[0]);
+  abandon("c", claims_[0], "a");
+  EXPECT_THAT(out(), ElementsAre("log c", "log c"));
+  EXPECT_NE(log_.find("a claim that a has"), std::string::npos) << log_;
+  enter("a", claims_[0], 7);
+  EXPECT_THAT(out(), ElementsAre("disk a:7", "a accepted")) << "the claim was open all the time";
+}
+
+TEST_F(RefereeTest, AClaimForAHomeIsRegisteredThereForGetsOfItsAskerAlone) {
+  resolve("a", true, false, kQueue, "b");
+  out();
+  enter("a", claims_[0], 6);
+  EXPECT_THAT(out(), ElementsAre("log a", "a refused")) << "the object is not there";
+  enter("b", claims_[0], 8, kQueue, "c");
+  EXPECT_THAT(out(), ElementsAre("log b", "b refused")) << "c has sent b a get with the number of a";
+  abandon("b", claims_[0], "c");
+  EXPECT_THAT(out(), ElementsAre("log b"));
+  enter("b", claims_[0], 7, kQueue, "a");
+  EXPECT_THAT(out(), ElementsAre("disk b:7", "b accepted"));
+}
+
+TEST_F(RefereeTest, AClaimForAHomeIsGivenBackByItsAskerOrByItsHome) {
+  resolve("a", true, false, kQueue, "b");
+  resolve("c");
+  out();
+  abandon("b", claims_[0], "a");
+  EXPECT_THAT(out(), ElementsAre("c #2 create"));
+  abandon("c", claims_[1]);
+  resolve("a", true, false, kQueue, "b");
+  resolve("c");
+  out();
+  abandon("a", claims_[2]);
+  EXPECT_THAT(out(), ElementsAre("c #4 create"));
 }
 
 TEST_F(RefereeTest, ExpiredClaimGoesOnAndItsRegistrationIsRefused) {
@@ -170,13 +218,6 @@ TEST_F(RefereeTest, ClaimExpiresByAnyInputAfterItsTime) {
   enter("a", claims_[0], 7);
   EXPECT_THAT(out(), ElementsAre("log a", "a refused"));
   EXPECT_EQ(referee_->deadline(), kNever);
-}
-
-TEST_F(RefereeTest, AnotherHostMayRegisterWithTheClaimAndOwnsTheObject) {
-  resolve("a");
-  out();
-  enter("b", claims_[0], 7);
-  EXPECT_THAT(out(), ElementsAre("disk b:7", "b accepted"));
 }
 
 TEST_F(RefereeTest, ClaimOfAnotherNameIsRefused) {
@@ -364,7 +405,7 @@ TEST_F(RefereeTest, WaitingRequestsPerHostAreBounded) {
   resolve("c");
   EXPECT_THAT(out(), ElementsAre("a #1 create", "log b", "log b", "log b"));
   EXPECT_EQ(referee_->waiting_requests(), 3u);
-  referee_->on_abandon(now_, "a", Abandon{claims_[0]});
+  abandon("a", claims_[0]);
   resolve("b");
   EXPECT_THAT(out(), ElementsAre("b #2 create")) << "there is room again, behind the claim";
 }
@@ -380,7 +421,7 @@ TEST_F(RefereeTest, OpenClaimsPerHostAreBounded) {
   resolve("a", true, false, kSet);
   resolve("c", true, false, kSet);
   EXPECT_THAT(out(), ElementsAre("b #3 create"));
-  referee_->on_abandon(now_, "b", Abandon{claims_[1]});
+  abandon("b", claims_[1]);
   EXPECT_THAT(out(), ElementsAre("log a", "c #5 create")) << "the name must not stay with a waiter that gets no claim";
 }
 

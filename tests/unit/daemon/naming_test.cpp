@@ -139,13 +139,14 @@ TEST_F(NamingTest, AGetWaitsForTheStandInOfAThirdHostToBeDropped) {
 
 TEST_F(NamingTest, AnObjectOfOursThatTheRefereeForgetsIsFenced) {
   std::optional<GetReply> made;
-  naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot,
+  naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot, "moon",
                      [&](Error error, const GetReply& object) {
                        EXPECT_EQ(error, Error::kNone);
                        made = object;
                      });
   const auto registration = peers_.next<Register>("vax");
   ASSERT_TRUE(registration);
+  EXPECT_EQ(registration->claimant, "moon") << "the referee knows whose claim it is";
   naming_->on_peer_message("vax", Registered{registration->id, true});
   ASSERT_TRUE(made);
   EXPECT_EQ(naming_->owned(made->object)->state, OwnedObject::State::kLive);
@@ -203,7 +204,7 @@ TEST_F(NamingTest, WhatCanNotBeWrittenDownIsNotMadeHere) {
   std::optional<Error> error;
   const auto create = [&] {
     error.reset();
-    naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot,
+    naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot, "moon",
                        [&](Error result, const GetReply&) { error = result; });
   };
   std::filesystem::rename(folder, hidden);
@@ -215,7 +216,9 @@ TEST_F(NamingTest, WhatCanNotBeWrittenDownIsNotMadeHere) {
   EXPECT_LT(msgget(kQueue.key, 0), 0) << "it is not left in the kernel";
   create();
   EXPECT_EQ(error, Error::kNoSpace);
-  EXPECT_TRUE(peers_.next<Abandon>("vax"));
+  const auto abandoned = peers_.next<Abandon>("vax");
+  ASSERT_TRUE(abandoned);
+  EXPECT_EQ(abandoned->claimant, "moon") << "else the referee takes it for somebody's guess";
   ASSERT_TRUE(naming_->trouble());
   const std::string log = testing::internal::GetCapturedStderr();
   EXPECT_THAT(log, HasSubstr(folder.string() + "/state"));
@@ -276,7 +279,7 @@ TEST_F(NamingTest, AnObjectThatAKilledDaemonWasMakingDoesNotStandInTheWay) {
 }
 
 TEST_F(NamingTest, WhatIsBeingMadeIsWrittenDownFirst) {
-  naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot,
+  naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot, "moon",
                      [](Error, const GetReply&) {});
   EXPECT_TRUE(peers_.next<Register>("vax"));
   const auto state = [&] {
@@ -288,7 +291,7 @@ TEST_F(NamingTest, WhatIsBeingMadeIsWrittenDownFirst) {
   // One that can't be made leaves nothing that would be removed at the next start.
   const int other = msgget(0x11, IPC_CREAT | 0600);
   naming_->serve_get({.name = {Kind::kMessageQueue, 0x11}, .create = true, .mode = 0600, .claim = ClaimId{10}}, kRoot,
-                     [](Error error, const GetReply&) { EXPECT_EQ(error, Error::kExists); });
+                     "moon", [](Error error, const GetReply&) { EXPECT_EQ(error, Error::kExists); });
   EXPECT_TRUE(state().making.empty());
   msgctl(other, IPC_RMID, nullptr);
 }
@@ -306,7 +309,7 @@ TEST_F(NamingTest, AStandInThatAKilledDaemonLeftDoesNotStandInTheWay) {
 
   const ObjectName other{Kind::kMessageQueue, 0x11};
   ASSERT_TRUE(make_stand_in(other, 0));
-  naming_->serve_get({.name = other, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot,
+  naming_->serve_get({.name = other, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot, "moon",
                      [](Error, const GetReply&) {});
   EXPECT_TRUE(peers_.next<Register>("vax"));
 }

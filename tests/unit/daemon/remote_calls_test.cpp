@@ -87,6 +87,7 @@ TEST_F(RemoteCallsTest, AGetOfWhoIsNobodyHereGivesItsClaimBack) {
   const auto abandoned = peers_.next<Abandon>("vax");
   ASSERT_TRUE(abandoned);
   EXPECT_EQ(abandoned->claim, ClaimId{9});
+  EXPECT_EQ(abandoned->claimant, "moon");
   const auto reply = peers_.next<Reply>("moon");
   ASSERT_TRUE(reply);
   EXPECT_EQ(reply->error, Error::kAccess);
