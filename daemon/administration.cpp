@@ -236,6 +236,7 @@ void Administration::ask_for_objects(const LocalRequest& request) {
 }
 
 void Administration::on_list_objects(const std::string& host, const ListObjects& request) {
+  if (!parts_.network.takes_answers(host)) return;  // who asked waits no longer than kObjectsWait
   parts_.network.send(host, ObjectList{request.id, own_rows()});
 }
 

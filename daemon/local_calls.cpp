@@ -12,12 +12,13 @@ constexpr std::size_t kUndoHoldersMax = 65536;
 constexpr std::uint32_t kNobodyId = 65534;  // what stands for an id that has no name here, as in user namespaces
 }  // namespace
 
-LocalCalls::LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users,
+LocalCalls::LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users, std::size_t calls_max,
                        std::function<void(const std::string& owner, const ObjectRef&)> object_gone)
     : peers_(peers),
       users_(users),
       object_gone_(std::move(object_gone)),
-      processes_(loop, [this](pid_t pid) { on_process_ended(pid); }) {}
+      processes_(loop, [this](pid_t pid) { on_process_ended(pid); }),
+      calls_max_(calls_max) {}
 
 void LocalCalls::answer(ClientId client, const LocalRequest& request, Error error) {
   programs_->reply(client, answer_of(error, request.header.call).header, {});
@@ -56,6 +57,10 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
     answer(request.client, request, Error::kAccess);
     return;
   }
+  if (!may_begin(login)) {
+    answer(request.client, request, Error::kNoMemory);
+    return;
+  }
   const bool undo = uses_undo(*body);
   const auto process = process_of(request);
   // It has ended, and nobody reads this; or we have no descriptor left to look at it or to watch it.
@@ -71,6 +76,7 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
   const CallId id{next_call_++};
   calls_.emplace(id, Outstanding{.client = request.client,
                                  .call = request.header.call,
+                                 .login = login,
                                  .owner = owner,
                                  .object = object,
                                  .abi = request.abi,
@@ -79,6 +85,7 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
                                  .removes = removes(*body),
                                  .uses_undo = undo,
                                  .process = process->pid});
+  ++calls_of_login_[login];
   by_client_.emplace(ClientCall{request.client, request.header.call}, id);
   if (!peers_.send(owner, Call{.id = id,
                                .caller = {login, *process},
@@ -88,28 +95,48 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
   }
 }
 
+bool LocalCalls::may_begin(const std::string& login) const {
+  const auto found = calls_of_login_.find(login);
+  if (found == calls_of_login_.end() || found->second < calls_max_) return true;
+  log_warning("limit of " + login, "login " + login + " has " + std::to_string(found->second) +
+                                       " calls to other hosts under way (limits.calls_per_login); more get ENOMEM");
+  return false;
+}
+
+LocalCalls::Outstanding LocalCalls::take_out(std::map<CallId, Outstanding>::iterator found) {
+  Outstanding call = std::move(found->second);
+  calls_.erase(found);
+  const auto of_login = calls_of_login_.find(call.login);
+  if (--of_login->second == 0) calls_of_login_.erase(of_login);
+  return call;
+}
+
+// Once: a program may ask as often as it likes, and each word would wait for the owner's acknowledgement.
+void LocalCalls::cancel_there(CallId id, Outstanding& call) {
+  if (!std::exchange(call.cancelled, true)) peers_.send(call.owner, Cancel{id});
+}
+
 void LocalCalls::on_cancel(ClientId client, std::uint64_t call) {
   const auto known = by_client_.find({client, call});
   if (known == by_client_.end()) return;
   const CallId id = known->second;
   const auto under_way = calls_.find(id);
-  const std::string owner = under_way->second.owner;
-  if (peers_.withdraw(owner, id)) {
+  if (peers_.withdraw(under_way->second.owner, id)) {
     end_call(under_way, Reply{.id = id, .error = Error::kInterrupted, .value = -1});
   } else {
-    peers_.send(owner, Cancel{id});
+    cancel_there(id, under_way->second);
   }
 }
 
 void LocalCalls::on_client_gone(ClientId client) {
   process_of_client_.erase(client);
   for (auto it = by_client_.lower_bound({client, 0}); it != by_client_.end() && it->first.first == client;) {
-    Outstanding& call = calls_.at(it->second);
-    if (peers_.withdraw(call.owner, it->second)) {
-      calls_.erase(it->second);
+    const auto found = calls_.find(it->second);
+    if (peers_.withdraw(found->second.owner, it->second)) {
+      take_out(found);
     } else {
-      call.abandoned = true;
-      peers_.send(call.owner, Cancel{it->second});
+      found->second.abandoned = true;
+      cancel_there(it->second, found->second);
     }
     it = by_client_.erase(it);
   }
@@ -136,8 +163,7 @@ void LocalCalls::on_reply(const std::string& owner, const Reply& reply) {
 }
 
 void LocalCalls::end_call(std::map<CallId, Outstanding>::iterator found, const Reply& reply) {
-  const Outstanding call = std::move(found->second);
-  calls_.erase(found);
+  const Outstanding call = take_out(found);
   by_client_.erase({call.client, call.call});
   finish(call, reply);
 }
@@ -198,6 +224,7 @@ void LocalCalls::on_session_ended(const std::string& owner, const std::vector<Pe
     end_call(calls_.find(id), Reply{.id = id, .error = error, .value = -1});
   }
   std::erase_if(delivered_, [&](const auto& entry) { return entry.second.owner == owner; });
+  told_holders_.erase(owner);
 }
 
 // ---- SEM_UNDO
@@ -220,6 +247,11 @@ void LocalCalls::note_undo(const Outstanding& call, Error error) {
 void LocalCalls::on_undo_holders(const std::string& owner, const UndoHolders& holders) {
   if (holders.processes.size() > kUndoHoldersMax) {
     peers_.end_session(owner, owner + " names more processes than a host can have");
+    return;
+  }
+  // Else it could learn from the answers which processes there are, and have us say more than it takes.
+  if (!told_holders_.insert(owner).second) {
+    peers_.end_session(owner, owner + " says twice in one session whose SEM_UNDO lists it has");
     return;
   }
   for (const ProcessId& process : holders.processes) {

@@ -33,9 +33,10 @@ namespace dipc {
 
 class LocalCalls {
  public:
-  // All borrowed. `object_gone` is called when an owner says that it has no such object any more, and before the
-  // program that removed it hears so: the referee, from whom other hosts hear, does not know objects without a key.
-  LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users,
+  // All borrowed. `calls_max`: under way for one login, with those that were given up and are not answered yet; more
+  // get ENOMEM. `object_gone` is called when an owner says that it has no such object any more, and before the program
+  // that removed it hears so: the referee, from whom other hosts hear, does not know objects without a key.
+  LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users, std::size_t calls_max,
              std::function<void(const std::string& owner, const ObjectRef&)> object_gone);
   void attach(ShimServer& programs) { programs_ = &programs; }
 
@@ -59,6 +60,7 @@ class LocalCalls {
   struct Outstanding {
     ClientId client{};
     std::uint64_t call = 0;  // the client's number
+    std::string login;
     std::string owner;
     ObjectRef object;
     Abi abi;
@@ -67,6 +69,7 @@ class LocalCalls {
     bool removes = false;
     bool uses_undo = false;
     pid_t process = 0;
+    bool cancelled = false;
     bool abandoned = false;  // nobody waits for the answer any more
   };
   struct Delivered {  // a message in a program's socket
@@ -82,7 +85,10 @@ class LocalCalls {
   std::optional<ProcessId> process_of(const LocalRequest& request);
   bool translate_permissions(CallBody& body) const;
   void answer(ClientId client, const LocalRequest& request, Error error);
+  bool may_begin(const std::string& login) const;
+  Outstanding take_out(std::map<CallId, Outstanding>::iterator found);
   void end_call(std::map<CallId, Outstanding>::iterator found, const Reply& reply);
+  void cancel_there(CallId id, Outstanding& call);
   bool holds_undo(const ProcessId& process, const std::string& owner) const;
   void note_undo(const Outstanding& call, Error error);
   void finish(const Outstanding& call, const Reply& reply);
@@ -94,13 +100,16 @@ class LocalCalls {
   ShimServer* programs_ = nullptr;
   ProcessWatch processes_;
   std::uint64_t next_call_ = 1;
+  const std::size_t calls_max_;
   std::map<CallId, Outstanding> calls_;
+  std::map<std::string, std::size_t> calls_of_login_;
   std::map<ClientCall, CallId> by_client_;
   // The socket goes with its process, so the pid is not reused meanwhile.
   std::map<ClientId, ProcessId> process_of_client_;
   std::map<ClientCall, Delivered> delivered_;
   std::map<pid_t, UndoHolder> undo_holders_;
   std::map<std::string, std::string> boots_;  // of owners, as their latest sessions said
+  std::set<std::string> told_holders_;        // owners that have said theirs in this session
 };
 
 }  // namespace dipc

@@ -137,7 +137,7 @@ Node::Node(uv_loop_t* loop, std::string configuration_file, Policy policy, std::
 
   network_ = std::make_unique<PeerNetwork>(loop, configuration, policy_.hosts_allow, *tls_, own_, *this);
   local_calls_ = std::make_unique<LocalCalls>(
-      loop, *this, users_,
+      loop, *this, users_, configuration.limits.calls_per_login,
       [this](const std::string& owner, const ObjectRef& object) { naming_->on_gone_there(owner, object); });
 }
 
@@ -150,6 +150,7 @@ Result<void> Node::start_executor(uv_loop_t* loop, std::optional<keeper::Reached
   options.dead_letter_dir = configuration.paths.state + "/dead-letters";
   options.dead_letters_max = configuration.limits.dead_letters;
   options.blocked_calls_per_peer = configuration.limits.blocked_calls_per_peer;
+  options.bytes_per_peer = configuration.limits.bytes_per_peer;
   options.keeper = std::move(keeper);
   options.log = [](const std::string& text) { log_warning("executor", text); };
   auto executor = Executor::open(std::move(options), users_);
@@ -353,6 +354,8 @@ void Node::on_client_gone(ClientId client) {
 bool Node::send(const std::string& host, PeerMessage message) { return network_->send(host, std::move(message)); }
 
 bool Node::withdraw(const std::string& host, CallId call) { return network_->withdraw(host, call); }
+
+bool Node::takes_answers(const std::string& host) const { return network_->takes_answers(host); }
 
 void Node::end_session(const std::string& host, const std::string& why) { network_->end_session(host, why); }
 

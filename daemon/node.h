@@ -60,6 +60,7 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
   // PeerOutbox: to the network, for the parts that are made before it.
   bool send(const std::string& host, PeerMessage message) override;
   bool withdraw(const std::string& host, CallId call) override;
+  bool takes_answers(const std::string& host) const override;
   void end_session(const std::string& host, const std::string& why) override;
 
   void get(const LocalRequest& request);

@@ -69,8 +69,14 @@ void RemoteCalls::on_call(const std::string& host, const Call& call) {
     answer(host, call.id, Error::kConnectionReset);
     return;
   }
-  const auto identity = identity_of(host, call.caller);
   const auto* get = std::get_if<GetCall>(&call.body);
+  if (!peers_.takes_answers(host)) {
+    log_warning("limit of " + host, host + " does not take the answers to its calls; more get ENOMEM");
+    if (get != nullptr) naming_.refuse_get(*get, host);
+    answer(host, call.id, Error::kNoMemory);
+    return;
+  }
+  const auto identity = identity_of(host, call.caller);
   if (!identity) {
     if (get != nullptr) naming_.refuse_get(*get, host);
     answer(host, call.id, Error::kAccess);

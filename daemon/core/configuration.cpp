@@ -29,7 +29,9 @@ const std::array<Section, 5>& sections() {
   static const std::array<Section, 5> kSections = {{
       {"", {"cluster", "host", "listen", "referee", "peers", "timing", "limits", "keys", "paths"}},
       {"timing", {"keepalive", "peer_timeout", "op_timeout", "claim_timeout", "busy_poll"}},
-      {"limits", {"blocked_calls_per_peer", "session_buffer", "dead_letters", "segment_size"}},
+      {"limits",
+       {"blocked_calls_per_peer", "connections_per_peer", "bytes_per_peer", "calls_per_login", "connections_per_login",
+        "bytes_per_login", "session_buffer", "dead_letters", "segment_size"}},
       {"keys", {"range", "kind", "home", "refuse", "unit", "hold_time"}},
       {"paths", {"run", "state"}},
   }};
@@ -273,6 +275,12 @@ class Reader {
     read_table(*table, "limits", [this](std::string_view key, const toml::node& value) {
       auto& limits = result_.limits;
       if (key == "blocked_calls_per_peer") read_count(value, key, 1, 1'000'000, limits.blocked_calls_per_peer);
+      if (key == "connections_per_peer") read_count(value, key, 2, 10'000, limits.connections_per_peer);
+      if (key == "calls_per_login") read_count(value, key, 1, 1'000'000, limits.calls_per_login);
+      if (key == "connections_per_login") read_count(value, key, 1, 1'000'000, limits.connections_per_login);
+      // Twice the largest message.
+      if (key == "bytes_per_peer") read_size(value, key, "32MiB", "1TiB", limits.bytes_per_peer);
+      if (key == "bytes_per_login") read_size(value, key, "32MiB", "1TiB", limits.bytes_per_login);
       if (key == "dead_letters") read_count(value, key, 0, 1'000'000, limits.dead_letters);
       // A session must be able to hold the largest message, whatever kernel.msgmax an owner has.
       if (key == "session_buffer") read_size(value, key, "1MiB", "2GiB", limits.session_buffer_bytes);

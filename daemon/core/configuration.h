@@ -73,6 +73,11 @@ struct Configuration {
 
   struct Limits {
     std::uint32_t blocked_calls_per_peer = 10000;
+    std::uint32_t connections_per_peer = 16;           // from one address, with those that have not said who they are
+    std::uint64_t bytes_per_peer = 256ull << 20;       // of its messages here, and of answers that it does not take
+    std::uint32_t calls_per_login = 10000;             // of this host's programs, under way to other hosts
+    std::uint32_t connections_per_login = 10000;       // one for each thread that uses distributed objects
+    std::uint64_t bytes_per_login = 256ull << 20;      // of calls under way and of answers not yet read
     std::uint64_t session_buffer_bytes = 64ull << 20;  // unacknowledged, per session
     std::uint32_t dead_letters = 10000;
     std::uint64_t segment_bytes = 4ull << 30;

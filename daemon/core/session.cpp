@@ -368,6 +368,10 @@ void PeerSessions::pump(TimePoint now) {
   while (const PeerMessage* next = outbox_.write_next()) transmit(now, outbox_.written(), next);
 }
 
+bool PeerSessions::is_overrun() const {
+  return session_ && outbox_.answer_bytes() > options_.buffer_bytes + options_.answer_bytes;
+}
+
 bool PeerSessions::send(TimePoint now, PeerMessage message) {
   if (state(now) == State::kUnreachable) return false;
   outbox_.add(std::move(message));
@@ -380,6 +384,12 @@ bool PeerSessions::send(TimePoint now, PeerMessage message) {
 void PeerSessions::on_time(TimePoint now, std::uint64_t random) {
   if (session_ && session_->heard + options_.peer_timeout <= now) {
     end_session(now, EndReason::kTimeout, "nothing was heard of " + peer_);
+  }
+  if (is_overrun()) {
+    std::string text = peer_ + " does not take what it asks for: " + std::to_string(outbox_.answer_bytes()) +
+                       " bytes are kept for it (limits.bytes_per_peer)";
+    if (link_) actions_.emplace_back(SendRefusal{link_->id, {Refusal::Reason::kUnknownSession, text}});
+    end_session(now, EndReason::kProtocol, std::move(text));
   }
   if (link_ && link_->heard + options_.keepalive * kSilentKeepalives <= now) {
     lose_link(now, "the connection is silent");
@@ -465,6 +475,7 @@ std::vector<PeerSessions::Action> PeerSessions::take_actions() { return std::exc
 TimePoint PeerSessions::deadline() const {
   TimePoint next = kNever;
   if (session_) next = std::min(next, session_->heard + options_.peer_timeout);
+  if (is_overrun()) next = session_->heard;  // at once, but not within send(), whose caller has more to do
   if (link_) {
     next = std::min(next, link_->heard + options_.keepalive * kSilentKeepalives);
     next = std::min(next, link_->sent + options_.keepalive);

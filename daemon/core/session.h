@@ -45,6 +45,8 @@ struct SessionOptions {
   Duration peer_timeout = std::chrono::seconds(10);  // hearing nothing for so long ends the session
   Duration op_timeout = std::chrono::seconds(5);     // how long messages wait for the first session
   std::uint64_t buffer_bytes = 64U << 20U;           // of messages written and not acknowledged
+  std::uint64_t answer_bytes = 256U << 20U;  // beyond these, of what the peer asked for and does not take; more ends
+                                             // the session
 };
 
 class PeerSessions {
@@ -155,6 +157,8 @@ class PeerSessions {
   const Hello* peer_hello() const { return session_ ? &session_->peer : nullptr; }  // of the session alive
   SessionNumber session_number() const { return session_ ? session_->number : SessionNumber{}; }
   std::optional<ConnectionId> connection() const;
+  // False: the peer does not take what it asks for, and half of what is kept for it is: refuse it more.
+  bool takes_answers() const { return outbox_.answer_bytes() <= options_.buffer_bytes + options_.answer_bytes / 2; }
   // Not yet written, because of the buffer's bound or for want of a connection: slow down the programs that call.
   std::uint64_t waiting_bytes() const { return outbox_.waiting_bytes(); }
 
@@ -193,6 +197,7 @@ class PeerSessions {
   void end_session(TimePoint now, EndReason reason, std::string text);
   void lose_link(TimePoint now, std::string reason);
   void fail_waiting();
+  bool is_overrun() const;
   void transmit(TimePoint now, std::uint64_t sequence, const PeerMessage* message);
   void pump(TimePoint now);
   void stop_dialling(std::string reason);

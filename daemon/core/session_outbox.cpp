@@ -44,6 +44,11 @@ bool is_urgent(const PeerMessage& message) {
          std::holds_alternative<Returned>(message) || std::holds_alternative<ProcessEnded>(message);
 }
 
+std::uint64_t answer_bytes_of(const PeerMessage& message, std::uint64_t bytes) {
+  if (std::holds_alternative<Call>(message)) return 0;
+  return std::max(bytes, kMessageOverhead);
+}
+
 }  // namespace
 
 std::uint64_t SessionOutbox::bytes_of(const PeerMessage& message) {
@@ -55,6 +60,7 @@ void SessionOutbox::add(PeerMessage message) {
   const std::uint64_t bytes = bytes_of(message);
   const bool urgent = bytes == 0;
   const std::uint64_t after = urgent ? last_related(message) : 0;
+  answer_bytes_ += answer_bytes_of(message, bytes);
   (urgent ? urgent_ : bounded_).push_back({std::move(message), bytes, ++added_, after});
   waiting_bytes_ += bytes;
 }
@@ -108,7 +114,9 @@ const PeerMessage* SessionOutbox::write_next() {
 void SessionOutbox::acknowledge(std::uint64_t up_to) {
   DIPC_CHECK(up_to >= acknowledged_ && up_to <= written());
   for (; acknowledged_ < up_to; ++acknowledged_) {
-    written_bytes_ -= written_.front().bytes;
+    const Written& first = written_.front();
+    written_bytes_ -= first.bytes;
+    answer_bytes_ -= answer_bytes_of(first.message, first.bytes);
     written_.pop_front();
   }
 }

@@ -34,6 +34,8 @@ class SessionOutbox {
   // A message that is to be written again: acknowledged() < sequence <= written().
   const PeerMessage& at(std::uint64_t sequence) const;
   std::uint64_t waiting_bytes() const { return waiting_bytes_; }
+  // Everything here but this host's own calls, whether written or not: what the peer led to and does not take.
+  std::uint64_t answer_bytes() const { return answer_bytes_; }
 
   // All of them, in the order of add(); the box is empty afterwards and counts from 0 again.
   struct Rest {
@@ -65,6 +67,7 @@ class SessionOutbox {
   std::deque<Waiting> bounded_;
   std::deque<Waiting> urgent_;
   std::uint64_t waiting_bytes_ = 0;
+  std::uint64_t answer_bytes_ = 0;
   std::deque<Written> written_;
   std::uint64_t written_bytes_ = 0;
   std::uint64_t acknowledged_ = 0;

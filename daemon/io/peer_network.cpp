@@ -74,6 +74,7 @@ PeerNetwork::Peer& PeerNetwork::peer(const std::string& host) {
     options.peer_timeout = configuration_.timing.peer_timeout;
     options.op_timeout = configuration_.timing.op_timeout;
     options.buffer_bytes = configuration_.limits.session_buffer_bytes;
+    options.answer_bytes = configuration_.limits.bytes_per_peer;
     slot = std::make_unique<Peer>(loop_, own_, host, options, [this, host] {
       Peer& due = *peers_.at(host);
       due.sessions.on_time(loop_now(), random_number());
@@ -324,6 +325,11 @@ bool PeerNetwork::send(const std::string& host, PeerMessage message) {
 bool PeerNetwork::withdraw(const std::string& host, CallId call) {
   const auto found = peers_.find(host);
   return found != peers_.end() && found->second->sessions.withdraw(call);
+}
+
+bool PeerNetwork::takes_answers(const std::string& host) const {
+  const auto found = peers_.find(host);
+  return found == peers_.end() || found->second->sessions.takes_answers();
 }
 
 void PeerNetwork::end_session(const std::string& host, const std::string& why) {

@@ -60,6 +60,7 @@ class PeerNetwork : public PeerOutbox {
   Result<void> start();
   bool send(const std::string& host, PeerMessage message) override;
   bool withdraw(const std::string& host, CallId call) override;
+  bool takes_answers(const std::string& host) const override;
   void end_session(const std::string& host, const std::string& why) override;
   // Hosts that may not come any more lose their session at once. Addresses of `listen` need a restart.
   void reconfigure(Configuration configuration, HostsAllow allow);

@@ -17,6 +17,8 @@ class PeerOutbox {
   // Takes a call back that was not written to a connection yet. True: `host` will never see it, and nothing more is
   // heard of it. False: it was written, or never sent.
   virtual bool withdraw(const std::string& host, CallId call) = 0;
+  // False: `host` does not take what it asked for, and so much is kept for it that it is to be refused more.
+  virtual bool takes_answers(const std::string& host) const = 0;
   // `host` said something that can't be: `why`, for its log and ours. Its session ends as when it is lost (later in
   // this turn), and a new one may begin.
   virtual void end_session(const std::string& host, const std::string& why) = 0;

@@ -109,8 +109,7 @@ void Executor::cancel(const CallKey& key) {
 void Executor::taken(const CallKey& key) {
   const auto found = kept_.find(key);
   if (found == kept_.end()) return;
-  slots_->give_back(found->second);
-  kept_.erase(found);
+  slots_->give_back(release_message(found));
 }
 
 void Executor::end_process(const std::string& host, const ProcessId& process) {
@@ -133,8 +132,8 @@ void Executor::end_session(const std::string& host) {
   std::erase_if(replies_, [&](const Finished& finished) { return finished.key.host == host; });
   const auto of_host = [&](const auto& entry) { return entry.first.host == host; };
   for (auto kept = kept_.lower_bound(CallKey{host, CallId{0}}); kept != kept_.end() && of_host(*kept);) {
-    make_dead_letter(kept->second, "the session with " + host + " ended before it said that the message had arrived");
-    kept = kept_.erase(kept);
+    Slot* const slot = release_message(kept++);
+    make_dead_letter(slot, "the session with " + host + " ended before it said that the message had arrived");
   }
 }
 
@@ -186,8 +185,8 @@ Executor::Counters Executor::counters() const {
 }
 
 std::size_t Executor::waiting_calls(const std::string& host) const {
-  const auto found = live_by_host_.find(host);
-  return found == live_by_host_.end() ? 0 : found->second;
+  const auto found = load_.find(host);
+  return found == load_.end() ? 0 : found->second.waiting;
 }
 
 // ---- order
@@ -236,6 +235,7 @@ void Executor::enqueue(Request request, const ObjectKey& object, Place place) {
   std::deque<CallToken>& queue = objects_[object].queue;
   queue.insert(place == Place::kFront ? queue.begin() : queue.end(), token);
   LiveCall call;
+  if (const auto* send = std::get_if<MessageSend>(&request.body)) call.bytes = send->text.size();
   call.request = std::move(request);
   call.object = object;
   call.queued = true;
@@ -247,7 +247,9 @@ void Executor::add_live(CallToken token, LiveCall call) {
   const Request& request = call.request;
   if (!request.orphan) by_key_[request.key] = token;
   by_process_[{request.key.host, request.caller.process}].insert(token);
-  ++live_by_host_[request.key.host];
+  Load& load = load_[request.key.host];
+  ++load.waiting;
+  load.bytes += call.bytes;
   live_.emplace(token, std::move(call));
 }
 
@@ -260,23 +262,78 @@ Executor::LiveCall Executor::remove_live(CallToken token) {
   const auto process = by_process_.find({request.key.host, request.caller.process});
   process->second.erase(token);
   if (process->second.empty()) by_process_.erase(process);
-  const auto host = live_by_host_.find(request.key.host);
-  // At half of the limit, not just below it: a call that leaves the queue comes back to wait in a thread.
-  if (--host->second <= options_.blocked_calls_per_peer / 2) told_of_limit_.erase(request.key.host);
-  if (host->second == 0) live_by_host_.erase(host);
+  Load& load = load_.at(request.key.host);
+  --load.waiting;
+  load.bytes -= call.bytes;
+  relieve(request.key.host, load);
   return call;
 }
 
+// ---- how much a host makes us keep
+
 bool Executor::admit(const Request& request) {
-  const auto found = live_by_host_.find(request.key.host);
-  if (found == live_by_host_.end() || found->second < options_.blocked_calls_per_peer) return true;
-  ++counters_.refused_by_limit;
-  if (told_of_limit_.insert(request.key.host).second) {
-    options_.log(request.key.host + " has " + std::to_string(found->second) +
-                 " calls waiting here (limits.blocked_calls_per_peer); more get ENOMEM");
+  const auto found = load_.find(request.key.host);
+  if (found == load_.end()) return true;
+  Load& load = found->second;
+  const auto* send = std::get_if<MessageSend>(&request.body);
+  if (load.waiting >= options_.blocked_calls_per_peer) {
+    refuse(request, load, std::to_string(load.waiting) + " calls waiting here (limits.blocked_calls_per_peer)");
+    return false;
   }
+  if (load.bytes + (send == nullptr ? 0 : send->text.size()) > options_.bytes_per_peer) {
+    refuse(request, load, std::to_string(load.bytes) + " bytes of messages waiting here (limits.bytes_per_peer)");
+    return false;
+  }
+  return true;
+}
+
+bool Executor::may_keep(const Request& request) {
+  const auto found = load_.find(request.key.host);
+  if (found == load_.end()) return true;
+  Load& load = found->second;
+  if (load.kept >= options_.blocked_calls_per_peer) {
+    refuse(request, load,
+           std::to_string(load.kept) + " messages here that it does not take (limits.blocked_calls_per_peer)");
+    return false;
+  }
+  if (load.bytes > options_.bytes_per_peer) {
+    refuse(request, load, std::to_string(load.bytes) + " bytes of messages waiting here (limits.bytes_per_peer)");
+    return false;
+  }
+  return true;
+}
+
+void Executor::refuse(const Request& request, Load& load, const std::string& why) {
+  ++counters_.refused_by_limit;
+  if (!std::exchange(load.told, true)) options_.log(request.key.host + " has " + why + "; more get ENOMEM");
   reply_error(request, Error::kNoMemory);
-  return false;
+}
+
+void Executor::relieve(const std::string& host, Load& load) {
+  // At half of the limit, not just below it: a call that leaves the queue comes back to wait in a thread.
+  if (std::max(load.waiting, load.kept) <= options_.blocked_calls_per_peer / 2 &&
+      load.bytes <= options_.bytes_per_peer / 2) {
+    load.told = false;
+  }
+  if (load.waiting == 0 && load.kept == 0) load_.erase(host);
+}
+
+void Executor::keep_message(const CallKey& key, Slot* slot) {
+  kept_.emplace(key, slot);
+  Load& load = load_[key.host];
+  ++load.kept;
+  load.bytes += slot->text_bytes();
+}
+
+Slot* Executor::release_message(std::map<CallKey, Slot*>::iterator kept) {
+  const std::string host = kept->first.host;
+  Slot* const slot = kept->second;
+  kept_.erase(kept);
+  Load& load = load_.at(host);
+  --load.kept;
+  load.bytes -= slot->text_bytes();
+  relieve(host, load);
+  return slot;
 }
 
 TimePoint Executor::deadline_of(const Request& request, std::optional<Duration> timeout) {
@@ -294,8 +351,11 @@ bool Executor::hand_over(Request& request, NativeCall native, Slot* slot) {
     reply_error(request, Error::kNoMemory);
     return false;
   }
-  if (auto* send = std::get_if<MessageSend>(&request.body)) Bytes().swap(send->text);  // the native call has its own
   LiveCall call;
+  if (auto* send = std::get_if<MessageSend>(&request.body)) {
+    call.bytes = send->text.size();
+    Bytes().swap(send->text);  // the native call has its own
+  }
   call.running = std::move(running);
   call.slot = slot;
   went_elsewhere(token, std::move(request), std::move(call));

@@ -66,7 +66,10 @@ class Executor {
     std::filesystem::path slot_dir;         // made, mode 0700; should be in memory (/run)
     std::filesystem::path dead_letter_dir;  // made, mode 0700
     std::size_t dead_letters_max = 10000;
-    std::size_t blocked_calls_per_peer = 10000;  // waiting ones, in threads or queues; more get ENOMEM
+    // Waiting ones, in threads or queues; and as many received messages that are neither taken nor returned. More calls
+    // get ENOMEM.
+    std::size_t blocked_calls_per_peer = 10000;
+    std::uint64_t bytes_per_peer = std::uint64_t{256} << 20;  // of the texts of both; likewise
     std::size_t threads_max = 12000;
     std::chrono::milliseconds idle_thread_time{10000};
     SleepSigns::Options sleep_signs;
@@ -170,6 +173,7 @@ class Executor {
     ObjectKey object;
     bool queued = false;  // in the object's queue; otherwise on another thread
     bool cancelled = false;
+    std::uint64_t bytes = 0;  // of text that it keeps in memory
     std::shared_ptr<RunningCall> running;
     Slot* slot = nullptr;  // a receive
     std::optional<UndoGroupNumber> group;
@@ -184,6 +188,13 @@ class Executor {
     std::size_t groups_ending = 0;
     bool held() const { return !unsettled.empty() || cancelled > 0 || groups_ending > 0; }
     bool unused() const { return queue.empty() && elsewhere.empty() && !held(); }
+  };
+  // What a host makes this one keep.
+  struct Load {
+    std::size_t waiting = 0;  // calls
+    std::size_t kept = 0;     // messages
+    std::uint64_t bytes = 0;  // of both
+    bool told = false;        // that it reached a limit has been logged since it had half of it
   };
   // The undo list of one process, as far as we can tell: the kernel shows it to nobody.
   struct UndoGroup {
@@ -207,8 +218,16 @@ class Executor {
   void enqueue(Request request, const ObjectKey& object, Place place);
   void add_live(CallToken token, LiveCall call);
   LiveCall remove_live(CallToken token);
-  // False: the host has too many calls waiting, and this one has been answered.
+  // Whether the call may wait here, and a message of it be kept. False: the host has too much of that, and the call has
+  // been answered.
   bool admit(const Request& request);
+  bool may_keep(const Request& request);
+  void refuse(const Request& request, Load& load, const std::string& why);
+  // Less is waiting or kept.
+  void relieve(const std::string& host, Load& load);
+  void keep_message(const CallKey& key, Slot* slot);
+  // The slot is the caller's again.
+  Slot* release_message(std::map<CallKey, Slot*>::iterator kept);
   void cancel_live(CallToken token);
   std::vector<CallToken> calls_of(const std::string& host) const;
   void call_done(CallToken token, const Outcome& outcome);
@@ -271,7 +290,7 @@ class Executor {
   std::map<CallToken, LiveCall> live_;
   std::map<CallKey, CallToken> by_key_;  // those that will be answered
   std::map<ProcessKey, std::set<CallToken>> by_process_;
-  std::map<std::string, std::size_t> live_by_host_;
+  std::map<std::string, Load> load_;  // by host
   std::map<ObjectKey, ObjectState> objects_;
   std::set<ObjectKey> polled_;  // a queue behind an unsettled call
   std::map<ProcessKey, UndoGroupNumber> group_of_;
@@ -283,7 +302,6 @@ class Executor {
   PidRecords pids_;
   std::vector<Finished> replies_;
   Counters counters_;
-  std::set<std::string> told_of_limit_;  // hosts whose limit has been logged since they had few calls
   unsigned fruitless_polls_ = 0;
   std::uint64_t last_token_ = 0;
   std::uint64_t last_group_ = 0;

@@ -63,6 +63,7 @@ void Executor::finish_send(const Request& request, const Outcome& outcome) {
 void Executor::run_receive(Request request, std::size_t room_bytes) {
   const auto& call = std::get<MessageReceive>(request.body);
   if (call.copy) return run_copy(request);
+  if (!may_keep(request)) return;
   const std::uint64_t wanted = text_bytes_wanted(call).value_or(0);
   if (room_bytes == 0) room_bytes = wanted <= kMessageMaxDefault ? kMessageMaxDefault : message_bytes_max();
   Slot* const slot = slots_->take(label_for(request, call.object.id),
@@ -113,7 +114,7 @@ void Executor::finish_receive(Request request, Slot* slot, const Outcome& outcom
   }
   Reply answer = plain(outcome);
   answer.body = slot->message();
-  kept_[request.key] = slot;
+  keep_message(request.key, slot);
   reply(request, std::move(answer));
 }
 
@@ -143,8 +144,7 @@ void Executor::run_copy(const Request& request) {
 void Executor::returned(const CallKey& key) {
   const auto found = kept_.find(key);
   if (found == kept_.end()) return;
-  Slot* const slot = found->second;
-  kept_.erase(found);
+  Slot* const slot = release_message(found);
   const int queue = slot->label().queue;
   // As the daemon itself: the receiver may have had no right to send. The tail is the only place that the kernel has.
   if (msgsnd(queue, slot->msgbuf(), slot->text_bytes(), IPC_NOWAIT) != 0) {

@@ -46,6 +46,23 @@ TEST(SessionOutbox, CountsOnlyWhatTakesRoom) {
   EXPECT_EQ(outbox.at(3), PeerMessage(call(2, 500)));
 }
 
+TEST(SessionOutbox, CountsAnswersUntilTheyAreAcknowledgedAndCallsNever) {
+  SessionOutbox outbox(1000);
+  Reply reply;
+  reply.body = Message{1, Bytes(500)};
+  outbox.add(call(1, 100));
+  EXPECT_EQ(outbox.answer_bytes(), 0U);
+  outbox.add(reply);
+  outbox.add(reply);
+  outbox.add(Taken{CallId{7}});
+  const std::uint64_t all = outbox.answer_bytes();
+  EXPECT_GT(all, 2 * SessionOutbox::bytes_of(reply));
+  EXPECT_THAT(write_all(outbox), ElementsAre(call(1, 100), reply, Taken{CallId{7}}));
+  EXPECT_EQ(outbox.answer_bytes(), all);
+  outbox.acknowledge(3);
+  EXPECT_EQ(outbox.answer_bytes(), SessionOutbox::bytes_of(reply));
+}
+
 TEST(SessionOutbox, ACancelOfAWithdrawnCallWaitsForNothing) {
   SessionOutbox outbox(1000);
   outbox.add(call(1, 900));

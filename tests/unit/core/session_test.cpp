@@ -140,6 +140,7 @@ class Host {
     SessionOptions options;
     options.dials = dials;
     options.buffer_bytes = buffer_bytes;
+    options.answer_bytes = buffer_bytes;
     return options;
   }
 
@@ -836,6 +837,29 @@ TEST(Session, AMessageThatBreaksTheProtocolEndsTheSessionForBothAndANewOneMayBeg
   EXPECT_THAT(amy.run(10s), testing::Contains("dial"));
   amy->on_bad_message(amy.now(), "once more");
   EXPECT_THAT(amy.actions(), IsEmpty()) << "the session has ended";
+}
+
+TEST(Session, APeerThatAcknowledgesNothingIsRefusedMoreAndThenLosesItsSession) {
+  Amy amy(true, 10'000);
+  amy.connect();
+  Reply reply;
+  reply.body = Message{1, Bytes(900)};
+  int answers = 0;
+  for (; amy->takes_answers(); ++answers) amy.send(reply);
+  EXPECT_EQ(answers, 16) << "the buffer's, and half of the answers'";
+  EXPECT_GT(amy->deadline(), amy.now());
+  // What takes no room counts too: there may be no end of it.
+  for (int i = 0; i < 1000 && amy->deadline() > amy.now(); ++i) amy.send(ProcessEnded{{1, 1}});
+  EXPECT_THAT(amy.run(0s), ElementsAre("c1 refuse unknown session", "c1 close", HasSubstr("ended protocol")));
+  EXPECT_TRUE(amy->takes_answers());
+}
+
+TEST(Session, CallsOfThisHostThatThePeerDoesNotTakeEndNoSession) {
+  Amy amy(true, 10'000);
+  amy.connect();
+  for (std::uint64_t id = 1; id <= 100; ++id) amy.send(call(id, 900));
+  EXPECT_TRUE(amy->takes_answers());
+  EXPECT_GT(amy->deadline(), amy.now());
 }
 
 TEST(Session, AnAddressThatIsConfiguredLaterIsDialledAndOneThatIsRemovedNotAnyMore) {

@@ -18,6 +18,7 @@ using testing::HasSubstr;
 constexpr ObjectRef kQueue{Kind::kMessageQueue, 5, 7};
 constexpr ObjectRef kSet{Kind::kSemaphoreSet, 6, 8};
 constexpr std::int64_t kSemaphores = 2;
+constexpr std::size_t kCallsMax = 3;
 
 // A program of this host, as its shim speaks to the daemon.
 class Program {
@@ -69,7 +70,7 @@ class Program {
 class LocalCallsTest : public LoopTest, public ShimServer::Handler {
  protected:
   void SetUp() override {
-    calls_.emplace(&loop_, peers_, users_, [this](const std::string& owner, const ObjectRef& object) {
+    calls_.emplace(&loop_, peers_, users_, kCallsMax, [this](const std::string& owner, const ObjectRef& object) {
       EXPECT_EQ(owner, "moon");
       EXPECT_FALSE(program_->reply()) << "a program that has its answer looks with ipcs";
       gone_objects_.push_back(object);
@@ -248,6 +249,63 @@ TEST_F(LocalCallsTest, TheOwnerHearsWhichHoldersHaveEndedAndTheOthersAreKnown) {
   EXPECT_EQ(ended->process, reused);
   EXPECT_FALSE(peers_.next<ProcessEnded>("moon"));
   EXPECT_TRUE(undo_call().holds_undo);
+}
+
+TEST_F(LocalCallsTest, AHostThatWasNotAskedCannotAnswer) {
+  const Call call = call_of(local::Op::kReceive);
+  const Message forged{1, Bytes(2)};
+  calls_->on_reply("mars", Reply{.id = call.id, .value = 2, .body = forged});
+  calls_->on_reply("mars", Reply{.id = CallId{static_cast<std::uint64_t>(call.id) + 1}, .value = 2, .body = forged});
+  EXPECT_EQ(calls_->under_way(), 1u);
+  EXPECT_FALSE(program_->reply());
+  calls_->on_reply("moon", Reply{.id = call.id, .value = 1, .body = Message{9, Bytes(1)}});
+  EXPECT_EQ(answer().value, 1);
+  EXPECT_TRUE(peers_.ended.empty());
+}
+
+TEST_F(LocalCallsTest, AnOwnerHearsOfACancelOnce) {
+  const Call call = call_of(local::Op::kReceive);
+  for (int i = 0; i < 100; ++i) {
+    program_->cancel();
+    for (int turns = 0; turns < 3; ++turns) uv_run(&loop_, UV_RUN_NOWAIT);
+  }
+  program_->close();
+  run_until([this] { return gone_; });
+  ASSERT_TRUE(peers_.next<Cancel>("moon"));
+  EXPECT_FALSE(peers_.next<Cancel>("moon"));
+}
+
+TEST_F(LocalCallsTest, ALoginThatHasTooManyCallsUnderWayGetsENOMEMUntilTheyAreAnswered) {
+  // Calls that their programs gave up count until the owner has answered them.
+  std::vector<CallId> given_up;
+  for (std::size_t i = 0; i < kCallsMax; ++i) {
+    given_up.push_back(call_of(local::Op::kReceive).id);
+    gone_ = false;
+    program_.emplace((directory_.path() / "dipcd.sock").string());
+    run_until([this] { return gone_; });
+  }
+  EXPECT_EQ(calls_->under_way(), kCallsMax);
+  local::Request request;
+  request.op = local::Op::kReceive;
+  program_->send(request);
+  EXPECT_EQ(answer().error, ENOMEM);
+  EXPECT_FALSE(peers_.next<Call>("moon"));
+  calls_->on_reply("moon", Reply{.id = given_up[0], .error = Error::kInterrupted, .value = -1});
+  call_of(local::Op::kReceive);
+}
+
+TEST_F(LocalCallsTest, AnOwnerNamesHoldersOnceInASession) {
+  const ProcessId nobody{::getpid(), 1};
+  calls_->on_undo_holders("moon", UndoHolders{{nobody}});
+  EXPECT_TRUE(peers_.next<ProcessEnded>("moon"));
+  EXPECT_TRUE(peers_.ended.empty());
+  calls_->on_undo_holders("moon", UndoHolders{{nobody}});
+  EXPECT_FALSE(peers_.next<ProcessEnded>("moon"));
+  ASSERT_EQ(peers_.ended.size(), 1u);
+  EXPECT_THAT(peers_.ended[0].second, HasSubstr("says twice"));
+  calls_->on_session_ended("moon", {});
+  calls_->on_undo_holders("moon", UndoHolders{{nobody}});
+  EXPECT_TRUE(peers_.next<ProcessEnded>("moon")) << "a new session";
 }
 
 TEST_F(LocalCallsTest, NothingOfAnEndedSessionIsSentInTheNext) {

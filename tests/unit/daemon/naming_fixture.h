@@ -30,6 +30,7 @@ class SilentPeers final : public PeerOutbox {
   }
 
   bool withdraw(const std::string&, CallId) override { return writes_nothing; }
+  bool takes_answers(const std::string& host) const override { return !full.contains(host); }
   void end_session(const std::string& host, const std::string& why) override { ended.emplace_back(host, why); }
 
   // The next message of that type to that host that was not taken yet; all before it are forgotten.
@@ -47,6 +48,7 @@ class SilentPeers final : public PeerOutbox {
 
   std::vector<std::pair<std::string, PeerMessage>> sent;
   std::set<std::string> away;
+  std::set<std::string> full;                              // hosts that do not take their answers
   bool writes_nothing = false;                             // what was sent waits for a connection
   std::vector<std::pair<std::string, std::string>> ended;  // sessions, and why
 };

@@ -93,5 +93,78 @@ TEST_F(RemoteCallsTest, AGetOfWhoIsNobodyHereGivesItsClaimBack) {
   EXPECT_EQ(reply->error, Error::kAccess);
 }
 
+TEST_F(RemoteCallsTest, AHostThatDoesNotTakeItsAnswersIsRefusedMoreAndItsClaimGoesBack) {
+  peers_.full.insert("moon");
+  get("nobody");
+  EXPECT_TRUE(peers_.next<Abandon>("vax"));
+  const auto reply = peers_.next<Reply>("moon");
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->error, Error::kNoMemory);
+  peers_.full.clear();
+  get("nobody");
+  EXPECT_TRUE(peers_.next<Register>("vax"));
+}
+
+// What moon says of a call or a process is about its own, whatever numbers it takes.
+TEST_F(RemoteCallsTest, AHostCannotSettleCancelOrEndWhatIsAnothersCall) {
+  get("root");
+  accept();
+  ASSERT_TRUE(peers_.next<Reply>("moon"));
+  const ObjectRef queue = naming_->owned_objects().at(0).ref;
+  const ProcessId process{77, 1};
+  policy_.logins = *LoginsMap::parse("*@* root\n", "logins.map");
+  const auto receive = [&](const std::string& host, std::uint64_t id) {
+    MessageReceive body{.object = queue};
+    body.max_bytes = 100;
+    calls_->on_call(host, Call{CallId{id}, {"alice", process}, body});
+  };
+  const auto turn = [&] {
+    executor_->poll();
+    calls_->send_results();
+  };
+  // A received message that sun has neither taken nor returned.
+  ASSERT_EQ(executor_->put(queue.id, Message{1, Bytes(5)}), 0);
+  receive("sun", 5);
+  ASSERT_TRUE(peers_.next<Reply>("sun"));
+  calls_->on_taken("moon", CallId{5});
+  calls_->on_returned("moon", CallId{5});
+  EXPECT_EQ(executor_->counters().kept_messages, 1u);
+  // A call of sun that waits.
+  receive("sun", 6);
+  calls_->on_cancel("moon", CallId{6});
+  calls_->on_process_ended("moon", process);
+  calls_->on_session_ended("moon");
+  receive("moon", 6);  // the same number
+  calls_->on_cancel("moon", CallId{6});
+  std::optional<Reply> cancelled;
+  run_until([&] {
+    turn();
+    return cancelled || (cancelled = peers_.next<Reply>("moon"));
+  });
+  EXPECT_EQ(cancelled->error, Error::kInterrupted);
+  EXPECT_EQ(executor_->waiting_calls("sun"), 1u);
+  EXPECT_FALSE(peers_.next<Reply>("sun"));
+  ASSERT_EQ(executor_->put(queue.id, Message{2, Bytes(7)}), 0);
+  std::optional<Reply> answered;
+  run_until([&] {
+    turn();
+    return answered || (answered = peers_.next<Reply>("sun"));
+  });
+  EXPECT_EQ(answered->id, CallId{6});
+  EXPECT_EQ(answered->value, 7);
+}
+
+// The host is its session's; what stands in the call is a login and nothing more.
+TEST_F(RemoteCallsTest, ALoginOfAnotherHostCannotBeNamed) {
+  policy_.logins = *LoginsMap::parse("alice@sun root\n", "logins.map");
+  for (const char* login : {"alice", "alice@sun", "alice@sun ", "alice@sun@moon", "*", "alice\nalice@sun"}) {
+    get(login);
+    const auto reply = peers_.next<Reply>("moon");
+    ASSERT_TRUE(reply) << login;
+    EXPECT_EQ(reply->error, Error::kAccess) << login;
+  }
+  EXPECT_TRUE(naming_->owned_objects().empty());
+}
+
 }  // namespace
 }  // namespace dipc::test

@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <sys/resource.h>
 
 #include "tests/unit/kernel/kernel_fixture.h"
@@ -72,6 +73,51 @@ TEST_F(ExecutorManyTest, AHostThatHasTooManyCallsWaitingIsToldSoAndOthersAreNot)
   settle(queue.ref());
   EXPECT_FALSE(answered(again));
   EXPECT_FALSE(answered(other));
+}
+
+TEST_F(ExecutorManyTest, AHostThatTakesNothingGetsNoMoreMessagesAndOthersDo) {
+  Executor::Options few = options();
+  few.blocked_calls_per_peer = 3;
+  open(std::move(few));
+  const Queue queue;
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(queue.send(1, "one"));
+  std::vector<CallKey> keys;
+  for (int i = 0; i < 3; ++i) keys.push_back(start(receiving(queue, 0)));
+  EXPECT_EQ(call(receiving(queue, 0)).error, Error::kNoMemory);
+  EXPECT_EQ(call(receiving(queue, 0)).error, Error::kNoMemory);
+  EXPECT_EQ(log_.size(), 1u) << "said once";
+  EXPECT_EQ(queue.stat().msg_qnum, 3u) << "the message stays where it is";
+  const CallKey other = start(receiving(queue, 0), "sun");
+  EXPECT_EQ(reply_of(other).error, Error::kNone);
+  executor_->taken({"sun", keys[0].call});
+  EXPECT_EQ(call(receiving(queue, 0)).error, Error::kNoMemory) << "another host can't take it";
+  executor_->taken(keys[0]);
+  EXPECT_EQ(call(receiving(queue, 0)).error, Error::kNone);
+}
+
+TEST_F(ExecutorManyTest, AHostWhoseMessagesWaitHereHasABoundInBytes) {
+  Executor::Options few = options();
+  few.bytes_per_peer = 10'000;
+  open(std::move(few));
+  const Queue queue;
+  // Fills the queue, so that the next ones wait.
+  const std::string kilobyte(1000, 'x');
+  while (queue.send(1, kilobyte)) {
+  }
+  std::vector<CallKey> keys;
+  for (int i = 0; i < 10; ++i) keys.push_back(start(sending(queue, 1, kilobyte, false)));
+  settle(queue.ref());
+  EXPECT_EQ(call(sending(queue, 1, kilobyte, false)).error, Error::kNoMemory);
+  ASSERT_EQ(log_.size(), 1u);
+  EXPECT_THAT(log_[0], testing::HasSubstr("vax has 10000 bytes of messages waiting here (limits.bytes_per_peer)"));
+  const CallKey other = start(sending(queue, 1, kilobyte, false), "sun");
+  settle(queue.ref());
+  EXPECT_FALSE(answered(other)) << "it waits, as it should";
+  executor_->cancel(keys[0]);
+  EXPECT_EQ(reply_of(keys[0]).error, Error::kInterrupted);
+  const CallKey again = start(sending(queue, 1, kilobyte, false));
+  settle(queue.ref());
+  EXPECT_FALSE(answered(again));
 }
 
 TEST_F(ExecutorManyTest, WithoutAThreadTheCallEndsWithAClearError) {
