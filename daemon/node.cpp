@@ -105,7 +105,10 @@ Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configura
   auto programs = ShimServer::listen(loop,
                                      {.path = paths.run + "/dipcd.sock",
                                       .op_timeout_ms = static_cast<std::uint32_t>(op_timeout.count()),
-                                      .keeper_pid = [&self] { return self.executor_->keeper_process(); }},
+                                      .keeper_pid = [&self] { return self.executor_->keeper_process(); },
+                                      .login_of = [&self](uid_t uid) { return self.users_.login_of(uid); },
+                                      .connections_per_login = configuration.limits.connections_per_login,
+                                      .bytes_per_login = configuration.limits.bytes_per_login},
                                      self);
   if (!programs) return tl::unexpected(programs.error());
   node->programs_ = std::move(*programs);

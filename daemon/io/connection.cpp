@@ -112,6 +112,7 @@ struct Connection::Block {
   int open_handles = 3;
 
   Connection* front = nullptr;  // null once it is destroyed
+  std::shared_ptr<void> token;  // of hold()
   bool silent = false;          // nobody is to be called any more
   std::shared_ptr<const Callbacks> callbacks;
   Phase phase = Phase::kConnecting;
@@ -365,6 +366,7 @@ void Connection::Block::finish_farewell() {
 void Connection::Block::destroy() {
   if (phase == Phase::kGone) return;
   phase = Phase::kGone;
+  token.reset();
   const auto closed = [](uv_handle_t* handle) {
     auto* block = static_cast<Block*>(handle->data);
     if (--block->open_handles == 0 && block->front == nullptr) delete block;
@@ -420,6 +422,8 @@ Connection::~Connection() {
 void Connection::set_callbacks(Callbacks callbacks) {
   block_->callbacks = std::make_shared<const Callbacks>(std::move(callbacks));
 }
+
+void Connection::hold(std::shared_ptr<void> token) { block_->token = std::move(token); }
 
 void Connection::send(const Record& record) {
   if (block_->phase == Block::Phase::kFarewell || block_->phase == Block::Phase::kGone) return;

@@ -55,6 +55,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void set_callbacks(Callbacks callbacks);
 
+  // Kept until the socket is closed, which is later than the end of this object while last words go out.
+  void hold(std::shared_ptr<void> token);
+
   // Queues a record. All that is queued in one turn of the loop goes out in one write before the loop sleeps. Does
   // nothing once the connection is closing. DIPC_CHECK: ready.
   void send(const Record& record);

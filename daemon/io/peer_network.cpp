@@ -10,10 +10,9 @@ namespace dipc {
 
 namespace {
 
-// Connections that have not said who they are: of all addresses, and of one. When there are too many the oldest goes: a
-// daemon says who it is within milliseconds.
+// Connections of all addresses that have not said who they are. When there are too many the oldest goes: a daemon says
+// who it is within milliseconds.
 constexpr std::size_t kStrangersMax = 256;
-constexpr std::size_t kStrangersOfAddressMax = 16;
 
 std::string topic(const std::string& host) { return "peer " + host; }
 
@@ -43,6 +42,7 @@ PeerNetwork::PeerNetwork(uv_loop_t* loop, Configuration configuration, HostsAllo
       tls_(tls),
       own_(std::move(own)),
       handler_(handler),
+      guests_(std::make_shared<std::map<IpAddress, std::size_t>>()),
       after_poll_(std::make_unique<AfterPoll>(loop, [this] { deliver_to_self(); })) {}
 
 PeerNetwork::~PeerNetwork() {
@@ -56,7 +56,8 @@ PeerNetwork::~PeerNetwork() {
 Result<void> PeerNetwork::start() {
   for (const Endpoint& endpoint : configuration_.listen) {
     auto listener = Listener::open(
-        loop_, endpoint, tls_, [this](std::shared_ptr<Connection> connection) { on_accept(std::move(connection)); });
+        loop_, endpoint, tls_, [this](std::shared_ptr<Connection> connection) { on_accept(std::move(connection)); },
+        connection_limits());
     if (!listener) return tl::unexpected(listener.error());
     log_info("listening", "on " + endpoint.to_string());
     listeners_.push_back(std::move(*listener));
@@ -92,7 +93,31 @@ HostsAllow::Verdict PeerNetwork::judge(const Connection& connection, const std::
                        .claimed_host = claimed});
 }
 
+// All that a session may have to send again fits, in its encoded form too.
+ConnectionLimits PeerNetwork::connection_limits() const {
+  ConnectionLimits limits;
+  limits.queued_bytes_max =
+      static_cast<std::size_t>(std::min<std::uint64_t>(4 * configuration_.limits.session_buffer_bytes, SIZE_MAX));
+  return limits;
+}
+
 // ---- connections that come
+
+// False: the address has all the connections that it may have, and each belongs to a session or is being closed.
+bool PeerNetwork::make_room(const IpAddress& address) {
+  const auto has_address = [&](const auto& stranger) { return stranger->remote().address == address; };
+  const auto found = guests_->find(address);
+  const bool many_of_address = found != guests_->end() && found->second >= configuration_.limits.connections_per_peer;
+  if (!many_of_address && strangers_.size() < kStrangersMax) return true;
+  const auto oldest =
+      many_of_address ? std::find_if(strangers_.begin(), strangers_.end(), has_address) : strangers_.begin();
+  if (oldest == strangers_.end()) return false;
+  log_warning("limit of " + (*oldest)->remote().address.to_string(),
+              (*oldest)->remote().to_string() + ": has not said who it is, and too many others wait");
+  (*oldest)->abort();
+  strangers_.erase(oldest);
+  return true;
+}
 
 void PeerNetwork::on_accept(std::shared_ptr<Connection> connection) {
   const std::string from = connection->remote().to_string();
@@ -101,16 +126,19 @@ void PeerNetwork::on_accept(std::shared_ptr<Connection> connection) {
     connection->abort();
     return;
   }
-  const auto is_neighbour = [&](const auto& other) { return other->remote().address == connection->remote().address; };
-  const bool many_of_address =
-      std::count_if(strangers_.begin(), strangers_.end(), is_neighbour) >= std::ptrdiff_t{kStrangersOfAddressMax};
-  if (many_of_address || strangers_.size() >= kStrangersMax) {
-    const auto oldest =
-        many_of_address ? std::find_if(strangers_.begin(), strangers_.end(), is_neighbour) : strangers_.begin();
-    log_warning("refused", (*oldest)->remote().to_string() + ": has not said who it is, and too many others wait");
-    (*oldest)->abort();
-    strangers_.erase(oldest);
+  const IpAddress address = connection->remote().address;
+  if (!make_room(address)) {
+    log_warning("limit of " + address.to_string(), from + ": this address has " +
+                                                       std::to_string(configuration_.limits.connections_per_peer) +
+                                                       " connections here (limits.connections_per_peer)");
+    connection->abort();
+    return;
   }
+  ++(*guests_)[address];
+  connection->hold({nullptr, [guests = guests_, address](void*) {
+                      const auto one = guests->find(address);
+                      if (--one->second == 0) guests->erase(one);
+                    }});
   Connection::Callbacks callbacks;
   callbacks.on_record = [this](Connection& from_peer, Record record) {
     on_first_record(from_peer.shared_from_this(), std::move(record));
@@ -191,7 +219,7 @@ void PeerNetwork::dial(Peer& peer) {
     dialled.sessions.on_dial_failed(loop_now());
     carry_out(dialled);
   };
-  peer.dialled = Connection::dial(loop_, address->second, tls_, std::move(callbacks));
+  peer.dialled = Connection::dial(loop_, address->second, tls_, std::move(callbacks), connection_limits());
 }
 
 void PeerNetwork::stop_dial(Peer& peer) {

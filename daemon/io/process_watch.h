@@ -22,6 +22,7 @@ class ProcessWatch {
 
   // Calls on_ended(pid) once when the process ends. False: it has ended already, or can't be watched.
   bool watch(pid_t pid);
+  std::size_t count() const { return entries_.size(); }  // descriptors
 
  private:
   struct Entry;

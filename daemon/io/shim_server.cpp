@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -27,6 +28,10 @@ constexpr std::size_t kPassedMax = 253;  // SCM_MAX_FD of include/net/scm.h
 // Of the largest message, with its mtype. What is longer is never read: the owner's kernel says what it thinks of the
 // size.
 constexpr std::uint64_t kPayloadBytesMax = kTextBytesMax + sizeof(std::int64_t);
+// Taken in one turn; so many may wait to ask something of administration, though their login has no room.
+constexpr int kAcceptedInTurn = 64;
+constexpr std::size_t kSurplusMax = 64;
+constexpr std::ptrdiff_t kSurplusOfLoginMax = 16;
 constexpr auto kAcceptPause = std::chrono::milliseconds(100);  // when no descriptor is left
 
 std::uint64_t ipc_namespace_of(const char* path) {
@@ -100,8 +105,13 @@ struct ShimServer::Client {
   ClientId id{};
   int fd = -1;
   bool greeted = false;
+  bool answered = false;  // at least once
   bool administers = false;
   Abi abi;
+  uid_t uid = 0;                  // of who connected
+  bool counted = false;           // among the connections of its login
+  uid_t bytes_uid = 0;            // whose `bytes` are
+  std::uint64_t bytes = 0;        // of the outstanding request or of the unread reply
   pid_t pid = 0;                  // of the hello; watched
   std::uint64_t outstanding = 0;  // call not yet answered, 0 = none
   std::uint64_t untaken = 0;      // tracked reply in the socket, 0 = none
@@ -151,7 +161,13 @@ ShimServer::ShimServer(uv_loop_t* loop, Options options, Handler& handler, int f
       accept_timer_(std::make_unique<Timer>(
           loop, [this] { accept_poll_ = std::make_unique<ReadPoll>(loop_, fd_, [this] { on_connection(); }); })),
       after_poll_(std::make_unique<AfterPoll>(loop, [this] { hand_over(); })),
-      taken_timer_(std::make_unique<Timer>(loop, [this] { look_for_taken(); })) {}
+      taken_timer_(std::make_unique<Timer>(loop, [this] { look_for_taken(); })),
+      hello_timer_(std::make_unique<Timer>(loop, [this] { end_silent(); })) {
+  rlimit files{};
+  if (options_.descriptors_max == 0 && ::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    options_.descriptors_max = static_cast<std::size_t>(files.rlim_cur / 2);
+  }
+}
 
 ShimServer::~ShimServer() {
   ::unlink(options_.path.c_str());
@@ -161,22 +177,138 @@ ShimServer::~ShimServer() {
 }
 
 void ShimServer::on_connection() {
-  for (;;) {
+  for (int accepted = 0; accepted < kAcceptedInTurn; ++accepted) {
     const int fd = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) {
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause_accepting();
       return;
     }
-    const int on = 1;
-    ::setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
-    auto client = std::make_unique<Client>();
-    client->id = ClientId{next_client_++};
-    client->fd = fd;
-    Client& added = *client;
-    clients_.emplace(added.id, std::move(client));
-    added.poll = std::make_unique<ReadPoll>(loop_, fd, [this, &added] { on_readable(added); });
+    add_client(fd);
   }
 }
+
+void ShimServer::add_client(int fd) {
+  const int on = 1;
+  ::setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+  ucred from{};
+  socklen_t bytes = sizeof(from);
+  ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &from, &bytes);
+  auto client = std::make_unique<Client>();
+  client->id = ClientId{next_client_++};
+  client->fd = fd;
+  client->uid = from.uid;
+  Client& added = *client;
+  clients_.emplace(added.id, std::move(client));
+  added.poll = std::make_unique<ReadPoll>(loop_, fd, [this, &added] { on_readable(added); });
+  if (silent_.empty()) hello_timer_->start_at(loop_now() + options_.hello_timeout);
+  silent_.emplace_back(loop_now() + options_.hello_timeout, added.id);
+  if (has_room(added.uid)) {
+    settle_in(added);
+  } else {
+    add_surplus(added);
+  }
+}
+
+// ---- limits
+
+std::string ShimServer::name_of(uid_t uid) const {
+  const std::string login = options_.login_of ? options_.login_of(uid) : std::string();
+  return (login.empty() ? "nameless" : login) + " (uid " + std::to_string(uid) + ")";
+}
+
+bool ShimServer::has_room(uid_t uid) const {
+  const auto login = logins_.find(uid);
+  if (login != logins_.end() && login->second.connections >= options_.connections_per_login) return false;
+  const bool leaves_the_rest = uid != 0 && uid != ::geteuid();
+  return !leaves_the_rest || clients_.size() + processes_.count() <= options_.descriptors_max;
+}
+
+void ShimServer::settle_in(Client& client) {
+  client.counted = true;
+  ++logins_[client.uid].connections;
+}
+
+void ShimServer::add_surplus(const Client& client) {
+  surplus_.push_back(client.id);
+  const auto is_same = [&](ClientId id) { return clients_.at(id)->uid == client.uid; };
+  if (std::count_if(surplus_.begin(), surplus_.end(), is_same) > kSurplusOfLoginMax) {
+    close_client(*std::find_if(surplus_.begin(), surplus_.end(), is_same), false);
+  } else if (surplus_.size() > kSurplusMax) {
+    close_client(surplus_.front(), false);
+  }
+}
+
+void ShimServer::end_silent() {
+  const TimePoint now = loop_now();
+  while (!silent_.empty() && silent_.front().first <= now) {
+    const ClientId id = silent_.front().second;
+    silent_.pop_front();
+    const auto found = clients_.find(id);
+    if (found != clients_.end() && !found->second->greeted) close_client(id, false);
+  }
+  if (!silent_.empty()) hello_timer_->start_at(silent_.front().first);
+}
+
+// False: the client has gone meanwhile.
+bool ShimServer::refuse(Client& client, std::uint64_t call, const std::string& why) {
+  const std::string name = name_of(client.uid);
+  log_warning("limit of " + name, name + " has " + why + "; more of its calls get ENOMEM");
+  client.outstanding = call;
+  local::Reply header;
+  header.call = call;
+  header.error = ENOMEM;
+  header.value = -1;
+  return reply(client.id, header, {});
+}
+
+// False: the request is refused, and the client may be gone.
+bool ShimServer::admit(Client& client, const local::Request& header, std::size_t bytes, uid_t uid) {
+  if (header.op == local::Op::kAdmin && bytes <= local::kInlineBytesMax) return true;
+  if (!client.counted) {
+    if (!has_room(client.uid)) {
+      const auto login = logins_.find(client.uid);
+      const std::size_t count = login == logins_.end() ? 0 : login->second.connections;
+      const ClientId id = client.id;
+      const bool is_full = count >= options_.connections_per_login;
+      refuse(client, header.call,
+             std::to_string(count) + " connections (" +
+                 (is_full ? "limits.connections_per_login" : "programs have half of dipcd's RLIMIT_NOFILE") + ")");
+      close_client(id, false);
+      return false;
+    }
+    std::erase(surplus_, client.id);
+    settle_in(client);
+  }
+  const auto login = logins_.find(uid);
+  const std::uint64_t held = login == logins_.end() ? 0 : login->second.bytes;
+  const bool brings_more = bytes > 0 || header.op == local::Op::kReceive;
+  if (brings_more && held + bytes > options_.bytes_per_login) {
+    refuse(client, header.call, std::to_string(held) + " bytes in calls under way (limits.bytes_per_login)");
+    return false;
+  }
+  return true;
+}
+
+void ShimServer::hold_bytes(Client& client, uid_t uid, std::uint64_t bytes) {
+  let_go(client);
+  if (bytes == 0) return;
+  client.bytes = bytes;
+  client.bytes_uid = uid;
+  logins_[uid].bytes += bytes;
+}
+
+void ShimServer::let_go(Client& client) {
+  if (client.bytes == 0) return;
+  logins_.at(client.bytes_uid).bytes -= std::exchange(client.bytes, 0);
+  forget_login(client.bytes_uid);
+}
+
+void ShimServer::forget_login(uid_t uid) {
+  const auto login = logins_.find(uid);
+  if (login != logins_.end() && login->second.connections == 0 && login->second.bytes == 0) logins_.erase(login);
+}
+
+// ---- requests
 
 // Those who wait stay readable: without a pause the loop would turn for nothing but them.
 void ShimServer::pause_accepting() {
@@ -258,7 +390,20 @@ bool ShimServer::on_packet(Client& client, std::span<const std::byte> packet, in
     return true;
   }
   if (client.outstanding != 0) return false;
+  // Replies that nobody reads would pile up in the socket, each with what it carries. (The welcome is no such thing.)
+  int unread_bytes = 0;
+  if (client.answered && ::ioctl(client.fd, TIOCOUTQ, &unread_bytes) == 0 && unread_bytes > 0) {
+    close_client(client.id, true);
+    return false;
+  }
+  let_go(client);
   confirm_taken(client);
+  const bool in_memfd = (request.header.marks & local::kPayloadInMemfd) != 0;
+  const std::size_t bytes = !in_memfd                                          ? packet.size() - sizeof(request.header)
+                            : request.header.payload_bytes <= kPayloadBytesMax ? request.header.payload_bytes
+                                                                               : 0;
+  const ClientId id = client.id;
+  if (!admit(client, request.header, bytes, credentials.uid)) return clients_.contains(id);
   if (request.header.marks & local::kPayloadInMemfd) {
     if (memfd < 0 || !is_memfd(memfd)) return false;
     if (request.header.payload_bytes <= kPayloadBytesMax) {
@@ -274,6 +419,7 @@ bool ShimServer::on_packet(Client& client, std::span<const std::byte> packet, in
   request.credentials = credentials;
   request.abi = client.abi;
   client.outstanding = request.header.call;
+  hold_bytes(client, credentials.uid, request.payload.size());
   client.administers = client.administers || request.header.op == local::Op::kAdmin;
   turn_.push_back(std::move(request));
   return true;
@@ -307,6 +453,9 @@ bool ShimServer::reply(ClientId id, local::Reply header, std::span<const std::by
   Client& client = *found->second;
   DIPC_CHECK(client.outstanding == header.call);
   client.outstanding = 0;
+  client.answered = true;
+  const uid_t uid = client.bytes == 0 ? client.uid : client.bytes_uid;
+  hold_bytes(client, uid, payload.size() > local::kInlineBytesMax ? payload.size() : 0);
   header.payload_bytes = static_cast<std::uint32_t>(payload.size());
   int memfd = -1;
   if (payload.size() > local::kInlineBytesMax) {
@@ -346,6 +495,7 @@ bool ShimServer::reply(ClientId id, local::Reply header, std::span<const std::by
 
 void ShimServer::confirm_taken(Client& client) {
   if (client.untaken == 0) return;
+  let_go(client);
   const std::uint64_t call = std::exchange(client.untaken, 0);
   handler_.on_reply_taken(client.id, call);
 }
@@ -384,6 +534,13 @@ void ShimServer::close_client(ClientId id, bool unread) {
   if (found == clients_.end()) return;
   const std::unique_ptr<Client> client = std::move(found->second);
   clients_.erase(found);
+  let_go(*client);
+  if (client->counted) {
+    --logins_.at(client->uid).connections;
+    forget_login(client->uid);
+  } else {
+    std::erase(surplus_, id);
+  }
   if (client->untaken != 0) {
     const std::uint64_t call = std::exchange(client->untaken, 0);
     if (unread) {

@@ -11,11 +11,18 @@
 // Replies with a message must not be lost: a reply is `taken` when the program has read it, known from its next
 // request, from an empty send queue (SIOCOUTQ) or a clean close; a socket closed with the reply unread gives ECONNRESET
 // (unix(7), net/unix/af_unix.c unix_release_sock), and the reply is `unread`.
+//
+// Limits. Each login (the user of connect(2)) has so many connections and so many bytes: of requests that are not
+// answered and of large replies that are not read. Beyond them a request gets ENOMEM. Connections beyond the limit are
+// let in for administration alone, a few at a time: whoever has used up his own can still ask why. All but root, and
+// the user that runs the daemon, leave half of the daemon's descriptors to others.
 
 #include <sys/types.h>
 #include <uv.h>
 
+#include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -69,6 +76,11 @@ class ShimServer {
     std::string path;                 // of the socket
     std::uint32_t op_timeout_ms = 0;  // told to programs, as is the keeper's pid; unset: there is no keeper
     std::function<std::int32_t()> keeper_pid;
+    std::function<std::string(uid_t)> login_of = {};  // for the log
+    std::size_t connections_per_login = 10000;
+    std::uint64_t bytes_per_login = std::uint64_t{256} << 20;
+    std::size_t descriptors_max = 0;  // of programs that are not root's; 0: half of RLIMIT_NOFILE
+    std::chrono::milliseconds hello_timeout{10'000};
   };
 
   // Errors: another daemon answers on the path; the folder can't be written. A dead socket file is replaced.
@@ -84,8 +96,23 @@ class ShimServer {
 
  private:
   struct Client;
+  struct Login {
+    std::size_t connections = 0;
+    std::uint64_t bytes = 0;
+  };
   ShimServer(uv_loop_t* loop, Options options, Handler& handler, int fd);
   void on_connection();
+  void add_client(int fd);
+  bool has_room(uid_t uid) const;
+  void settle_in(Client& client);
+  void add_surplus(const Client& client);
+  void end_silent();
+  bool refuse(Client& client, std::uint64_t call, const std::string& why);
+  bool admit(Client& client, const local::Request& header, std::size_t bytes, uid_t uid);
+  void hold_bytes(Client& client, uid_t uid, std::uint64_t bytes);
+  void let_go(Client& client);
+  void forget_login(uid_t uid);
+  std::string name_of(uid_t uid) const;
   void pause_accepting();
   void on_readable(Client& client);
   bool on_hello(Client& client, const local::HelloRequest& hello, const LocalCredentials& credentials);
@@ -103,6 +130,9 @@ class ShimServer {
   std::uint64_t ipc_namespace_;
   std::uint64_t next_client_ = 1;
   std::map<ClientId, std::unique_ptr<Client>> clients_;
+  std::map<uid_t, Login> logins_;                                 // those with something
+  std::deque<ClientId> surplus_;                                  // let in for administration alone, the oldest first
+  std::deque<std::pair<TimePoint, ClientId>> silent_;             // when those that have not said hello are closed
   std::vector<LocalRequest> turn_;                                // read in this turn, not yet handed over
   std::vector<std::pair<ClientId, std::uint64_t>> turn_cancels_;  // likewise; after the requests
   std::vector<std::byte> packet_;
@@ -111,6 +141,7 @@ class ShimServer {
   std::unique_ptr<Timer> accept_timer_;
   std::unique_ptr<AfterPoll> after_poll_;
   std::unique_ptr<Timer> taken_timer_;
+  std::unique_ptr<Timer> hello_timer_;
 };
 
 }  // namespace dipc

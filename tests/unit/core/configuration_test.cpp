@@ -134,6 +134,14 @@ INSTANTIATE_TEST_SUITE_P(
                 "5: session_buffer '64MB' is not a size", "MiB"},
         Mistake{"SizeTooSmall", with("[limits]\nsession_buffer = '1KiB'\n"),
                 "5: session_buffer '1KiB' is out of bounds", "between 1MiB and 2GiB"},
+        Mistake{"NoConnections", with("[limits]\nconnections_per_login = 0\n"),
+                "5: connections_per_login 0 is out of bounds", "1 to 1000000"},
+        Mistake{"OneConnectionOfAPeer", with("[limits]\nconnections_per_peer = 1\n"),
+                "5: connections_per_peer 1 is out of bounds", "2 to 10000"},
+        Mistake{"NoRoomForAMessage", with("[limits]\nbytes_per_login = '1MiB'\n"),
+                "5: bytes_per_login '1MiB' is out of bounds", "between 32MiB and 1TiB"},
+        Mistake{"LimitMisspelt", with("[limits]\ncall_per_login = 5\n"), "5: 'call_per_login' is no setting",
+                "did you mean calls_per_login?"},
         Mistake{"KeysNotArray", with("[keys]\nrange = 'all'\n"), "4: keys is a table", "[[keys]]"},
         Mistake{"NoRange", with("[[keys]]\nhome = 'vax'\n"), "4: [[keys]] has no range", "\"all\""},
         Mistake{"RangeNotKey", with("[[keys]]\nrange = '0x10-zz'\n"), "5: range '0x10-zz' is not a key",
@@ -196,6 +204,11 @@ claim_timeout = "1h"
 busy_poll = "0s"
 [limits]
 blocked_calls_per_peer = 5
+connections_per_peer = 6
+bytes_per_peer = "64MiB"
+calls_per_login = 7
+connections_per_login = 8
+bytes_per_login = "32MiB"
 session_buffer = "1MiB"
 dead_letters = 0
 segment_size = "8GiB"
@@ -225,6 +238,11 @@ refuse = true
   EXPECT_EQ(configuration.timing.claim_timeout, 1h);
   EXPECT_EQ(configuration.timing.busy_poll, 0s);
   EXPECT_EQ(configuration.limits.blocked_calls_per_peer, 5u);
+  EXPECT_EQ(configuration.limits.connections_per_peer, 6u);
+  EXPECT_EQ(configuration.limits.bytes_per_peer, 64u << 20);
+  EXPECT_EQ(configuration.limits.calls_per_login, 7u);
+  EXPECT_EQ(configuration.limits.connections_per_login, 8u);
+  EXPECT_EQ(configuration.limits.bytes_per_login, 32u << 20);
   EXPECT_EQ(configuration.limits.session_buffer_bytes, 1u << 20);
   EXPECT_EQ(configuration.limits.dead_letters, 0u);
   EXPECT_EQ(configuration.limits.segment_bytes, 8ull << 30);
@@ -232,7 +250,7 @@ refuse = true
   EXPECT_EQ(configuration.paths.state, "/tmp/state");
   ASSERT_EQ(configuration.keys.size(), 3u);
   const KeyRule& first = configuration.keys[0];
-  EXPECT_EQ(first.line, 23u);
+  EXPECT_EQ(first.line, 28u);
   EXPECT_THAT(first.kinds, ElementsAre(Kind::kMessageQueue, Kind::kSemaphoreSet));
   EXPECT_EQ(first.home, "vax");
   EXPECT_THAT(first.ranges,

@@ -8,6 +8,9 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <deque>
+#include <filesystem>
+#include <fstream>
 #include <random>
 #include <thread>
 
@@ -101,6 +104,7 @@ class PeerNetworkTest : public testing::Test {
     configuration.host = name;
     configuration.listen = {endpoint(number)};
     configuration.peers = dials;
+    configuration.limits = limits_;
     std::string lines = "vax 127.0.0.0/8\nsun 127.0.0.0/8\nmoon 127.0.0.0/8\n";
     for (int i = 0; i < 10; ++i) lines += "moon" + std::to_string(i) + " 127.0.0.0/8\n";
     auto allow = HostsAllow::parse(lines, "hosts.allow");
@@ -131,6 +135,7 @@ class PeerNetworkTest : public testing::Test {
   }
 
   uv_loop_t loop_{};
+  Configuration::Limits limits_;
   static inline Certificates certificates_;
   std::map<std::string, Host> hosts_;
 };
@@ -172,18 +177,28 @@ TEST_F(PeerNetworkTest, WhyAPeerIsNotConnectedIsInItsStatusAndLoggedOnce) {
   EXPECT_EQ(log.find(refused), log.rfind(refused)) << log;
 }
 
+sockaddr_in to_sockaddr(const Endpoint& endpoint) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(endpoint.port);
+  ::inet_pton(AF_INET, endpoint.address.to_string().c_str(), &address.sin_addr);
+  return address;
+}
+
 // A member of the cluster, with a good certificate, that sends what it likes after its Hello: blocking, by hand.
 class Rogue {
  public:
-  Rogue(const Endpoint& to, const TlsContext& tls) : tls_(tls, TlsStream::Role::kDialler) {
+  Rogue(const Endpoint& to, const TlsContext& tls, std::optional<IpAddress> from = std::nullopt)
+      : tls_(tls, TlsStream::Role::kDialler) {
     fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const timeval limit{60, 0};
     ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(to.port);
-    ::inet_pton(AF_INET, to.address.to_string().c_str(), &address.sin_addr);
-    EXPECT_EQ(::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    const sockaddr_in own = to_sockaddr({from.value_or(IpAddress{}), 0});
+    if (from) {
+      EXPECT_EQ(::bind(fd_, reinterpret_cast<const sockaddr*>(&own), sizeof(own)), 0);
+    }
+    const sockaddr_in address = to_sockaddr(to);
+    EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
     flush();
     while (tls_.state() == TlsStream::State::kHandshake && receive()) flush();
   }
@@ -321,6 +336,127 @@ TEST_F(PeerNetworkTest, DamagedFramesNeverHarmOtherSessions) {
   run_until([&] { return over.load(); });
   peer.join();
   testing::internal::GetCapturedStderr();
+  expect_unharmed();
+}
+
+// ---- limits
+
+std::size_t open_descriptors() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+std::size_t resident_bytes() {
+  std::size_t pages = 0, resident = 0;
+  std::ifstream("/proc/self/statm") >> pages >> resident;
+  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+// TCP connections that never say a word.
+class Silent {
+ public:
+  Silent(int count, const Endpoint& to, const IpAddress& from) {
+    for (int i = 0; i < count; ++i) {
+      const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      sockets_.push_back(fd);
+      const sockaddr_in own = to_sockaddr({from, 0});
+      EXPECT_EQ(::bind(fd, reinterpret_cast<const sockaddr*>(&own), sizeof(own)), 0);
+      const sockaddr_in address = to_sockaddr(to);
+      EXPECT_EQ(::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
+    }
+  }
+  ~Silent() {
+    for (const int fd : sockets_) ::close(fd);
+  }
+  Silent(const Silent&) = delete;
+  Silent& operator=(const Silent&) = delete;
+
+ private:
+  std::vector<int> sockets_;
+};
+
+TEST_F(PeerNetworkTest, ConnectionsThatStayInTheHandshakeAreFewAndTheNextHostGetsIn) {
+  connect();
+  testing::internal::CaptureStderr();
+  const std::size_t before = open_descriptors();
+  constexpr int kFlood = 100;
+  // From an address of their own, and from that of the others.
+  std::size_t most = 0;
+  const auto turn = [&] {
+    for (int turns = 0; turns < 200; ++turns) {
+      uv_run(&loop_, UV_RUN_NOWAIT);
+      most = std::max(most, open_descriptors());
+    }
+  };
+  const Silent strangers(kFlood, endpoint(0), endpoint(3).address);
+  turn();
+  const Silent neighbours(kFlood, endpoint(0), *IpAddress::parse("127.0.0.1"));
+  turn();
+  EXPECT_LE(most, before + 2 * kFlood + 2 * std::size_t{Configuration::Limits{}.connections_per_peer} + 4);
+  const auto began = std::chrono::steady_clock::now();
+  start("moon", 2, {{"vax", endpoint(0)}}, hello_of("moon"));
+  run_until([&] { return hosts_["vax"].began["moon"] == 1; });
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 10s) << "before the silent ones are given up";
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("has not said who it is, and too many others wait"));
+  expect_unharmed();
+}
+
+TEST_F(PeerNetworkTest, AHostThatConnectsAgainAndAgainHasFewSocketsHere) {
+  connect();
+  testing::internal::CaptureStderr();
+  const auto tls = certificates_.context(certificates_.standard("moon"));
+  const std::size_t before = open_descriptors();
+  std::atomic<bool> over{false};
+  constexpr std::size_t kFlood = 60;
+  std::deque<Rogue> rogues;
+  std::size_t most = 0;
+  std::thread peer([&] {
+    for (std::size_t i = 0; i < kFlood; ++i) {
+      Rogue& rogue = rogues.emplace_back(endpoint(0), *tls, endpoint(3).address);
+      rogue.send(hello_record("moon", i + 1));
+    }
+    over = true;
+  });
+  run_until([&] {
+    most = std::max(most, open_descriptors());
+    return over.load();
+  });
+  peer.join();
+  testing::internal::GetCapturedStderr();
+  EXPECT_LE(most, before + kFlood + Configuration::Limits{}.connections_per_peer + 4);
+  rogues.clear();
+  expect_unharmed();
+}
+
+TEST_F(PeerNetworkTest, APeerThatReadsNothingLosesItsSessionBeforeMuchIsKeptForIt) {
+  limits_.session_buffer_bytes = 1u << 20;
+  limits_.bytes_per_peer = 8u << 20;
+  connect();
+  Host& vax = hosts_["vax"];
+  const auto tls = certificates_.context(certificates_.standard("moon9"));
+  std::atomic<bool> enough{false};
+  std::thread peer([&] {
+    Rogue rogue(endpoint(0), *tls);
+    rogue.send(hello_record("moon9", 1));
+    while (!enough) std::this_thread::sleep_for(5ms);
+  });
+  run_until([&] { return vax.began["moon9"] == 1; });
+  testing::internal::CaptureStderr();
+  const std::size_t before = resident_bytes();
+  constexpr std::size_t kReplyBytes = 64 * 1024;
+  std::size_t sent = 0;
+  bool refused_more = false;
+  for (; vax.ended["moon9"] == 0 && sent < (std::size_t{128} << 20); sent += kReplyBytes) {
+    vax.network->send("moon9", Reply{.value = kReplyBytes, .body = Message{1, Bytes(kReplyBytes)}});
+    refused_more = refused_more || !vax.network->takes_answers("moon9");
+    uv_run(&loop_, UV_RUN_NOWAIT);
+  }
+  EXPECT_EQ(vax.ended["moon9"], 1);
+  EXPECT_TRUE(refused_more);
+  EXPECT_LT(resident_bytes(), before + (std::size_t{48} << 20));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("moon9 does not take what it asks for"));
+  enough = true;
+  peer.join();
   expect_unharmed();
 }
 
