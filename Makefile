@@ -88,8 +88,7 @@ tsan: setup-lint
 # Inputs that break something are left in build/fuzz, NAME-crash-...; as a file of tests/fuzz/corpus/NAME they become tests.
 FUZZ_SECONDS ?= 60
 fuzz: setup-lint
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(CMAKE) -B $(BUILD)/fuzz -DDIPC_SANITIZE=address -DDIPC_FUZZ=ON \
-	  -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(CMAKE) -B $(BUILD)/fuzz -DDIPC_SANITIZE=address -DDIPC_FUZZ=ON $(CLANG)
 	@$(NINJA) $(BUILD)/fuzz -j $(JOBS) --target run_fuzz
 
 # What broke is shown, and its logs are left in build/soak.

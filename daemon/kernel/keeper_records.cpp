@@ -39,6 +39,13 @@ class Reader {
     take(&value, sizeof value);
     return *this;
   }
+  Reader& operator>>(bool& value) {
+    std::uint8_t byte = 0;
+    *this >> byte;
+    if (byte > 1) whole_ = false;
+    value = byte == 1;
+    return *this;
+  }
   Reader& operator>>(std::string& text) {
     text.resize(count(1));
     take(text.data(), text.size());

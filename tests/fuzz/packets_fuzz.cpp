@@ -101,12 +101,16 @@ class Socket {
 class Host {
  public:
   Host() {
-    char name[] = "/tmp/dipc-fuzz-XXXXXX";
-    DIPC_CHECK(::mkdtemp(name) != nullptr);
-    folder_ = name;
+    char folder[] = "/tmp/dipc-fuzz-XXXXXX";
+    DIPC_CHECK(::mkdtemp(folder) != nullptr);
     uv_loop_init(&loop_);
-    auto server = ShimServer::listen(&loop_, {.path = path()}, daemon_);
+    const std::string path = std::string(folder) + "/socket";
+    auto server = ShimServer::listen(&loop_, {.path = path}, daemon_);
     DIPC_CHECK(server.has_value());
+    // The socket without its name, so that nothing is left behind however this process ends.
+    file_ = ::open(path.c_str(), O_PATH | O_CLOEXEC);
+    DIPC_CHECK(file_ >= 0);
+    std::filesystem::remove_all(folder);
     server_ = std::move(*server);
     daemon_.server = server_.get();
   }
@@ -116,16 +120,15 @@ class Host {
     server_.reset();
     uv_run(&loop_, UV_RUN_DEFAULT);
     uv_loop_close(&loop_);
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
+    ::close(file_);
   }
-  std::string path() const { return folder_ + "/socket"; }
+  std::string path() const { return "/proc/self/fd/" + std::to_string(file_); }
   void turn() {
     for (int i = 0; i < 3; ++i) uv_run(&loop_, UV_RUN_NOWAIT);
   }
 
  private:
-  std::string folder_;
+  int file_ = -1;
   uv_loop_t loop_{};
   Daemon daemon_;
   std::unique_ptr<ShimServer> server_;
