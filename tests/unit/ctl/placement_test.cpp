@@ -9,15 +9,21 @@ namespace {
 
 Form form(const char* machine) { return *Form::native(*known_abi(machine)); }
 
-// The struct of a text as its compiler places it, then without its attributes, explained again.
+SeenPlaces places_of(const StructShape& shape) {
+  SeenPlaces seen;
+  seen.size = shape.size;
+  for (const FieldShape& field : shape.fields) seen.offsets.push_back(field.offset);
+  return seen;
+}
+
+// The last struct of a text as its compiler places it, then without its attributes, explained again.
 std::string explained(const std::string& text, const char* machine) {
   const TypeFile file{"a.types", text};
   TypeSet types = *parse_types({&file, 1});
   const std::size_t last = types.structs.size() - 1;
   const Shapes all(types, form(machine));
-  SeenPlaces seen;
-  seen.size = all[last].size;
-  for (const FieldShape& field : all[last].fields) seen.offsets.push_back(field.offset);
+  Placement placement(form(machine));
+  for (std::size_t i = 0; i < last; ++i) placement.explain(types.structs[i], places_of(all[i]));
   StructDeclaration& structure = types.structs[last];
   structure.packed = false;
   structure.aligned = 1;
@@ -25,9 +31,7 @@ std::string explained(const std::string& text, const char* machine) {
     field.packed = false;
     field.aligned = 1;
   }
-  Shapes before({}, form(machine));
-  for (std::size_t i = 0; i < last; ++i) before.add(types.structs[i]);
-  if (!explain_places(structure, before, seen)) return "none";
+  if (!placement.explain(structure, places_of(all[last])).good) return "none";
   return to_declaration(types, last);
 }
 
@@ -48,10 +52,9 @@ TEST(Placement, FindsThoseThatWereThere) {
 TEST(Placement, SaysThatNoAttributesDo) {
   const TypeFile file{"a.types", "struct s { char c; int i; };"};
   TypeSet types = *parse_types({&file, 1});
-  const Shapes none({}, form("x86-64"));
-  EXPECT_FALSE(explain_places(types.structs[0], none, {{0, 5}, 7}));
+  EXPECT_FALSE(Placement(form("x86-64")).explain(types.structs[0], {{0, 5}, 7}).good);
   types = *parse_types({&file, 1});
-  EXPECT_FALSE(explain_places(types.structs[0], none, {{8, 0}, 16})) << "fields go forward";
+  EXPECT_FALSE(Placement(form("x86-64")).explain(types.structs[0], {{8, 0}, 16}).good) << "fields go forward";
 }
 
 TEST(Placement, ManyFieldsTakeNoTimeToSpeakOf) {
