@@ -51,7 +51,7 @@ class KeptUndoGroups::Call : public RunningCall {
   bool done_ = false;
 };
 
-Result<std::unique_ptr<KeptUndoGroups>> KeptUndoGroups::open(keeper::Reached keeper, Log log, SleepSigns& signs,
+Result<std::unique_ptr<KeptUndoGroups>> KeptUndoGroups::open(keeper::Reached keeper, const Log& log, SleepSigns& signs,
                                                              Completions& completions) {
   for (int left = kTries;; --left) {
     std::unique_ptr<KeptUndoGroups> groups(new KeptUndoGroups(keeper, log, signs, completions));

@@ -27,7 +27,7 @@ class KeptUndoGroups : public UndoGroups {
 
   // Waits for the keeper's welcome. The connection is taken over, `signs` and `completions` are borrowed.
   // Trouble: no answer, or the keeper of another version.
-  static Result<std::unique_ptr<KeptUndoGroups>> open(keeper::Reached keeper, Log log, SleepSigns& signs,
+  static Result<std::unique_ptr<KeptUndoGroups>> open(keeper::Reached keeper, const Log& log, SleepSigns& signs,
                                                       Completions& completions);
   // The groups stay with the keeper.
   ~KeptUndoGroups() override;
