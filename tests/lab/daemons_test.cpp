@@ -137,10 +137,10 @@ TEST_F(LabDaemons, DaemonThatRefusesItsConfigurationFailsUpWithTheReason) {
 }
 
 TEST_F(LabDaemons, MissingProgramsOfAGuestAreNamedWithTheRemedy) {
-  const Lab lab("cluster = \"x\"\n[[host]]\nname = \"pa\"\narch = \"hppa\"\n");
+  const Lab lab("cluster = \"x\"\n[[host]]\nname = \"z\"\narch = \"s390x\"\n");
   const auto up = lab.up();
   EXPECT_EQ(up.status, 1);
-  EXPECT_THAT(up.output, HasSubstr("build it for hppa, or name its build folder in DIPC_HPPA_BUILD"));
+  EXPECT_THAT(up.output, HasSubstr("build it for s390x, or name its build folder in DIPC_S390X_BUILD"));
   remove_kept_logs(up.output, "");
 }
 
