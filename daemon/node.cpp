@@ -243,6 +243,10 @@ void Node::on_request(LocalRequest request) {
       return caller_pids(request);
     case local::Op::kAdmin:
       return administration_->on_request(request);
+    case local::Op::kAttach:
+    case local::Op::kAttached:
+    case local::Op::kDetached:
+      break;  // no segment is distributed yet
     case local::Op::kHello:
     case local::Op::kCancel:
       break;  // never handed over

@@ -48,6 +48,13 @@ enum class Op : uint32_t {
   kCallerPids,   // kind, id, semaphore (-1 for queues): the pids recorded where the kernel names the daemon
                  // -> value = last sender's or semaphore's pid, extra = last receiver's; 0 = the kernel is right
   kAdmin,        // payload: an AdminCommand as text ("status") -> payload: JSON (daemon/core/status_report.h)
+  // Of distributed segments, in the order in which a shmat and its shmdt send them. The client maps, the daemon pages.
+  kAttach,  // id, flags = native shmflg        -> value = ticket, extra = bytes to map; payload: AttachOffer, with the
+            // memory and how to be paged as descriptors (SCM_RIGHTS, two, in this order)
+  kAttached,  // id, value = ticket, type = address: mapped there without access; with the process's new userfaultfd
+              // (SCM_RIGHTS, one) if the offer was kUserfault -> value 0: may be used, or shmat's error.
+              // `command` is the errno with which mapping failed, if it did: the ticket is void  -> value 0
+  kDetached,  // id, type = address: the program has unmapped it -> value 0, once it is counted
 };
 
 // Which kernel to ask for an id.
@@ -113,6 +120,18 @@ struct Reply {
   uint32_t reserved = 0;
 };
 
+// How an attachment is paged; the same as dipc::PagerKind (daemon/pager/pager.h), which is not for this side.
+enum class Paging : uint32_t {
+  kUserfault = 0,  // the second descriptor of the offer is /dev/userfaultfd
+  kSignal = 1,     // it is the socket of the helper thread
+};
+
+// The payload of the answer to kAttach; its two descriptors are the client's.
+struct AttachOffer {
+  Paging paging{};
+  uint32_t writable = 0;  // 0: the memory is open for reading alone, to be mapped privately
+};
+
 // struct msqid_ds and struct semid_ds, neutral; ids are already this host's numbers.
 struct StatRecord {
   int32_t key = 0;
@@ -131,6 +150,7 @@ struct StatRecord {
 static_assert(sizeof(HelloRequest) == 56 && sizeof(HelloReply) == 28);
 static_assert(sizeof(Request) == 96 && offsetof(Request, size) == 40 && offsetof(Request, command) == 80);
 static_assert(sizeof(Reply) == 48 && offsetof(Reply, value) == 16);
+static_assert(sizeof(AttachOffer) == 8);
 static_assert(sizeof(StatRecord) == 104 && offsetof(StatRecord, change_time_s) == 40);
 
 }  // namespace dipc::local
