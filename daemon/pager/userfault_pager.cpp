@@ -1,0 +1,116 @@
+#include "daemon/pager/userfault_pager.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace dipc {
+namespace {
+
+template <class... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+template <class... F>
+Overloaded(F...) -> Overloaded<F...>;
+
+}  // namespace
+
+Result<std::unique_ptr<Pager>> UserfaultPager::make(Options options, Handler& handler, bool poisons) {
+  auto memory = SegmentMemory::make(options.name, round_up(options.segment_bytes, options.unit_bytes));
+  if (!memory) return tl::unexpected(memory.error());
+  std::unique_ptr<UserfaultPager> made(new UserfaultPager(std::move(options), handler, std::move(*memory)));
+  auto thread = UserfaultThread::start(
+      made->memory_,
+      {made->options_.name, static_cast<std::size_t>(made->options_.unit_bytes), made->options_.stuck_after, poisons});
+  if (!thread) return tl::unexpected(thread.error());
+  made->thread_ = std::move(*thread);
+  return made;
+}
+
+// Everything that a pager needs of it, tried on one page.
+std::string UserfaultPager::missing() {
+  const Descriptor device = Userfault::open_device();
+  if (!device) return std::string("/dev/userfaultfd: ") + std::strerror(errno);
+  Descriptor made = Userfault::make(device.get());
+  if (!made) return std::string("userfaultfd: ") + std::strerror(errno);  // qemu-user opens the device, and that is all
+  const Userfault userfault(std::move(made));
+  if (const int error = userfault.set_up(true); error != 0) {
+    return error == EPERM ? "no CAP_SYS_PTRACE, which fork events take"
+                          : std::string(
+                                "this kernel's userfaultfd has no write protection of shared memory or no fork "
+                                "events: ") +
+                                std::strerror(error);
+  }
+  const auto memory = SegmentMemory::make("userfaultfd", kernel_page_bytes());
+  if (!memory) return memory.error().what;
+  void* address = mmap(nullptr, memory->bytes(), PROT_NONE, MAP_SHARED, memory->fd(), 0);
+  if (address == MAP_FAILED) return std::string("mmap: ") + std::strerror(errno);
+  const int error = userfault.watch(reinterpret_cast<std::uintptr_t>(address), memory->bytes(), true);
+  munmap(address, memory->bytes());
+  return error == 0 ? "" : std::string("userfaultfd of shared memory: ") + std::strerror(error);
+}
+
+UserfaultPager::UserfaultPager(Options options, Handler& handler, SegmentMemory memory)
+    : options_(std::move(options)), handler_(handler), memory_(std::move(memory)) {}
+
+void UserfaultPager::install(PageIndex page, PageContents contents, bool writable) {
+  thread_->ask(UserfaultThread::Install{page, std::move(contents), writable});
+}
+void UserfaultPager::upgrade(PageIndex page) { thread_->ask(UserfaultThread::Upgrade{page}); }
+void UserfaultPager::protect_and_read(PageIndex page, bool drop) {
+  thread_->ask(UserfaultThread::ProtectAndRead{page, drop});
+}
+void UserfaultPager::drop(PageIndex page) { thread_->ask(UserfaultThread::Drop{page}); }
+void UserfaultPager::mark_lost(PageIndex page) { thread_->ask(UserfaultThread::MarkLost{page}); }
+void UserfaultPager::lose_all() { thread_->ask(UserfaultThread::LoseAll{}); }
+void UserfaultPager::wake(PageIndex page) { thread_->ask(UserfaultThread::Wake{page}); }
+void UserfaultPager::settle(std::uint64_t token) { thread_->ask(UserfaultThread::Settle{token}); }
+
+Result<AttachOffer> UserfaultPager::offer(bool writable) {
+  AttachOffer made;
+  made.kind = PagerKind::kUserfault;
+  made.map_bytes = round_up(options_.segment_bytes, kernel_page_bytes());
+  made.memory = memory_.share(writable);
+  made.pager = Userfault::open_device();
+  if (!made.memory || !made.pager) {
+    return trouble(options_.name + ": no descriptors for a program: " + std::strerror(errno));
+  }
+  made.ticket = static_cast<AttachTicket>(next_ticket_++);
+  offered_.emplace(made.ticket, writable);
+  return made;
+}
+
+void UserfaultPager::attached(AttachTicket ticket, pid_t pid, std::uint64_t address, Descriptor userfaultfd) {
+  const auto offered = offered_.find(ticket);
+  const bool is_known = offered != offered_.end();
+  UserfaultThread::Attach attach{
+      ticket, pid, address, round_up(options_.segment_bytes, kernel_page_bytes()), is_known && offered->second, {}};
+  if (is_known) {  // else without one, so that it is refused
+    attach.userfaultfd = std::move(userfaultfd);
+    offered_.erase(offered);
+  }
+  thread_->ask(std::move(attach));
+}
+
+void UserfaultPager::poll() {
+  for (UserfaultThread::Event& event : thread_->take_events()) {
+    std::visit(Overloaded{
+                   [&](UserfaultThread::Fault& it) { handler_.on_fault(it.page, it.access); },
+                   [&](UserfaultThread::Done& it) { handler_.on_done(it.page); },
+                   [&](UserfaultThread::Contents& it) { handler_.on_contents(it.page, std::move(it.contents)); },
+                   [&](UserfaultThread::Failed& it) { handler_.on_failed(it.page); },
+                   [&](UserfaultThread::AllLost&) { handler_.on_all_lost(); },
+                   [&](UserfaultThread::Attached& it) { handler_.on_attached(it.ticket, it.error); },
+                   [&](UserfaultThread::Forked&) { handler_.on_forked(1); },
+                   [&](UserfaultThread::Detached&) { handler_.on_detached(1); },
+                   [&](UserfaultThread::Settled& it) { handler_.on_settled(it.token); },
+                   [&](UserfaultThread::Log& it) { handler_.on_log(it.line); },
+               },
+               event);
+  }
+}
+
+}  // namespace dipc

@@ -1,0 +1,148 @@
+// The pages of a segment: what the pager is asked to do with each.
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "daemon/pager/userfault_thread.h"
+#include "wire/check.h"
+
+namespace dipc {
+
+UserfaultThread::Span UserfaultThread::span_of(PageIndex page) const {
+  return {std::uint64_t{static_cast<std::uint32_t>(page)} * options_.unit_bytes, options_.unit_bytes};
+}
+
+void UserfaultThread::carry_out(Install& command) {
+  const PageIndex page = command.page;
+  DIPC_CHECK(is_page(page) && (!command.contents || command.contents->size() == options_.unit_bytes));
+  if (all_lost_) return tell(Failed{page});
+  if (state(page) != State::kHole) {
+    fail(page, "it is there already");
+    return tell(Failed{page});
+  }
+  const Span span = span_of(page);
+  // Also where protection was never lifted: a fault that raced with the last punch has taken it away.
+  if (!command.writable) protect_everywhere(span);
+  const std::size_t page_bytes = kernel_page_bytes();
+  for (std::size_t done = 0; done < span.length; done += page_bytes) {
+    const std::byte* from = command.contents ? command.contents->data() + done : zeros_.data();
+    const int error = own_->fill(reinterpret_cast<std::uintptr_t>(own_address_) + span.offset + done, from, page_bytes);
+    if (error == 0) continue;
+    fail(page, error == EEXIST ? "somebody has filled it whom we don't know" : std::strerror(error));
+    return tell(Failed{page});
+  }
+  state(page) = command.writable ? State::kExclusive : State::kShared;
+  release(page);
+  tell(Done{page});
+}
+
+void UserfaultThread::carry_out(const Upgrade& command) {
+  const PageIndex page = command.page;
+  DIPC_CHECK(is_page(page));
+  if (all_lost_ || state(page) != State::kShared) return tell(Failed{page});
+  state(page) = State::kExclusive;
+  release(page);
+  tell(Done{page});
+}
+
+void UserfaultThread::carry_out(const ProtectAndRead& command) {
+  const PageIndex page = command.page;
+  DIPC_CHECK(is_page(page));
+  if (all_lost_ || (state(page) != State::kShared && state(page) != State::kExclusive)) return tell(Failed{page});
+  const Span span = span_of(page);
+  if (state(page) == State::kExclusive) {
+    protect_everywhere(span);
+  } else {
+    for (std::size_t done = 0; done < span.length; done += kernel_page_bytes()) {
+      if (!memory_.is_hole(span.offset + done)) continue;
+      fail(page, "a program has removed it (MADV_REMOVE) without having written to it");
+      return tell(Failed{page});
+    }
+  }
+  auto contents = std::make_shared<Bytes>(span.length);
+  if (!memory_.read(span.offset, *contents) || (command.drop && !memory_.punch(span.offset, span.length))) {
+    fail(page, "it can't be read, or taken from the programs");
+    return tell(Failed{page});
+  }
+  state(page) = command.drop ? State::kHole : State::kShared;
+  tell(Contents{page, std::move(contents)});
+}
+
+void UserfaultThread::carry_out(const Drop& command) {
+  const PageIndex page = command.page;
+  DIPC_CHECK(is_page(page));
+  const Span span = span_of(page);
+  if (all_lost_ || state(page) == State::kLost) return tell(Failed{page});
+  if (!memory_.punch(span.offset, span.length)) {
+    fail(page, "it can't be taken from the programs");
+    return tell(Failed{page});
+  }
+  state(page) = State::kHole;
+  tell(Done{page});
+}
+
+void UserfaultThread::carry_out(const MarkLost& command) {
+  DIPC_CHECK(is_page(command.page));
+  if (!all_lost_) fail(command.page, {});
+  tell(Done{command.page});
+}
+
+void UserfaultThread::carry_out(const LoseAll&) {
+  all_lost_ = true;
+  memory_.cut_to_nothing();
+  for (auto& [id, attachment] : attachments_) wake(attachment, {0, memory_.bytes()});
+  waiters_.clear();
+  tell(AllLost{});
+}
+
+void UserfaultThread::carry_out(const Wake& command) {
+  DIPC_CHECK(is_page(command.page));
+  release(command.page);
+}
+
+void UserfaultThread::carry_out(const Settle& command) {
+  probe_all();
+  bury();
+  tell(Settled{command.token});
+}
+
+// The page is lost on this host: nobody reads anything of it, from now on.
+void UserfaultThread::fail(PageIndex page, const std::string& why) {
+  const Span span = span_of(page);
+  if (!why.empty()) {
+    tell(Log{options_.name + ": page " + std::to_string(static_cast<std::uint32_t>(page)) + " is lost here: " + why});
+  }
+  if (!memory_.punch(span.offset, span.length)) {
+    tell(Log{options_.name + ": page " + std::to_string(static_cast<std::uint32_t>(page)) +
+             " can't be taken from the programs"});
+  }
+  state(page) = State::kLost;
+  lost_.insert(page);
+  for (auto& [id, attachment] : attachments_) {
+    if (!attachment.gone) poison(id, attachment, span);
+  }
+  release(page);
+}
+
+// Lets go on who waits for the page. Only those need a wake whose fault we have read: who faults later finds the page,
+// and whose message is not read yet is judged when it is.
+void UserfaultThread::release(PageIndex page) {
+  const auto found = waiters_.find(page);
+  if (found == waiters_.end()) return;
+  const std::set<Waiter> waiters = std::move(found->second);
+  waiters_.erase(found);
+  for (const Waiter& waiter : waiters) {
+    const auto at = attachments_.find(waiter.attachment);
+    if (at == attachments_.end() || at->second.gone) continue;
+    Attachment& attachment = at->second;
+    if (state(page) == State::kLost && !poisons_) {
+      signal_lost(attachment, waiter);
+      continue;
+    }
+    if (state(page) == State::kExclusive && attachment.writable) unprotect(at->first, attachment, span_of(page));
+    attachment.userfault.wake(waiter.address, kernel_page_bytes());
+  }
+}
+
+}  // namespace dipc

@@ -1,0 +1,160 @@
+#include "daemon/pager/userfault_thread.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace dipc {
+namespace {
+
+// exec and the end of a forked child are told by nobody: how often we look.
+constexpr int kSweepMs = 100;
+
+}  // namespace
+
+Result<std::unique_ptr<UserfaultThread>> UserfaultThread::start(const SegmentMemory& memory, Options options) {
+  std::unique_ptr<UserfaultThread> made(new UserfaultThread(memory, std::move(options)));
+  if (auto ready = made->set_up(); !ready) return tl::unexpected(ready.error());
+  return made;
+}
+
+UserfaultThread::UserfaultThread(const SegmentMemory& memory, Options options)
+    : memory_(memory),
+      options_(std::move(options)),
+      states_(memory.bytes() / options_.unit_bytes),
+      poisons_(options_.poisons),
+      zeros_(kernel_page_bytes()) {}
+
+Result<void> UserfaultThread::set_up() {
+  epoll_ = Descriptor(epoll_create1(EPOLL_CLOEXEC));
+  commands_fd_ = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  events_fd_ = Descriptor(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!epoll_ || !commands_fd_ || !events_fd_ || !listen(commands_fd_.get(), AttachmentId{}, false)) {
+    return trouble(options_.name + ": no descriptors: " + std::strerror(errno));
+  }
+  const Descriptor device = Userfault::open_device();
+  Descriptor own = device ? Userfault::make(device.get()) : Descriptor();
+  if (!own) return trouble(options_.name + ": /dev/userfaultfd: " + std::strerror(errno));
+  own_.emplace(std::move(own));
+  void* address = mmap(nullptr, memory_.bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, memory_.fd(), 0);
+  if (address == MAP_FAILED) return trouble(options_.name + ": mmap: " + std::strerror(errno));
+  own_address_ = address;
+  // A huge page would be filled as a whole; a child of ours has no business with it.
+  madvise(address, memory_.bytes(), MADV_NOHUGEPAGE);
+  madvise(address, memory_.bytes(), MADV_DONTFORK);
+  int error = own_->set_up(false);
+  if (error == 0) error = own_->watch(reinterpret_cast<std::uintptr_t>(address), memory_.bytes(), false);
+  if (error != 0) return trouble(options_.name + ": userfaultfd: " + std::strerror(error));
+
+  watch_ = std::make_unique<StuckWatch>(options_.stuck_after, [this](pid_t pid) {
+    const bool killed = pid > 0 && kill(pid, SIGKILL) == 0;
+    tell(Log{options_.name + ": process " + (pid > 0 ? std::to_string(pid) : "(unknown)") +
+             " does not let us reach its memory" + (killed ? "; killed" : "")});
+  });
+  thread_ = std::thread([this] { run(); });
+  return {};
+}
+
+UserfaultThread::~UserfaultThread() {
+  if (thread_.joinable()) {
+    {
+      const std::lock_guard lock(mutex_);
+      stops_ = true;
+    }
+    eventfd_write(commands_fd_.get(), 1);
+    thread_.join();
+  }
+  if (own_address_) munmap(own_address_, memory_.bytes());
+}
+
+void UserfaultThread::ask(Command command) {
+  {
+    const std::lock_guard lock(mutex_);
+    commands_.push_back(std::move(command));
+  }
+  eventfd_write(commands_fd_.get(), 1);
+}
+
+void UserfaultThread::tell(Event event) {
+  {
+    const std::lock_guard lock(mutex_);
+    events_.push_back(std::move(event));
+  }
+  eventfd_write(events_fd_.get(), 1);
+}
+
+std::vector<UserfaultThread::Event> UserfaultThread::take_events() {
+  eventfd_t count;
+  eventfd_read(events_fd_.get(), &count);
+  const std::lock_guard lock(mutex_);
+  return std::exchange(events_, {});
+}
+
+bool UserfaultThread::listen(int fd, AttachmentId id, bool is_process) const {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = static_cast<std::uint64_t>(id) << 1 | (is_process ? 1 : 0);
+  return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void UserfaultThread::run() {
+  // Signals are the main thread's.
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  auto swept = std::chrono::steady_clock::now();
+  for (;;) {
+    turn(attachments_.empty() ? -1 : kSweepMs);
+    if (const auto now = std::chrono::steady_clock::now(); now - swept >= std::chrono::milliseconds(kSweepMs)) {
+      swept = now;
+      probe_all();
+    }
+    std::vector<Command> commands;
+    {
+      const std::lock_guard lock(mutex_);
+      if (stops_) return;
+      commands.swap(commands_);
+    }
+    for (Command& command : commands) std::visit([&](auto& asked) { carry_out(asked); }, command);
+    while (!faults_.empty()) {  // judging one may have others read
+      const auto faults = std::exchange(faults_, {});
+      for (const auto& [id, message] : faults) {
+        const auto found = attachments_.find(id);
+        if (found != attachments_.end() && !found->second.gone) on_fault(id, found->second, message);
+      }
+    }
+    bury();
+  }
+}
+
+// Waits for something, and reads what programs have done.
+void UserfaultThread::turn(int timeout_ms) {
+  std::array<epoll_event, 64> ready;
+  const int count = epoll_wait(epoll_.get(), ready.data(), static_cast<int>(ready.size()), timeout_ms);
+  for (int i = 0; i < count; ++i) {
+    const std::uint64_t data = ready[static_cast<std::size_t>(i)].data.u64;
+    const auto id = static_cast<AttachmentId>(data >> 1);
+    if (id == AttachmentId{}) {
+      eventfd_t asked;
+      eventfd_read(commands_fd_.get(), &asked);
+      continue;
+    }
+    const auto found = attachments_.find(id);
+    if (found == attachments_.end()) continue;
+    if ((data & 1) != 0) {
+      probe(found->second);
+      epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, found->second.process.get(), nullptr);
+    } else {
+      if ((ready[static_cast<std::size_t>(i)].events & EPOLLERR) != 0) found->second.userfault.never_wait();
+      read_messages(id, found->second);
+    }
+  }
+}
+
+}  // namespace dipc

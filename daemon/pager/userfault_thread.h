@@ -1,0 +1,222 @@
+#pragma once
+
+// The thread that pages one segment through userfaultfd: reads the faults and events of its programs, and does what the
+// pager is asked for, one thing after another.
+//
+//   hole       no page in the memfd. A fault is told
+//   shared     a page, write-protected in every mapping. A write is told, a read goes on
+//   exclusive  a page; protection is left over in some mappings from before, and lifted when it is met
+//   lost       no page, and SIGBUS for who touches it
+//
+// The order of things matters (each was found by a program that lost writes without it):
+//   fill        protect in every mapping, then UFFDIO_COPY through our own: a fault that raced with the last punch has
+//               taken the protection of its mapping with it. COPY wakes only through its own userfaultfd: wake the rest
+//   give up     protect in every mapping, then read, then punch; a store between reading and protecting would be lost
+//   attach      registered while it is mapped PROT_NONE: mlockall(2) fills with zeros what may be touched
+//   fork        the kernel keeps the child until we have read of it, and says EAGAIN to all else until then
+// A fault's message says what was so when it was written: what it asks for is judged by what is so now.
+//
+// No thread here writes to a descriptor that a program may share. A program that writes from a missing page into a pipe
+// holds that pipe until the page comes: a log line into it would wait for ourselves.
+
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <thread>
+#include <variant>
+#include <vector>
+
+#include "daemon/pager/mapped_ranges.h"
+#include "daemon/pager/pager.h"
+#include "daemon/pager/segment_memory.h"
+#include "daemon/pager/stuck_watch.h"
+#include "daemon/pager/userfault.h"
+
+namespace dipc {
+
+class UserfaultThread {
+ public:
+  // ---- what it is asked for
+  struct Install {
+    PageIndex page{};
+    PageContents contents;
+    bool writable = false;
+  };
+  struct Upgrade {
+    PageIndex page{};
+  };
+  struct ProtectAndRead {
+    PageIndex page{};
+    bool drop = false;
+  };
+  struct Drop {
+    PageIndex page{};
+  };
+  struct MarkLost {
+    PageIndex page{};
+  };
+  struct LoseAll {};
+  struct Wake {
+    PageIndex page{};
+  };
+  struct Attach {
+    AttachTicket ticket{};
+    pid_t pid = 0;
+    std::uint64_t address = 0;
+    std::uint64_t length = 0;
+    bool writable = false;
+    Descriptor userfaultfd;
+  };
+  struct Settle {
+    std::uint64_t token = 0;
+  };
+  using Command = std::variant<Install, Upgrade, ProtectAndRead, Drop, MarkLost, LoseAll, Wake, Attach, Settle>;
+
+  // ---- what it tells
+  struct Fault {
+    PageIndex page{};
+    PageAccess access{};
+  };
+  struct Done {
+    PageIndex page{};
+  };
+  struct Contents {
+    PageIndex page{};
+    PageContents contents;
+  };
+  struct Failed {
+    PageIndex page{};
+  };
+  struct AllLost {};
+  struct Attached {
+    AttachTicket ticket{};
+    int error = 0;
+  };
+  struct Forked {};
+  struct Detached {};
+  struct Settled {
+    std::uint64_t token = 0;
+  };
+  struct Log {
+    std::string line;
+  };
+  using Event = std::variant<Fault, Done, Contents, Failed, AllLost, Attached, Forked, Detached, Settled, Log>;
+
+  struct Options {
+    std::string name;
+    std::size_t unit_bytes = 0;
+    Duration stuck_after{};
+    bool poisons = true;  // false: as on a kernel that has no UFFDIO_POISON
+  };
+
+  // `memory` is borrowed. Trouble: no descriptors, no userfaultfd.
+  static Result<std::unique_ptr<UserfaultThread>> start(const SegmentMemory& memory, Options options);
+  // Programs are left as they are: their faults are answered by nobody.
+  ~UserfaultThread();
+  UserfaultThread(const UserfaultThread&) = delete;
+  UserfaultThread& operator=(const UserfaultThread&) = delete;
+
+  void ask(Command command);
+  int events_fd() const { return events_fd_.get(); }  // readable when there are any
+  std::vector<Event> take_events();
+
+ private:
+  enum class State : std::uint8_t { kHole, kShared, kExclusive, kLost };
+  enum class AttachmentId : std::uint64_t {};  // 0 is none; a fork's comes after its parent's
+  struct Attachment {
+    Attachment(Userfault of, MappedRanges mapped) : userfault(std::move(of)), ranges(std::move(mapped)) {}
+    Userfault userfault;
+    MappedRanges ranges;
+    bool writable = false;
+    bool gone = false;
+    pid_t pid = 0;  // of a forked child: not known before its first fault
+    Descriptor process;
+  };
+  struct Waiter {
+    AttachmentId attachment{};
+    std::uint64_t address = 0;
+    pid_t thread = 0;
+    auto operator<=>(const Waiter&) const = default;
+  };
+  struct Span {
+    std::uint64_t offset = 0;
+    std::size_t length = 0;
+  };
+
+  UserfaultThread(const SegmentMemory& memory, Options options);
+  Result<void> set_up();
+  void run();
+  void turn(int timeout_ms);
+  void tell(Event event);
+
+  // programs: userfault_programs.cpp
+  void attach(Attach& command);
+  AttachmentId add(Attachment attachment);
+  int settle_in(AttachmentId id, Attachment& attachment);
+  bool listen(int fd, AttachmentId id, bool is_process) const;
+  void read_messages(AttachmentId id, Attachment& attachment);
+  void fork(const Attachment& parent, Descriptor userfaultfd);
+  void probe(Attachment& attachment);
+  void probe_all();
+  void bury();
+  void on_fault(AttachmentId id, Attachment& attachment, const uffd_msg& message);
+  void refill(PageIndex page, Attachment& attachment, const Waiter& waiter, std::uint64_t offset);
+  void signal_lost(Attachment& attachment, const Waiter& waiter);
+  template <typename Call>
+  int insist(AttachmentId id, Attachment& attachment, Call call);
+  template <typename Call>
+  int on_each_range(AttachmentId id, Attachment& attachment, Span span, Call call);
+  int protect(AttachmentId id, Attachment& attachment, Span span);
+  int unprotect(AttachmentId id, Attachment& attachment, Span span);
+  void wake(Attachment& attachment, Span span) const;
+  bool poison(AttachmentId id, Attachment& attachment, Span span);
+  void protect_everywhere(Span span);
+
+  // pages: userfault_pages.cpp
+  void carry_out(Install& command);
+  void carry_out(const Upgrade& command);
+  void carry_out(const ProtectAndRead& command);
+  void carry_out(const Drop& command);
+  void carry_out(const MarkLost& command);
+  void carry_out(const LoseAll& command);
+  void carry_out(const Wake& command);
+  void carry_out(Attach& command) { attach(command); }
+  void carry_out(const Settle& command);
+  void fail(PageIndex page, const std::string& why);
+  void release(PageIndex page);
+  Span span_of(PageIndex page) const;
+  bool is_page(PageIndex page) const { return static_cast<std::uint32_t>(page) < states_.size(); }
+  State& state(PageIndex page) { return states_[static_cast<std::uint32_t>(page)]; }
+
+  const SegmentMemory& memory_;
+  const Options options_;
+
+  // of the thread alone
+  std::vector<State> states_;
+  std::set<PageIndex> lost_;
+  bool all_lost_ = false;
+  bool poisons_;
+  std::uint64_t next_attachment_ = 1;
+  std::map<AttachmentId, Attachment> attachments_;
+  std::map<PageIndex, std::set<Waiter>> waiters_;
+  std::vector<std::pair<AttachmentId, uffd_msg>> faults_;  // read, not yet judged
+  std::optional<Userfault> own_;                           // of `own_address_`, through which pages are filled
+  void* own_address_ = nullptr;
+  Bytes zeros_;
+
+  Descriptor epoll_;
+  Descriptor commands_fd_;
+  Descriptor events_fd_;
+  std::mutex mutex_;  // of the next three
+  std::vector<Command> commands_;
+  std::vector<Event> events_;
+  bool stops_ = false;
+  std::unique_ptr<StuckWatch> watch_;
+  std::thread thread_;
+};
+
+}  // namespace dipc
