@@ -23,6 +23,8 @@ constexpr std::size_t kScratchTextBytes = 1024;
 // Structs within structs from Record down to a Text: seven today.
 constexpr int kNestingMax = 16;
 
+std::size_t bytes_of(const PageContents& contents) { return contents == nullptr ? 0 : contents->size(); }
+
 // Bytes that the record holds beyond what fits the scratch segment anyway.
 std::size_t bulk_bytes(const Record& record) {
   const auto* frame = std::get_if<Frame>(&record);
@@ -34,6 +36,12 @@ std::size_t bulk_bytes(const Record& record) {
   } else if (const auto* reply = std::get_if<Reply>(&*frame->message)) {
     if (const auto* message = std::get_if<Message>(&reply->body)) return message->text.size();
     if (const auto* values = std::get_if<std::vector<std::uint16_t>>(&reply->body)) return values->size() * 2;
+  } else if (const auto* held = std::get_if<HeldPage>(&*frame->message)) {
+    return bytes_of(held->data.contents);
+  } else if (const auto* report = std::get_if<SegmentReport>(&*frame->message)) {
+    if (const auto* relayed = std::get_if<RelayedPage>(&report->message)) return bytes_of(relayed->contents);
+  } else if (const auto* order = std::get_if<SegmentOrder>(&*frame->message)) {
+    if (const auto* data = std::get_if<PageData>(&order->message)) return bytes_of(data->contents);
   }
   return 0;
 }

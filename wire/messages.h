@@ -13,11 +13,11 @@
 #include <vector>
 
 #include "arch/abi.h"
+#include "wire/bytes.h"
 #include "wire/errors.h"
+#include "wire/page_messages.h"
 
 namespace dipc {
-
-using Bytes = std::vector<std::byte>;
 
 enum class Kind : std::uint8_t { kMessageQueue, kSemaphoreSet, kSegment };
 
@@ -97,8 +97,9 @@ struct Refusal {
 
 // ---- calls: caller's host -> owner
 
-// msgget, semget: run on the owner with the kernel's own judgement. `claim` is set when the referee said "you create
-// it" (the owner then registers with it); without a claim the object must exist or, for key 0, is always made.
+// msgget, semget: run on the owner with the kernel's own judgement; shmget: with the daemon's. `claim` is set when the
+// referee said "you create it" (the owner then registers with it); without a claim the object must exist or, for key 0,
+// is always made.
 struct GetCall {
   ObjectName name;
   bool create = false;
@@ -162,7 +163,9 @@ enum class ControlCommand : std::uint8_t {
   kSetAll,
   kGetPid,
   kGetWaitingForIncrease,
-  kGetWaitingForZero
+  kGetWaitingForZero,
+  kLock,  // SHM_LOCK and SHM_UNLOCK: judged, and nothing else
+  kUnlock
 };
 
 // What IPC_SET may change. Ids travel as names; the owner puts its own numbers in their place before the kernel sees
@@ -188,7 +191,17 @@ struct Control {
   bool operator==(const Control&) const = default;
 };
 
-using CallBody = std::variant<GetCall, MessageSend, MessageReceive, SemaphoreOperate, Control>;
+// shmat: whether the caller may, and what its host needs to know of the segment. A success counts as an attachment
+// until the host says SegmentDetached.
+struct SegmentAttach {
+  ObjectRef object;
+  bool read_only = false;        // SHM_RDONLY
+  bool executable = false;       // SHM_EXEC
+  std::uint32_t page_bytes = 0;  // of the caller's host
+  bool operator==(const SegmentAttach&) const = default;
+};
+
+using CallBody = std::variant<GetCall, MessageSend, MessageReceive, SemaphoreOperate, Control, SegmentAttach>;
 
 // Whether a success hands over a message that must be taken or returned.
 bool consumes_message(const CallBody& body);
@@ -209,7 +222,7 @@ struct Call {
 
 struct GetReply {
   ObjectRef object;
-  std::int64_t size = 0;  // nsems of the set, for the stand-in
+  std::int64_t size = 0;  // nsems of the set, for the stand-in; bytes of the segment
   bool operator==(const GetReply&) const = default;
 };
 
@@ -234,10 +247,22 @@ struct Stat {
   // semaphore sets
   std::int64_t operation_time_s = 0;
   std::uint64_t semaphores = 0;
+  // segments
+  std::int64_t attach_time_s = 0, detach_time_s = 0;
+  std::uint64_t segment_bytes = 0, attachments = 0;
+  std::int32_t creator_pid = 0, last_pid = 0;
   bool operator==(const Stat&) const = default;
 };
 
-using ReplyBody = std::variant<std::monostate, GetReply, Message, Stat, std::vector<std::uint16_t>>;
+// The segment as all hosts see it.
+struct AttachReply {
+  std::uint64_t segment_bytes = 0;
+  std::uint32_t unit_bytes = 0;  // of a page as the protocol counts them; the last one may be longer than what is left
+  std::uint64_t hold_ns = 0;     // hold_time
+  bool operator==(const AttachReply&) const = default;
+};
+
+using ReplyBody = std::variant<std::monostate, GetReply, Message, Stat, std::vector<std::uint16_t>, AttachReply>;
 
 // `error` is kNone on success. `value` is what the C function returns (bytes received, a semaphore's value, a pid).
 struct Reply {
@@ -375,9 +400,33 @@ struct ObjectList {
   bool operator==(const ObjectList&) const = default;
 };
 
-using PeerMessage =
-    std::variant<Call, Reply, Cancel, Taken, Returned, ProcessEnded, Resolve, Resolved, Register, Registered, Abandon,
-                 Removed, Dropped, ListObjects, ObjectList, Announce, Announced, UndoHolders>;
+// ---- shared memory: see page_messages.h
+
+// Host -> owner.
+struct SegmentReport {
+  ObjectRef segment;
+  HostPageMessage message;
+  std::int32_t process = 0;  // SegmentAttached and SegmentDetached: whose doing the last of them was
+  bool operator==(const SegmentReport&) const = default;
+};
+// Owner -> host.
+struct SegmentOrder {
+  ObjectRef segment;
+  OwnerPageMessage message;  // the host ids in it say nothing between hosts:
+  std::string host;          // PageGrant of kHolder: the holder. FetchPage: the requester
+  bool operator==(const SegmentOrder&) const = default;
+};
+// Holder -> requester.
+struct HeldPage {
+  std::string owner;  // of the segment
+  ObjectRef segment;
+  PageData data;
+  bool operator==(const HeldPage&) const = default;
+};
+
+using PeerMessage = std::variant<Call, Reply, Cancel, Taken, Returned, ProcessEnded, Resolve, Resolved, Register,
+                                 Registered, Abandon, Removed, Dropped, ListObjects, ObjectList, Announce, Announced,
+                                 UndoHolders, SegmentReport, SegmentOrder, HeldPage>;
 
 // One frame of a session. Sequence numbers begin at 1; 0 is a frame without a message (keep-alive, acknowledgement).
 struct Frame {

@@ -153,6 +153,11 @@ struct Frame {
     # Any host -> any host, for `dipcctl objects`: the request's id. Answered with `objectList`.
     # End: that host is shown as not reachable.
     objectList @17 :ObjectList;
+
+    # Shared memory: see there.
+    segmentReport @21 :SegmentReport;
+    segmentOrder @22 :SegmentOrder;
+    heldPage @23 :HeldPage;
   }
 }
 
@@ -207,18 +212,19 @@ struct Call {
     receive @5 :Receive;
     operate @6 :Operate;
     control @7 :Control;
+    attach @9 :Attach;
   }
 
   struct Get {
-    # msgget, semget: the owner's kernel judges permissions, sizes and limits. With a claim: the referee said "you
-    # create it", and the owner registers what it made before it replies. Without one the object must exist; only key 0
-    # is always made. Reply: body `get`.
+    # msgget, semget: the owner's kernel judges permissions, sizes and limits; of shmget the owner's daemon does. With a
+    # claim: the referee said "you create it", and the owner registers what it made before it replies. Without one the
+    # object must exist; only key 0 is always made. Reply: body `get`.
     # End with a claim: the claim times out at the referee.
     name @0 :ObjectName;
     create @1 :Bool;           # IPC_CREAT
     exclusive @2 :Bool;        # IPC_EXCL
     mode @3 :UInt32;           # low nine bits of the flags
-    size @4 :Int64;            # nsems
+    size @4 :Int64;            # nsems; bytes of a segment
     claim :union {
       none @5 :Void;
       number @6 :UInt64;
@@ -270,7 +276,7 @@ struct Call {
   }
 
   struct Control {
-    # msgctl, semctl. Reply: body by command: stat -> `stat`, getAll -> `values`, others none.
+    # msgctl, semctl, shmctl. Reply: body by command: stat -> `stat`, getAll -> `values`, others none.
     object @0 :ObjectRef;
     command @1 :Command;
     semaphore @2 :Int32;       # semnum
@@ -293,7 +299,19 @@ struct Call {
       getPid @7;
       getWaitingForIncrease @8;   # GETNCNT
       getWaitingForZero @9;       # GETZCNT
+      lock @10;                   # SHM_LOCK
+      unlock @11;                 # SHM_UNLOCK
     }
+  }
+
+  struct Attach {
+    # shmat. Reply: body `attach`; from then on the owner counts one attachment more of the caller's host, until the
+    # host reports `detached`. A host that could not hand it to the program reports that at once.
+    # End: the attachments of the host are no more, as at every end of a session between a host and the owner.
+    object @0 :ObjectRef;
+    readOnly @1 :Bool;         # SHM_RDONLY
+    executable @2 :Bool;       # SHM_EXEC
+    pageBytes @3 :UInt32;      # of the caller's host: one whose pages are larger than the segment's can't take part
   }
 }
 
@@ -320,11 +338,19 @@ struct Reply {
     message @5 :Message;
     stat @6 :Stat;
     values @7 :List(UInt16);   # getAll
+    attach @8 :Attach;
   }
 
   struct Get {
     object @0 :ObjectRef;
-    size @1 :Int64;            # nsems of the set, for the stand-in
+    size @1 :Int64;            # nsems of the set, for the stand-in; bytes of the segment
+  }
+
+  struct Attach {
+    # How the segment is shared; the same for all its life.
+    segmentBytes @0 :UInt64;
+    unitBytes @1 :UInt32;      # of what is called a page below: a multiple of each host's own pages, at most 16 MiB
+    holdNs @2 :UInt64;         # a host that was given a page keeps it so long
   }
 
   struct Message {
@@ -387,6 +413,14 @@ struct Stat {
   # Semaphore sets.
   operationTime @19 :Int64;
   semaphores @20 :UInt64;
+
+  # Segments.
+  attachTime @21 :Int64;
+  detachTime @22 :Int64;
+  segmentBytes @23 :UInt64;
+  attachments @24 :UInt64;     # over all hosts
+  creatorPid @25 :Int32;       # the real caller's pid on its own host
+  lastPid @26 :Int32;
 }
 
 # ---- names -----------------------------------------------------------------------------------------------------------
@@ -468,6 +502,114 @@ struct Announced {
   # End: see Announce.
   refused @0 :List(NamedObject);
   # Those of `owned` whose name is another host's: the owner fences them (EIDRM, contents kept) and logs it.
+}
+
+# ---- shared memory ---------------------------------------------------------------------------------------------------
+#
+# A segment has a directory at its owner, which knows for each page who has it, and a cache on every host that has the
+# segment attached (the owner's own one speaks with its directory without frames). A page is one writer's, or any number
+# of readers'. wire/page_messages.h and daemon/core/page_directory.h say what follows from what; in short:
+#
+#   host                            owner                              holder, other readers
+#   request            ->
+#                                   fetch                      ->      (the data goes straight to the requester)
+#                                   invalidate                 ->      (for writing: to every other reader)
+#                                                              <-      dropped
+#                      <-           grant
+#                      <-------------------------------------------    HeldPage
+#   installed          ->
+#                                   release                    ->      (after a fetch with `drop`)
+#
+# These are messages of a session like all others: in order, each delivered once, sent again after a connection broke.
+# They do not wait for room in the session's buffer, so programs' calls never hold up a page; they keep their order
+# among themselves. What a host is sent of pages is bounded by what it asked for.
+#
+# End, for all of them: it is the session between a host and the owner that makes the host take part. When it ends the
+# host takes the whole segment from its programs (SIGBUS), and says `cleared` in the next session. The owner counts the
+# host's attachments as gone; pages that only it had are lost; a write waits until the host certainly has nothing any
+# more. With the session between holder and requester ends what was on its way from the one to the other: the requester
+# says `noData`.
+
+struct SegmentReport {
+  # Host that takes part -> owner. About a segment that the owner does not have (any more): ignored, it has crossed with
+  # `destroyed`. What makes no sense at this point ends the session.
+  segment @0 :ObjectRef;       # of kind segment
+  page @1 :UInt32;             # of all but attached, detached and cleared
+  transaction @2 :UInt64;      # of installed, noData, dropped, relayed, failed: the one that it answers
+
+  union {
+    request @3 :Access;        # a program has touched the page. One at a time for each page; answered by grant or lost
+    askAhead @4 :UInt32;
+    # Read access to so many pages from `page` on, if that takes nothing from anybody: for each grant, declined or lost.
+    installed @5 :Void;        # the grant is carried out
+    noData @6 :Void;           # it can't be: what it needs will not come. The owner begins again
+    dropped @7 :Void;          # no program of the host reads the page any more: the answer to invalidate
+    relayed @8 :Data;          # the page, for the owner to pass on: the answer to a fetch that says so
+    failed @9 :Void;           # the page is lost on this host
+    attached @10 :Processes;   # so many attachments more, by fork
+    detached @11 :Processes;   # so many less: shmdt, exec, exit
+    cleared @12 :Void;
+    # After a session with the owner ended, in a later one: the host's programs can reach nothing of the segment.
+  }
+
+  enum Access {
+    read @0;
+    write @1;
+  }
+
+  struct Processes {
+    count @0 :UInt32;
+    process @1 :Int32;         # whose doing the last of them was: shm_lpid
+  }
+}
+
+struct SegmentOrder {
+  # Owner -> host that takes part. About a segment that the host does not know: ignored.
+  segment @0 :ObjectRef;       # of kind segment
+  page @1 :UInt32;             # of all but dismissed and destroyed
+  transaction @2 :UInt64;      # of all but declined, lost, dismissed and destroyed; unique in the life of the segment
+
+  union {
+    grant @3 :Grant;           # answered by installed, noData or failed
+    declined @4 :Void;         # not ahead
+    lost @5 :Void;             # the page was lost with the host that had it: SIGBUS for who touches it
+    fetch @6 :Fetch;           # send the page to another host; answered by HeldPage (to that one), relayed or failed
+    invalidate @7 :Void;       # take the page from the programs; answered by dropped
+    release @8 :Void;          # the copy that was kept since a fetch with `drop` can go
+    restore @9 :Void;          # it is the page, to be read: who was to get it is gone
+    holderGone @10 :Void;      # the holder's session ended; answered by noData, or crosses with installed
+    dismissed @11 :Void;       # no attachment and no page is left on the host: it can forget the segment
+    destroyed @12 :Void;
+    # Removed, and the last attachment is gone. Said to all hosts that there is a session with: its id is valid on each
+    # until then.
+    data @13 :Data;            # relayed by its holder
+  }
+
+  struct Grant {
+    access @0 :SegmentReport.Access;
+    hold @1 :Bool;             # a program waits for it: hold time applies
+    answers @2 :Bool;          # what the host has asked for; else the owner's own host is to store it
+    origin :union {
+      held @3 :Void;           # the host has it already
+      zero @4 :Void;           # nobody has written to it yet
+      holder @5 :Text;         # this host sends it
+    }
+  }
+
+  struct Fetch {
+    requester @0 :Text;        # to whom
+    drop @1 :Bool;             # take it from the programs first, and keep a copy until release or restore
+    throughOwner @2 :Bool;     # as `relayed`
+  }
+}
+
+struct HeldPage {
+  # Holder -> requester, in answer to the owner's fetch. A requester that does not wait for it drops it.
+  owner @0 :Text;              # of the segment
+  segment @1 :ObjectRef;       # of kind segment
+  page @2 :UInt32;
+  transaction @3 :UInt64;
+  data @4 :Data;               # exactly one page
 }
 
 # ---- tools -----------------------------------------------------------------------------------------------------------

@@ -151,6 +151,16 @@ Control read(schema::Call::Control::Reader from) {
   KJ_FAIL_REQUIRE("unknown kind of set");
 }
 
+ObjectRef read_segment(schema::ObjectRef::Reader from) {
+  const ObjectRef segment = read(from);
+  KJ_REQUIRE(segment.kind == Kind::kSegment, "not a segment");
+  return segment;
+}
+
+SegmentAttach read(schema::Call::Attach::Reader from) {
+  return {read_segment(from.getObject()), from.getReadOnly(), from.getExecutable(), from.getPageBytes()};
+}
+
 CallBody read_body(schema::Call::Reader from) {
   switch (from.which()) {
     case schema::Call::GET:
@@ -163,6 +173,8 @@ CallBody read_body(schema::Call::Reader from) {
       return read(from.getOperate());
     case schema::Call::CONTROL:
       return read(from.getControl());
+    case schema::Call::ATTACH:
+      return read(from.getAttach());
   }
   KJ_FAIL_REQUIRE("unknown call", static_cast<unsigned>(from.which()));
 }
@@ -200,6 +212,12 @@ Stat read(schema::Stat::Reader from) {
   to.last_receiver_pid = from.getLastReceiverPid();
   to.operation_time_s = from.getOperationTime();
   to.semaphores = from.getSemaphores();
+  to.attach_time_s = from.getAttachTime();
+  to.detach_time_s = from.getDetachTime();
+  to.segment_bytes = from.getSegmentBytes();
+  to.attachments = from.getAttachments();
+  to.creator_pid = from.getCreatorPid();
+  to.last_pid = from.getLastPid();
   return to;
 }
 
@@ -215,6 +233,9 @@ ReplyBody read_body(schema::Reply::Reader from) {
       return read(from.getStat());
     case schema::Reply::VALUES:
       return read(from.getValues());
+    case schema::Reply::ATTACH:
+      return AttachReply{from.getAttach().getSegmentBytes(), from.getAttach().getUnitBytes(),
+                         from.getAttach().getHoldNs()};
   }
   KJ_FAIL_REQUIRE("unknown reply", static_cast<unsigned>(from.which()));
 }
@@ -277,6 +298,121 @@ ObjectList read(schema::ObjectList::Reader from) {
   return to;
 }
 
+PageContents contents(capnp::Data::Reader from) { return std::make_shared<const Bytes>(bytes(from)); }
+
+SegmentReport read(schema::SegmentReport::Reader from) {
+  SegmentReport to;
+  to.segment = read_segment(from.getSegment());
+  const PageIndex page{from.getPage()};
+  const TransactionNumber transaction{from.getTransaction()};
+  switch (from.which()) {
+    case schema::SegmentReport::REQUEST:
+      to.message = PageRequest{page, Accesses::to_plain(from.getRequest(), "access")};
+      return to;
+    case schema::SegmentReport::ASK_AHEAD:
+      to.message = AskAhead{page, from.getAskAhead()};
+      return to;
+    case schema::SegmentReport::INSTALLED:
+      to.message = PageInstalled{page, transaction};
+      return to;
+    case schema::SegmentReport::NO_DATA:
+      to.message = NoPageData{page, transaction};
+      return to;
+    case schema::SegmentReport::DROPPED:
+      to.message = PageDropped{page, transaction};
+      return to;
+    case schema::SegmentReport::RELAYED:
+      to.message = RelayedPage{page, transaction, contents(from.getRelayed())};
+      return to;
+    case schema::SegmentReport::FAILED:
+      to.message = PageFailed{page, transaction};
+      return to;
+    case schema::SegmentReport::ATTACHED:
+      to.message = SegmentAttached{from.getAttached().getCount()};
+      to.process = from.getAttached().getProcess();
+      return to;
+    case schema::SegmentReport::DETACHED:
+      to.message = SegmentDetached{from.getDetached().getCount()};
+      to.process = from.getDetached().getProcess();
+      return to;
+    case schema::SegmentReport::CLEARED:
+      to.message = SegmentCleared{};
+      return to;
+  }
+  KJ_FAIL_REQUIRE("unknown report about a segment", static_cast<unsigned>(from.which()));
+}
+
+void read_origin(schema::SegmentOrder::Grant::Origin::Reader from, PageGrant& grant, std::string& holder) {
+  switch (from.which()) {
+    case schema::SegmentOrder::Grant::Origin::HELD:
+      grant.origin = PageOrigin::kHeld;
+      return;
+    case schema::SegmentOrder::Grant::Origin::ZERO:
+      grant.origin = PageOrigin::kZero;
+      return;
+    case schema::SegmentOrder::Grant::Origin::HOLDER:
+      grant.origin = PageOrigin::kHolder;
+      holder = string(from.getHolder());
+      return;
+  }
+  KJ_FAIL_REQUIRE("unknown origin of a page", static_cast<unsigned>(from.which()));
+}
+
+SegmentOrder read(schema::SegmentOrder::Reader from) {
+  SegmentOrder to;
+  to.segment = read_segment(from.getSegment());
+  const PageIndex page{from.getPage()};
+  const TransactionNumber transaction{from.getTransaction()};
+  switch (from.which()) {
+    case schema::SegmentOrder::GRANT: {
+      PageGrant grant{.page = page, .transaction = transaction};
+      grant.access = Accesses::to_plain(from.getGrant().getAccess(), "access");
+      grant.hold = from.getGrant().getHold();
+      grant.answers = from.getGrant().getAnswers();
+      read_origin(from.getGrant().getOrigin(), grant, to.host);
+      to.message = grant;
+      return to;
+    }
+    case schema::SegmentOrder::DECLINED:
+      to.message = PageDeclined{page};
+      return to;
+    case schema::SegmentOrder::LOST:
+      to.message = PageLost{page};
+      return to;
+    case schema::SegmentOrder::FETCH:
+      to.message = FetchPage{page, transaction, HostId{}, from.getFetch().getDrop(), from.getFetch().getThroughOwner()};
+      to.host = string(from.getFetch().getRequester());
+      return to;
+    case schema::SegmentOrder::INVALIDATE:
+      to.message = InvalidatePage{page, transaction};
+      return to;
+    case schema::SegmentOrder::RELEASE:
+      to.message = ReleasePage{page, transaction};
+      return to;
+    case schema::SegmentOrder::RESTORE:
+      to.message = RestorePage{page, transaction};
+      return to;
+    case schema::SegmentOrder::HOLDER_GONE:
+      to.message = HolderGone{page, transaction};
+      return to;
+    case schema::SegmentOrder::DISMISSED:
+      to.message = SegmentDismissed{};
+      return to;
+    case schema::SegmentOrder::DESTROYED:
+      to.message = SegmentDestroyed{};
+      return to;
+    case schema::SegmentOrder::DATA:
+      to.message = PageData{page, transaction, contents(from.getData())};
+      return to;
+  }
+  KJ_FAIL_REQUIRE("unknown order about a segment", static_cast<unsigned>(from.which()));
+}
+
+HeldPage read(schema::HeldPage::Reader from) {
+  return {string(from.getOwner()), read_segment(from.getSegment()),
+          PageData{PageIndex{from.getPage()}, TransactionNumber{from.getTransaction()}, contents(from.getData())}};
+}
+
 std::optional<PeerMessage> read_message(schema::Frame::Reader from) {
   switch (from.which()) {
     case schema::Frame::NONE:
@@ -321,6 +457,12 @@ std::optional<PeerMessage> read_message(schema::Frame::Reader from) {
       return ListObjects{RequestId{from.getListObjects()}};
     case schema::Frame::OBJECT_LIST:
       return read(from.getObjectList());
+    case schema::Frame::SEGMENT_REPORT:
+      return read(from.getSegmentReport());
+    case schema::Frame::SEGMENT_ORDER:
+      return read(from.getSegmentOrder());
+    case schema::Frame::HELD_PAGE:
+      return read(from.getHeldPage());
   }
   KJ_FAIL_REQUIRE("unknown message", static_cast<unsigned>(from.which()));
 }

@@ -31,10 +31,12 @@ struct SameEnum {
 using Kinds = SameEnum<schema::Kind, Kind, schema::Kind::SEGMENT, Kind::kSegment>;
 using Errors = SameEnum<schema::Error, Error, schema::Error::STALE, Error::kStale>;
 using ByteOrders = SameEnum<schema::Abi::ByteOrder, ByteOrder, schema::Abi::ByteOrder::BIG, ByteOrder::kBig>;
-using Commands = SameEnum<schema::Call::Control::Command, ControlCommand,
-                          schema::Call::Control::Command::GET_WAITING_FOR_ZERO, ControlCommand::kGetWaitingForZero>;
+using Commands = SameEnum<schema::Call::Control::Command, ControlCommand, schema::Call::Control::Command::UNLOCK,
+                          ControlCommand::kUnlock>;
 using Reasons =
     SameEnum<schema::Refusal::Reason, Refusal::Reason, schema::Refusal::Reason::SELF, Refusal::Reason::kSelf>;
+using Accesses =
+    SameEnum<schema::SegmentReport::Access, PageAccess, schema::SegmentReport::Access::WRITE, PageAccess::kWrite>;
 static_assert(number(schema::Error::INVALID) == number(Error::kInvalid));
 static_assert(number(schema::Error::NO_SPACE) == number(Error::kNoSpace));
 static_assert(number(schema::Call::Control::Command::GET_ALL) == number(ControlCommand::kGetAll));

@@ -20,6 +20,11 @@ kj::ArrayPtr<const kj::byte> data(const Bytes& value) {
   return {reinterpret_cast<const kj::byte*>(value.data()), value.size()};
 }
 
+kj::ArrayPtr<const kj::byte> data(const PageContents& contents) {
+  DIPC_CHECK(contents != nullptr);
+  return data(*contents);
+}
+
 unsigned count(std::size_t elements) {
   DIPC_CHECK(elements <= kRecordBytesMax);
   return static_cast<unsigned>(elements);
@@ -136,6 +141,13 @@ void write(schema::Call::Control::Builder to, const Control& from) {
   to.setUnreadable(from.unreadable);
 }
 
+void write(schema::Call::Attach::Builder to, const SegmentAttach& from) {
+  write(to.initObject(), from.object);
+  to.setReadOnly(from.read_only);
+  to.setExecutable(from.executable);
+  to.setPageBytes(from.page_bytes);
+}
+
 void write(schema::Call::Builder to, const Call& from) {
   to.setId(number(from.id));
   to.setLogin(text(from.caller.login));
@@ -147,6 +159,7 @@ void write(schema::Call::Builder to, const Call& from) {
                  [&](const MessageReceive& body) { write(to.initReceive(), body); },
                  [&](const SemaphoreOperate& body) { write(to.initOperate(), body); },
                  [&](const Control& body) { write(to.initControl(), body); },
+                 [&](const SegmentAttach& body) { write(to.initAttach(), body); },
              },
              from.body);
 }
@@ -173,6 +186,12 @@ void write(schema::Stat::Builder to, const Stat& from) {
   to.setLastReceiverPid(from.last_receiver_pid);
   to.setOperationTime(from.operation_time_s);
   to.setSemaphores(from.semaphores);
+  to.setAttachTime(from.attach_time_s);
+  to.setDetachTime(from.detach_time_s);
+  to.setSegmentBytes(from.segment_bytes);
+  to.setAttachments(from.attachments);
+  to.setCreatorPid(from.creator_pid);
+  to.setLastPid(from.last_pid);
 }
 
 void write(schema::Reply::Builder to, const Reply& from) {
@@ -193,6 +212,12 @@ void write(schema::Reply::Builder to, const Reply& from) {
                  },
                  [&](const Stat& body) { write(to.initStat(), body); },
                  [&](const std::vector<std::uint16_t>& body) { write(to.initValues(count(body.size())), body); },
+                 [&](const AttachReply& body) {
+                   auto attach = to.initAttach();
+                   attach.setSegmentBytes(body.segment_bytes);
+                   attach.setUnitBytes(body.unit_bytes);
+                   attach.setHoldNs(body.hold_ns);
+                 },
              },
              from.body);
 }
@@ -256,6 +281,87 @@ void write(schema::ObjectList::Builder to, const ObjectList& from) {
   }
 }
 
+// Page and transaction of those messages that have one.
+template <typename Builder, typename Message>
+void write_subject(Builder& to, const Message& from) {
+  if constexpr (requires { from.page; }) to.setPage(number(from.page));
+  if constexpr (requires { from.transaction; }) to.setTransaction(number(from.transaction));
+}
+
+void write(schema::SegmentReport::Processes::Builder to, std::uint32_t attachments, std::int32_t process) {
+  to.setCount(attachments);
+  to.setProcess(process);
+}
+
+void write(schema::SegmentReport::Builder to, const SegmentReport& from) {
+  write(to.initSegment(), from.segment);
+  std::visit([&](const auto& message) { write_subject(to, message); }, from.message);
+  std::visit(Overloaded{
+                 [&](const PageRequest& message) { to.setRequest(Accesses::to_schema(message.access)); },
+                 [&](const AskAhead& message) {
+                   to.setPage(number(message.first));
+                   to.setAskAhead(message.count);
+                 },
+                 [&](const PageInstalled&) { to.setInstalled(); },
+                 [&](const NoPageData&) { to.setNoData(); },
+                 [&](const PageDropped&) { to.setDropped(); },
+                 [&](const RelayedPage& message) { to.setRelayed(data(message.contents)); },
+                 [&](const PageFailed&) { to.setFailed(); },
+                 [&](const SegmentAttached& message) { write(to.initAttached(), message.count, from.process); },
+                 [&](const SegmentDetached& message) { write(to.initDetached(), message.count, from.process); },
+                 [&](const SegmentCleared&) { to.setCleared(); },
+             },
+             from.message);
+}
+
+void write(schema::SegmentOrder::Grant::Builder to, const PageGrant& from, const std::string& holder) {
+  to.setAccess(Accesses::to_schema(from.access));
+  to.setHold(from.hold);
+  to.setAnswers(from.answers);
+  switch (from.origin) {
+    case PageOrigin::kHeld:
+      to.getOrigin().setHeld();
+      break;
+    case PageOrigin::kZero:
+      to.getOrigin().setZero();
+      break;
+    case PageOrigin::kHolder:
+      to.getOrigin().setHolder(text(holder));
+      break;
+  }
+}
+
+void write(schema::SegmentOrder::Builder to, const SegmentOrder& from) {
+  write(to.initSegment(), from.segment);
+  std::visit([&](const auto& message) { write_subject(to, message); }, from.message);
+  std::visit(Overloaded{
+                 [&](const PageGrant& message) { write(to.initGrant(), message, from.host); },
+                 [&](const PageDeclined&) { to.setDeclined(); },
+                 [&](const PageLost&) { to.setLost(); },
+                 [&](const FetchPage& message) {
+                   auto fetch = to.initFetch();
+                   fetch.setRequester(text(from.host));
+                   fetch.setDrop(message.drop);
+                   fetch.setThroughOwner(message.through_owner);
+                 },
+                 [&](const InvalidatePage&) { to.setInvalidate(); },
+                 [&](const ReleasePage&) { to.setRelease(); },
+                 [&](const RestorePage&) { to.setRestore(); },
+                 [&](const HolderGone&) { to.setHolderGone(); },
+                 [&](const SegmentDismissed&) { to.setDismissed(); },
+                 [&](const SegmentDestroyed&) { to.setDestroyed(); },
+                 [&](const PageData& message) { to.setData(data(message.contents)); },
+             },
+             from.message);
+}
+
+void write(schema::HeldPage::Builder to, const HeldPage& from) {
+  to.setOwner(text(from.owner));
+  write(to.initSegment(), from.segment);
+  write_subject(to, from.data);
+  to.setData(data(from.data.contents));
+}
+
 void write(schema::Frame::Builder to, const Frame& from) {
   to.setSequence(from.sequence);
   to.setAcknowledged(from.acknowledged);
@@ -297,6 +403,9 @@ void write(schema::Frame::Builder to, const Frame& from) {
                  },
                  [&](const ListObjects& message) { to.setListObjects(number(message.id)); },
                  [&](const ObjectList& message) { write(to.initObjectList(), message); },
+                 [&](const SegmentReport& message) { write(to.initSegmentReport(), message); },
+                 [&](const SegmentOrder& message) { write(to.initSegmentOrder(), message); },
+                 [&](const HeldPage& message) { write(to.initHeldPage(), message); },
              },
              *from.message);
 }

@@ -16,6 +16,9 @@ ExpectedReply::ExpectedReply(const CallBody& call, std::int64_t semaphores) {
     if (control->command == ControlCommand::kStat) what_ = What::kStat;
     if (control->command == ControlCommand::kGetAll) what_ = What::kValues;
     values_ = semaphores < 0 ? 0 : static_cast<std::uint64_t>(semaphores);
+  } else if (const auto* attach = std::get_if<SegmentAttach>(&call)) {
+    what_ = What::kSegment;
+    page_bytes_ = attach->page_bytes;
   }
 }
 
@@ -52,6 +55,18 @@ std::optional<std::string> ExpectedReply::objection(const Reply& reply) const {
       if (values->size() != values_) {
         return "it brings " + std::to_string(values->size()) + " values for " + std::to_string(values_) + " semaphores";
       }
+      break;
+    }
+    case What::kSegment: {
+      const auto* segment = std::get_if<AttachReply>(&reply.body);
+      if (segment == nullptr) return "it describes no segment";
+      if (segment->segment_bytes == 0) return "the segment is empty";
+      if (page_bytes_ == 0 || segment->unit_bytes == 0 || segment->unit_bytes % page_bytes_ != 0 ||
+          segment->unit_bytes > kUnitBytesMax) {
+        return "pages of " + std::to_string(segment->unit_bytes) + " bytes are no pages";
+      }
+      if (segment->segment_bytes / segment->unit_bytes > kPagesMax)
+        return "the segment has more pages than can be named";
       break;
     }
   }

@@ -7,7 +7,8 @@
 //   msgrcv                   a message, no longer than the program's room, of a type that its long can hold
 //   IPC_STAT                 the record
 //   GETALL                   as many values as the set has semaphores
-//   all others               nothing
+//   shmat                    a segment of at least a byte, whose pages are powers of two and not smaller than the
+//   host's all others               nothing
 
 #include <cstdint>
 #include <optional>
@@ -26,12 +27,13 @@ class ExpectedReply {
   std::optional<std::string> objection(const Reply& reply) const;
 
  private:
-  enum class What : std::uint8_t { kNothing, kObject, kMessage, kStat, kValues };
+  enum class What : std::uint8_t { kNothing, kObject, kMessage, kStat, kValues, kSegment };
   What what_ = What::kNothing;
   Kind kind_{};
   std::uint64_t bytes_max_ = 0;
   bool narrow_type_ = false;  // 32 bits
   std::uint64_t values_ = 0;
+  std::uint32_t page_bytes_ = 0;
 };
 
 }  // namespace dipc

@@ -135,8 +135,9 @@ class PeerSessions {
   // ---- what this host wants
 
   // False: there is no session and none is to be expected; nothing was kept (EHOSTUNREACH). True: the message is
-  // delivered, or comes back in Ended or Unreachable. Cancel, Taken, Returned and ProcessEnded do not wait for room in
-  // the buffer; they overtake messages that do, but never the call or the calls of the process that they are about.
+  // delivered, or comes back in Ended or Unreachable. Cancel, Taken, Returned, ProcessEnded and what is said of
+  // pages do not wait for room in the buffer; they overtake messages that do, but never the call or the calls of the
+  // process that they are about.
   bool send(TimePoint now, PeerMessage message);
   // Takes a Call back that was not written yet. True: it is gone for good, the peer will never see it. False: it was
   // written (or never sent): send a Cancel.

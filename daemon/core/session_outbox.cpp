@@ -33,20 +33,36 @@ std::uint64_t variable_bytes(const Announced& announced) { return announced.refu
 std::uint64_t variable_bytes(const UndoHolders& holders) { return holders.processes.size() * 16; }
 std::uint64_t variable_bytes(const ObjectList& list) { return list.rows.size() * kMessageOverhead; }
 
+std::uint64_t variable_bytes(const PageContents& contents) { return contents == nullptr ? 0 : contents->size(); }
+std::uint64_t variable_bytes(const HeldPage& held) { return variable_bytes(held.data.contents); }
+
+std::uint64_t variable_bytes(const SegmentReport& report) {
+  const auto* relayed = std::get_if<RelayedPage>(&report.message);
+  return relayed == nullptr ? 0 : variable_bytes(relayed->contents);
+}
+
+std::uint64_t variable_bytes(const SegmentOrder& order) {
+  const auto* data = std::get_if<PageData>(&order.message);
+  return data == nullptr ? 0 : variable_bytes(data->contents);
+}
+
 template <typename T>
 std::uint64_t variable_bytes(const T& /*small*/) {
   return 0;
 }
 
-// What ends or settles a call must get through when calls fill the buffer.
+// What ends or settles a call must get through when calls fill the buffer. So must pages: a call may wait for a program
+// that waits for one. What there is of them is bounded by what the peer asks for, which answer_bytes() counts.
 bool is_urgent(const PeerMessage& message) {
-  return std::holds_alternative<Cancel>(message) || std::holds_alternative<Taken>(message) ||
-         std::holds_alternative<Returned>(message) || std::holds_alternative<ProcessEnded>(message);
+  return std::holds_alternative<SegmentReport>(message) || std::holds_alternative<SegmentOrder>(message) ||
+         std::holds_alternative<HeldPage>(message) || std::holds_alternative<Cancel>(message) ||
+         std::holds_alternative<Taken>(message) || std::holds_alternative<Returned>(message) ||
+         std::holds_alternative<ProcessEnded>(message);
 }
 
-std::uint64_t answer_bytes_of(const PeerMessage& message, std::uint64_t bytes) {
+std::uint64_t answer_bytes_of(const PeerMessage& message) {
   if (std::holds_alternative<Call>(message)) return 0;
-  return std::max(bytes, kMessageOverhead);
+  return kMessageOverhead + std::visit([](const auto& kind) { return variable_bytes(kind); }, message);
 }
 
 }  // namespace
@@ -60,7 +76,7 @@ void SessionOutbox::add(PeerMessage message) {
   const std::uint64_t bytes = bytes_of(message);
   const bool urgent = bytes == 0;
   const std::uint64_t after = urgent ? last_related(message) : 0;
-  answer_bytes_ += answer_bytes_of(message, bytes);
+  answer_bytes_ += answer_bytes_of(message);
   (urgent ? urgent_ : bounded_).push_back({std::move(message), bytes, ++added_, after});
   waiting_bytes_ += bytes;
 }
@@ -116,7 +132,7 @@ void SessionOutbox::acknowledge(std::uint64_t up_to) {
   for (; acknowledged_ < up_to; ++acknowledged_) {
     const Written& first = written_.front();
     written_bytes_ -= first.bytes;
-    answer_bytes_ -= answer_bytes_of(first.message, first.bytes);
+    answer_bytes_ -= answer_bytes_of(first.message);
     written_.pop_front();
   }
 }

@@ -4,8 +4,9 @@
 // not acknowledged, whose bytes are bounded.
 // In: add(), acknowledge()   Out: write_next()   Owns: every message until it is acknowledged, withdrawn or taken back.
 //
-// Messages are written in the order of add(), with one exception: Cancel, Taken, Returned and ProcessEnded take no room
-// and so overtake those that wait for it, but never the call, or a call of the process, that they are about.
+// Messages are written in the order of add(), with one exception: Cancel, Taken, Returned, ProcessEnded and what is
+// said of pages take no room and so overtake those that wait for it, but never each other, nor the call, or a call of
+// the process, that they are about.
 
 #include <cstdint>
 #include <deque>

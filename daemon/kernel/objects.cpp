@@ -158,6 +158,9 @@ Reply control_set(const Control& call, std::size_t semaphores) {
       argument.status = &set;
       return plain(semctl(id, 0, IPC_SET, argument));
     }
+    case ControlCommand::kLock:  // not of sets
+    case ControlCommand::kUnlock:
+      break;
   }
   return error_reply(Error::kInvalid);
 }

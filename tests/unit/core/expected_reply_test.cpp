@@ -26,8 +26,9 @@ MessageReceive receive(std::uint64_t max_bytes, std::uint8_t type_bytes = 8) {
 }
 
 // One body of each type. Whatever the call, at most one of them is what it may be answered with.
-const std::vector<ReplyBody> kBodies = {std::monostate{}, GetReply{}, Message{1, {}}, Stat{},
-                                        std::vector<std::uint16_t>{1, 2, 3}};
+const std::vector<ReplyBody> kBodies = {
+    std::monostate{},          GetReply{}, Message{1, {}}, Stat{}, std::vector<std::uint16_t>{1, 2, 3},
+    AttachReply{5000, 4096, 0}};
 
 TEST(ExpectedReply, EveryCallHasOneTypeOfAnswer) {
   const struct {
@@ -43,6 +44,7 @@ TEST(ExpectedReply, EveryCallHasOneTypeOfAnswer) {
       {control(ControlCommand::kSetAll), 0},
       {control(ControlCommand::kGetValue), 0},
       {control(ControlCommand::kRemove), 0},
+      {SegmentAttach{.page_bytes = 4096}, 5},
   };
   for (const auto& one : cases) {
     for (std::size_t i = 0; i < kBodies.size(); ++i) {
@@ -87,6 +89,17 @@ TEST(ExpectedReply, AnObjectIsOfTheKindThatWasAskedForAndHasAnId) {
   EXPECT_TRUE(expected.objection(reply(GetReply{{Kind::kMessageQueue, 5, 1}, 3})));
   EXPECT_TRUE(expected.objection(reply(GetReply{{Kind::kSemaphoreSet, -1, 1}, 3})));
   EXPECT_TRUE(expected.objection(reply(GetReply{{Kind::kSemaphoreSet, 5, 1}, -3})));
+}
+
+TEST(ExpectedReply, ASegmentHasPagesThatTheHostCanHave) {
+  const ExpectedReply expected(SegmentAttach{.page_bytes = 8192});
+  EXPECT_FALSE(expected.objection(reply(AttachReply{1, 8192, 0})));
+  EXPECT_FALSE(expected.objection(reply(AttachReply{1, 65536, 0})));
+  EXPECT_TRUE(expected.objection(reply(AttachReply{0, 8192, 0})));
+  EXPECT_TRUE(expected.objection(reply(AttachReply{1, 4096, 0})));
+  EXPECT_TRUE(expected.objection(reply(AttachReply{1, 12288, 0})));
+  EXPECT_TRUE(expected.objection(reply(AttachReply{1, 2 * kUnitBytesMax, 0})));
+  EXPECT_TRUE(expected.objection(reply(AttachReply{std::uint64_t{1} << 63U, 8192, 0})));
 }
 
 }  // namespace

@@ -46,6 +46,30 @@ TEST(SessionOutbox, CountsOnlyWhatTakesRoom) {
   EXPECT_EQ(outbox.at(3), PeerMessage(call(2, 500)));
 }
 
+TEST(SessionOutbox, PagesOvertakeWhatWaitsForRoomAndNeverEachOther) {
+  const ObjectRef segment{Kind::kSegment, 1, 2};
+  const PageIndex page{3};
+  const TransactionNumber transaction{4};
+  const auto contents = std::make_shared<const Bytes>(5000);
+  const SegmentOrder grant{segment, PageGrant{.page = page, .transaction = transaction}, ""};
+  const SegmentOrder data{segment, PageData{page, transaction, contents}, ""};
+  const HeldPage held{"vax", segment, {page, transaction, contents}};
+  const SegmentReport dropped{segment, PageDropped{page, transaction}, 0};
+  SessionOutbox outbox(1000);
+  outbox.add(call(1, 900));
+  outbox.add(call(2, 900));
+  outbox.add(data);
+  outbox.add(grant);
+  outbox.add(held);
+  outbox.add(dropped);
+  EXPECT_GT(outbox.answer_bytes(), 10'000U);
+  EXPECT_THAT(write_all(outbox), ElementsAre(call(1, 900), data, grant, held, dropped));
+  outbox.acknowledge(1);
+  EXPECT_THAT(write_all(outbox), ElementsAre(call(2, 900)));
+  outbox.acknowledge(6);
+  EXPECT_EQ(outbox.answer_bytes(), 0U);
+}
+
 TEST(SessionOutbox, CountsAnswersUntilTheyAreAcknowledgedAndCallsNever) {
   SessionOutbox outbox(1000);
   Reply reply;

@@ -50,7 +50,7 @@ TEST(Codec, EveryRecordComesBackAsItWas) {
 }
 
 TEST(Codec, SamplesHoldEveryKindOfRecordCallAndReply) {
-  std::set<std::size_t> kinds, messages, calls, replies;
+  std::set<std::size_t> kinds, messages, calls, replies, reports, orders;
   for (const auto& [name, record] : sample::records()) {
     kinds.insert(record.index());
     const auto* frame = std::get_if<Frame>(&record);
@@ -58,11 +58,15 @@ TEST(Codec, SamplesHoldEveryKindOfRecordCallAndReply) {
     messages.insert(frame->message->index());
     if (const auto* call = std::get_if<Call>(&*frame->message)) calls.insert(call->body.index());
     if (const auto* reply = std::get_if<Reply>(&*frame->message)) replies.insert(reply->body.index());
+    if (const auto* report = std::get_if<SegmentReport>(&*frame->message)) reports.insert(report->message.index());
+    if (const auto* order = std::get_if<SegmentOrder>(&*frame->message)) orders.insert(order->message.index());
   }
   EXPECT_EQ(kinds.size(), std::variant_size_v<Record>);
   EXPECT_EQ(messages.size(), std::variant_size_v<PeerMessage>);
   EXPECT_EQ(calls.size(), std::variant_size_v<CallBody>);
   EXPECT_EQ(replies.size(), std::variant_size_v<ReplyBody>);
+  EXPECT_EQ(reports.size(), std::variant_size_v<HostPageMessage>);
+  EXPECT_EQ(orders.size(), std::variant_size_v<OwnerPageMessage>);
 }
 
 TEST(Codec, EveryErrorAndCommandTravels) {
@@ -70,7 +74,7 @@ TEST(Codec, EveryErrorAndCommandTravels) {
     const Record record = Frame{1, 0, Reply{CallId{1}, static_cast<Error>(number), 0, {}}};
     EXPECT_EQ(decode(body(encode(record))), record) << number;
   }
-  for (unsigned number = 0; number <= static_cast<unsigned>(ControlCommand::kGetWaitingForZero); ++number) {
+  for (unsigned number = 0; number <= static_cast<unsigned>(ControlCommand::kUnlock); ++number) {
     Control control;
     control.command = static_cast<ControlCommand>(number);
     const Record record = Frame{1, 0, Call{CallId{1}, {}, control}};
@@ -93,6 +97,26 @@ TEST(Codec, RecordOfTheLargestTextFitsTheLimit) {
   const Bytes encoded = encode(record);
   EXPECT_LE(encoded.size(), kLengthPrefixBytes + kRecordBytesMax);
   EXPECT_EQ(decode(body(encoded)), record);
+}
+
+TEST(Codec, RecordOfTheLargestPageFitsTheLimit) {
+  const auto contents = std::make_shared<const Bytes>(kUnitBytesMax);
+  const ObjectRef segment{Kind::kSegment, 1, 2};
+  const Record record = Frame{1, 2, HeldPage{"vax", segment, {PageIndex{0}, TransactionNumber{1}, contents}}};
+  const Bytes encoded = encode(record);
+  EXPECT_LE(encoded.size(), kLengthPrefixBytes + kRecordBytesMax);
+  EXPECT_EQ(decode(body(encoded)), record);
+}
+
+TEST(Codec, WhatIsSaidOfPagesIsSaidOfASegment) {
+  for (const Kind kind : {Kind::kMessageQueue, Kind::kSemaphoreSet}) {
+    const ObjectRef other{kind, 1, 2};
+    for (const PeerMessage& message : {PeerMessage(SegmentReport{other, SegmentCleared{}, 0}),
+                                       PeerMessage(SegmentOrder{other, SegmentDestroyed{}, ""}),
+                                       PeerMessage(Call{CallId{1}, {}, SegmentAttach{.object = other}})}) {
+      EXPECT_FALSE(decode(body(encode(Frame{1, 2, message}))).has_value());
+    }
+  }
 }
 
 TEST(Codec, RecordIsReadWhereverItLies) {
@@ -155,7 +179,7 @@ TEST(Codec, BytesAreTheSameOnEveryArchitecture) {
       {"get reply", 0x8cb8239d7fbe57ab},
       {"message", 0x9efb4a35434326a4},
       {"empty message", 0x4a18a4ca8d6b6c35},
-      {"stat reply", 0xf6f36b6ff72a28e1},
+      {"stat reply", 0x6d5ea73f7dce6ea3},
       {"values", 0xb3ebf91aa923db49},
       {"no values", 0xdfd8c56904c2a939},
       {"cancel", 0x52ff12f3003cfba9},
@@ -179,6 +203,36 @@ TEST(Codec, BytesAreTheSameOnEveryArchitecture) {
       {"announce", 0x149405bcf8ce5f7d},
       {"announce, more follows", 0x8cff9aa34724efbd},
       {"announced", 0x1633bcb79894ab5},
+      {"attach", 0x4daa1c089951290a},
+      {"attach for writing", 0x8c3560d4ba38c89d},
+      {"unlock", 0xae7436632fe20403},
+      {"attach reply", 0x422219183ea401e7},
+      {"page request", 0x74160e5671032183},
+      {"page request for reading", 0xd122ac807b47ab0e},
+      {"ask ahead", 0x1d37c5005b73732f},
+      {"page installed", 0x6b4006215e6edc98},
+      {"no page data", 0xfcf65894e386db81},
+      {"page dropped", 0xec77bac0e18aa846},
+      {"relayed page", 0xed7e9028757cd0fa},
+      {"page failed", 0xcad54f4622181334},
+      {"segment attached", 0x7e04801c159579c7},
+      {"segment detached", 0x1cdaa9df33dfe71},
+      {"segment cleared", 0x9299105e5e008faf},
+      {"grant from a holder", 0x41ebe333e3c3afdc},
+      {"grant of what is held", 0xbe79ca8d6c8f1bf3},
+      {"grant of zeros", 0x13dfda459acbe578},
+      {"page declined", 0xdaa66adfdac8d89c},
+      {"page lost", 0x77a627515818ee6f},
+      {"fetch", 0x971a71891ead82dc},
+      {"fetch through the owner", 0xded34a9c980c97da},
+      {"invalidate", 0xa616a98ecec35189},
+      {"release", 0x8e9b4615c8c3e658},
+      {"restore", 0xdf0e2c5dc96fe12b},
+      {"holder gone", 0x60b4f481bab94dfa},
+      {"dismissed", 0xce3eb6b9b89928c1},
+      {"destroyed", 0xcb8ef8f8cdeb90},
+      {"passed on page", 0x4f757698944fd4c5},
+      {"held page", 0xb8f9f4c12c5727f8},
   };
   for (const auto& [name, record] : sample::records()) {
     const auto found = golden.find(name);
@@ -191,7 +245,7 @@ TEST(Codec, UnknownEnumeratorsAreTrouble) {
   const std::vector<Record> records = {
       Frame{1, 0, Reply{CallId{1}, static_cast<Error>(60000), 0, {}}},
       Frame{1, 0, Removed{{static_cast<Kind>(3), 1}, 1}},
-      Frame{1, 0, Call{CallId{1}, {}, Control{{}, static_cast<ControlCommand>(10)}}},
+      Frame{1, 0, Call{CallId{1}, {}, Control{{}, static_cast<ControlCommand>(12)}}},
       Refusal{static_cast<Refusal::Reason>(8), ""},
   };
   for (const Record& record : records) {

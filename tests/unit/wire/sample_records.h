@@ -93,6 +93,11 @@ inline std::vector<NamedRecord> records() {
   call("set all", Control{set_ref, ControlCommand::kSetAll, kMin32, kMax64, {0, 1, 65535}, std::nullopt, true});
   call("waiting", Control{set_ref, ControlCommand::kGetWaitingForZero, kMax32, 0, {}, std::nullopt, false});
 
+  const ObjectRef segment{Kind::kSegment, kMax32, kMax64u};
+  call("attach", SegmentAttach{segment, true, true, kMax32u});
+  call("attach for writing", SegmentAttach{segment, false, false, 4096});
+  call("unlock", Control{segment, ControlCommand::kUnlock, 0, 0, {}, std::nullopt, false});
+
   reply("plain reply", Error::kNone, kMax64, std::monostate{});
   reply("failed reply", Error::kStale, -1, std::monostate{});
   reply("get reply", Error::kNone, 0, GetReply{set_ref, 32000});
@@ -120,7 +125,14 @@ inline std::vector<NamedRecord> records() {
   stat.last_receiver_pid = kMin32;
   stat.operation_time_s = 0x100000000;  // after 2038, and after 2106
   stat.semaphores = 32000;
+  stat.attach_time_s = kMin64;
+  stat.detach_time_s = 0x100000000;
+  stat.segment_bytes = kMax64u;
+  stat.attachments = kMax64u - 3;
+  stat.creator_pid = kMax32;
+  stat.last_pid = kMin32;
   reply("stat reply", Error::kNone, 0, stat);
+  reply("attach reply", Error::kNone, 0, AttachReply{kMax64u, kMax32u, kMax64u - 1});
   reply("values", Error::kNone, 0, std::vector<std::uint16_t>(32000, 65534));
   reply("no values", Error::kNone, 0, std::vector<std::uint16_t>{});
 
@@ -149,6 +161,44 @@ inline std::vector<NamedRecord> records() {
   frame("announce", Announce{{{queue, 1}, {set, kMax64u}}, {{set, 2}}, true});
   frame("announce, more follows", Announce{{}, {}, false});
   frame("announced", Announced{{{queue, kMax64u}}});
+
+  const PageIndex page{kMax32u};
+  const TransactionNumber transaction{kMax64u};
+  const auto contents = [](std::size_t count) { return std::make_shared<const Bytes>(pattern(count)); };
+  const auto report = [&](std::string name, HostPageMessage message, std::int32_t process = 0) {
+    frame(std::move(name), SegmentReport{segment, std::move(message), process});
+  };
+  report("page request", PageRequest{page, PageAccess::kWrite});
+  report("page request for reading", PageRequest{PageIndex{0}, PageAccess::kRead});
+  report("ask ahead", AskAhead{page, kMax32u});
+  report("page installed", PageInstalled{page, transaction});
+  report("no page data", NoPageData{page, transaction});
+  report("page dropped", PageDropped{page, transaction});
+  report("relayed page", RelayedPage{page, transaction, contents(4096)});
+  report("page failed", PageFailed{page, transaction});
+  report("segment attached", SegmentAttached{kMax32u}, kMax32);
+  report("segment detached", SegmentDetached{1}, kMin32);
+  report("segment cleared", SegmentCleared{});
+  const auto order = [&](std::string name, OwnerPageMessage message, std::string host = "") {
+    frame(std::move(name), SegmentOrder{segment, std::move(message), std::move(host)});
+  };
+  order("grant from a holder",
+        PageGrant{page, transaction, PageAccess::kWrite, PageOrigin::kHolder, HostId{}, true, true}, "vax");
+  order("grant of what is held",
+        PageGrant{page, transaction, PageAccess::kWrite, PageOrigin::kHeld, HostId{}, true, false});
+  order("grant of zeros", PageGrant{page, transaction, PageAccess::kRead, PageOrigin::kZero, HostId{}, false, true});
+  order("page declined", PageDeclined{page});
+  order("page lost", PageLost{page});
+  order("fetch", FetchPage{page, transaction, HostId{}, true, false}, "amiga");
+  order("fetch through the owner", FetchPage{page, transaction, HostId{}, false, true}, "sun");
+  order("invalidate", InvalidatePage{page, transaction});
+  order("release", ReleasePage{page, transaction});
+  order("restore", RestorePage{page, transaction});
+  order("holder gone", HolderGone{page, transaction});
+  order("dismissed", SegmentDismissed{});
+  order("destroyed", SegmentDestroyed{});
+  order("passed on page", PageData{page, transaction, contents(65536)});
+  frame("held page", HeldPage{"vax", segment, PageData{page, transaction, contents(4096)}});
   return all;
 }
 
