@@ -76,12 +76,13 @@ bool Gets::act(OperationId id, const GetOperation::Action& action) {
 void Gets::ask_owner(OperationId id, const std::string& owner, const GetCall& call) {
   const Operation& operation = operations_.at(id);
   if (owner == options_.host) {
-    objects_.serve_get(call, operation.as, {}, [this, id](Error error, const GetReply& reply) {
-      const auto found = operations_.find(id);
-      if (found == operations_.end()) return;
-      found->second.machine.on_get_reply(loop_now(), error, reply);
-      advance(id);
-    });
+    objects_.serve_get(call, operation.as, {}, operation.caller.process.pid,
+                       [this, id](Error error, const GetReply& reply) {
+                         const auto found = operations_.find(id);
+                         if (found == operations_.end()) return;
+                         found->second.machine.on_get_reply(loop_now(), error, reply);
+                         advance(id);
+                       });
     return;
   }
   const CallId call_id{kGetCallBit | next_++};

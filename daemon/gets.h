@@ -33,8 +33,8 @@ class Gets {
     virtual ~Objects() = default;
     // Who owns the name, as far as this host remembers; empty: it does not.
     virtual std::string known_owner(const ObjectName& name) const = 0;
-    // `claimant`: the host whose get it is; empty: this one.
-    virtual void serve_get(const GetCall& call, const Identity& as, const std::string& claimant,
+    // `claimant`: the host whose get it is; empty: this one. `process`: whose get it is, there.
+    virtual void serve_get(const GetCall& call, const Identity& as, const std::string& claimant, std::int32_t process,
                            std::function<void(Error, const GetReply&)> done) = 0;
     // This host can't have a stand-in of that owner's object now (GetOperation::on_get_reply).
     virtual bool obstructs(const ObjectName& name, const std::string& owner) const = 0;

@@ -13,7 +13,7 @@ constexpr std::uint32_t kNobodyId = 65534;  // what stands for an id that has no
 }  // namespace
 
 LocalCalls::LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users, std::size_t calls_max,
-                       std::function<void(const std::string& owner, const ObjectRef&)> object_gone)
+                       std::function<void(const std::string& owner, const ObjectRef&, Error)> object_gone)
     : peers_(peers),
       users_(users),
       object_gone_(std::move(object_gone)),
@@ -61,6 +61,7 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
     answer(request.client, request, Error::kNoMemory);
     return;
   }
+  const auto* attach = std::get_if<SegmentAttach>(&*body);
   const bool undo = uses_undo(*body);
   const auto process = process_of(request);
   // It has ended, and nobody reads this; or we have no descriptor left to look at it or to watch it.
@@ -83,6 +84,7 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
                                  .expected = ExpectedReply(*body, semaphores),
                                  .consumes_message = consumes_message(*body),
                                  .removes = removes(*body),
+                                 .writable = attach != nullptr && !attach->read_only,
                                  .uses_undo = undo,
                                  .process = process->pid});
   ++calls_of_login_[login];
@@ -157,7 +159,7 @@ void LocalCalls::on_reply(const std::string& owner, const Reply& reply) {
   note_undo(found->second, reply.error);
   const bool removed_now = found->second.removes && reply.error == Error::kNone;
   if (removed_now || reply.error == Error::kRemoved || reply.error == Error::kStale) {
-    object_gone_(owner, found->second.object);
+    object_gone_(owner, found->second.object, reply.error);
   }
   end_call(found, reply);
 }
@@ -170,6 +172,15 @@ void LocalCalls::end_call(std::map<CallId, Outstanding>::iterator found, const R
 
 void LocalCalls::finish(const Outstanding& call, const Reply& reply) {
   const bool has_message = call.consumes_message && reply.error == Error::kNone;
+  if (const auto* shape = std::get_if<AttachReply>(&reply.body); shape != nullptr && reply.error == Error::kNone) {
+    granted_({.owner = call.owner,
+              .segment = call.object,
+              .shape = *shape,
+              .writable = call.writable,
+              .client = call.client,
+              .call = call.abandoned ? std::nullopt : std::optional(call.call)});
+    return;
+  }
   if (call.abandoned) {
     if (has_message) peers_.send(call.owner, Returned{reply.id});
     return;

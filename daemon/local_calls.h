@@ -34,11 +34,23 @@ namespace dipc {
 class LocalCalls {
  public:
   // All borrowed. `calls_max`: under way for one login, with those that were given up and are not answered yet; more
-  // get ENOMEM. `object_gone` is called when an owner says that it has no such object any more, and before the program
-  // that removed it hears so: the referee, from whom other hosts hear, does not know objects without a key.
+  // get ENOMEM. `object_gone` is called when an owner says that it has no such object any more (the error says how),
+  // and before the program that removed it (kNone) hears so: the referee, from whom other hosts hear, does not know
+  // objects without a key.
   LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users, std::size_t calls_max,
-             std::function<void(const std::string& owner, const ObjectRef&)> object_gone);
+             std::function<void(const std::string& owner, const ObjectRef&, Error)> object_gone);
   void attach(ShimServer& programs) { programs_ = &programs; }
+  // An owner has granted a shmat: who answers the program from here on. `call`: the client's number; nothing: the
+  // program is gone.
+  struct Granted {
+    std::string owner;
+    ObjectRef segment;
+    AttachReply shape;
+    bool writable = false;
+    ClientId client{};
+    std::optional<std::uint64_t> call;
+  };
+  void on_granted(std::function<void(const Granted&)> granted) { granted_ = std::move(granted); }
 
   // `semaphores`: of the object, if it is a set.
   void begin(const LocalRequest& request, const std::string& owner, const ObjectRef& object, std::int64_t semaphores);
@@ -67,6 +79,7 @@ class LocalCalls {
     ExpectedReply expected;
     bool consumes_message = false;
     bool removes = false;
+    bool writable = false;  // of a shmat
     bool uses_undo = false;
     pid_t process = 0;
     bool cancelled = false;
@@ -96,7 +109,8 @@ class LocalCalls {
 
   PeerOutbox& peers_;
   Users& users_;
-  std::function<void(const std::string&, const ObjectRef&)> object_gone_;
+  std::function<void(const std::string&, const ObjectRef&, Error)> object_gone_;
+  std::function<void(const Granted&)> granted_;
   ShimServer* programs_ = nullptr;
   ProcessWatch processes_;
   std::uint64_t next_call_ = 1;

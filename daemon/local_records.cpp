@@ -3,6 +3,8 @@
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
+#include <sys/shm.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -107,6 +109,10 @@ std::optional<ControlCommand> command_of(Kind kind, std::int32_t native) {
     default:
       break;
   }
+  if (kind == Kind::kSegment) {
+    if ((native & ~kIpc64) == SHM_LOCK) return ControlCommand::kLock;
+    if ((native & ~kIpc64) == SHM_UNLOCK) return ControlCommand::kUnlock;
+  }
   if (kind != Kind::kSemaphoreSet) return std::nullopt;
   switch (native & ~kIpc64) {
     case GETVAL:
@@ -150,6 +156,13 @@ std::optional<CallBody> control_of(const LocalRequest& request, const ObjectRef&
   return control;
 }
 
+SegmentAttach attach_of(const LocalRequest& request, const ObjectRef& object) {
+  return {.object = object,
+          .read_only = (request.header.flags & SHM_RDONLY) != 0,
+          .executable = (request.header.flags & SHM_EXEC) != 0,
+          .page_bytes = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE))};
+}
+
 }  // namespace
 
 std::optional<CallBody> call_of(const LocalRequest& request, const ObjectRef& object) {
@@ -162,6 +175,8 @@ std::optional<CallBody> call_of(const LocalRequest& request, const ObjectRef& ob
       return operate_of(request, object);
     case local::Op::kControl:
       return control_of(request, object);
+    case local::Op::kAttach:
+      return attach_of(request, object);
     default:
       return std::nullopt;
   }
@@ -212,6 +227,12 @@ local::StatRecord record_of(const Stat& stat) {
   record.queue_bytes = stat.queue_bytes;
   record.operation_time_s = stat.operation_time_s;
   record.semaphores = stat.semaphores;
+  record.attach_time_s = stat.attach_time_s;
+  record.detach_time_s = stat.detach_time_s;
+  record.segment_bytes = stat.segment_bytes;
+  record.attachments = stat.attachments;
+  record.creator_pid = stat.creator_pid;
+  record.last_pid = stat.last_pid;
   return record;
 }
 

@@ -22,6 +22,20 @@ constexpr const char* kStateFile = "state";
 
 }  // namespace
 
+namespace {
+
+// Their contents ended with the daemon that knew where the pages are. What is not announced, the referee forgets.
+void forget_segments(DaemonState& state) {
+  std::erase_if(state.owned, [](const OwnedObject& object) {
+    if (object.ref.kind != Kind::kSegment) return false;
+    remove_stand_in(object.name, object.ref.id);
+    log_warning("segments", format_name(object.name) + " of this host has ended with the daemon before");
+    return true;
+  });
+}
+
+}  // namespace
+
 bool object_is_there(Kind kind, std::int32_t id) {
   const auto facts = object_facts(kind, id);
   return facts || facts.error() == Error::kAccess;
@@ -44,6 +58,7 @@ Result<std::unique_ptr<Naming>> Naming::open(uv_loop_t* loop, Options options, P
     state = {};
     state.boot = options.boot;
   }
+  forget_segments(state);
   std::unique_ptr<RefereeService> referee;
   if (options.host == options.referee) {
     auto opened = RefereeService::open(loop,
@@ -69,7 +84,10 @@ Naming::Naming(uv_loop_t* loop, Options options, PeerOutbox& peers, const Daemon
       gets_(loop, {.host = options_.host, .referee = options_.referee, .op_timeout = options_.op_timeout}, peers,
             *this),
       referee_(std::move(referee)) {
-  for (const StandIn& one : state.stand_ins) stand_ins_.emplace(std::pair(one.name.kind, one.id), one);
+  for (const StandIn& one : state.stand_ins) {
+    stand_ins_.emplace(std::pair(one.name.kind, one.id), one);
+    pin(one);
+  }
   for (const Making& one : state.making) making_.emplace(one.name, one.uid);
   objects_.restore(state.owned);
 }
@@ -127,10 +145,13 @@ tl::expected<std::int32_t, Error> Naming::ensure_stand_in(const ObjectName& name
                        : std::string(errno_name(made.error())) + "; " + limits_of(name.kind)));
     return tl::unexpected(made.error());
   }
-  stand_ins_.emplace(std::pair(name.kind, *made), StandIn{name, *made, owner, object.object, object.size});
+  const StandIn fresh{name, *made, owner, object.object, object.size};
+  stand_ins_.emplace(std::pair(name.kind, *made), fresh);
+  pin(fresh);
   if (!save()) {
     remove_stand_in(name, *made);
     stand_ins_.erase({name.kind, *made});
+    if (name.kind == Kind::kSegment) pins_.erase(*made);
     return tl::unexpected(Error::kNoSpace);
   }
   if (name.key != 0) {
@@ -148,10 +169,22 @@ tl::expected<std::int32_t, Error> Naming::ensure_stand_in(const ObjectName& name
 
 bool Naming::is_known(const ObjectName& name) const { return !known_owner(name).empty(); }
 
-void Naming::drop_stand_in(const StandIn& stand_in) {
+void Naming::pin(const StandIn& stand_in) {
+  if (stand_in.name.kind != Kind::kSegment) return;
+  // Without it nothing but the id's end comes too early, when somebody removes the stand-in.
+  if (auto taken = SegmentPin::take(stand_in.id)) pins_.insert_or_assign(stand_in.id, std::move(*taken));
+}
+
+// `lingers`: its id goes on to stand for the segment.
+void Naming::drop_stand_in(const StandIn& stand_in, bool lingers) {
   const StandIn dropped = stand_in;  // the argument may lie in the table
   remove_stand_in(dropped.name, dropped.id);
   stand_ins_.erase({dropped.name.kind, dropped.id});
+  if (lingers) {
+    lingering_.insert_or_assign(dropped.id, dropped);
+  } else if (dropped.name.kind == Kind::kSegment) {
+    pins_.erase(dropped.id);
+  }
   save();
   if (dropped.name.key == 0) return;
   objects_.on_stand_in_dropped(loop_now(), dropped.name);
@@ -163,13 +196,30 @@ void Naming::on_dropped(const Dropped& dropped) {
   advance();
   for (const auto& [key, stand_in] : stand_ins_) {
     if (stand_in.name == dropped.name && stand_in.object.generation == dropped.generation) {
-      drop_stand_in(stand_in);
+      drop_stand_in(stand_in, stand_in.name.kind == Kind::kSegment);
+      return;
+    }
+  }
+}
+
+void Naming::on_removed_there(const std::string& owner, const ObjectRef& ref) {
+  if (ref.kind != Kind::kSegment) return on_gone_there(owner, ref);
+  for (const auto& [key, stand_in] : stand_ins_) {
+    if (stand_in.owner == owner && stand_in.object == ref) {
+      drop_stand_in(stand_in, true);
       return;
     }
   }
 }
 
 void Naming::on_gone_there(const std::string& owner, const ObjectRef& ref) {
+  for (const auto& [id, stand_in] : lingering_) {
+    if (stand_in.owner == owner && stand_in.object == ref) {
+      pins_.erase(id);
+      lingering_.erase(id);
+      return;
+    }
+  }
   for (const auto& [key, stand_in] : stand_ins_) {
     if (stand_in.owner == owner && stand_in.object == ref) {
       drop_stand_in(stand_in);
@@ -179,11 +229,14 @@ void Naming::on_gone_there(const std::string& owner, const ObjectRef& ref) {
 }
 
 const StandIn* Naming::stand_in(Kind kind, std::int32_t id) const {
-  const auto found = stand_ins_.find({kind, id});
-  return found == stand_ins_.end() ? nullptr : &found->second;
+  if (const auto found = stand_ins_.find({kind, id}); found != stand_ins_.end()) return &found->second;
+  if (kind != Kind::kSegment) return nullptr;
+  const auto lingering = lingering_.find(id);
+  return lingering == lingering_.end() ? nullptr : &lingering->second;
 }
 
 bool Naming::forget_lost_stand_in(const StandIn& stand_in) {
+  if (stand_in.name.kind == Kind::kSegment && lingering_.contains(stand_in.id)) return false;
   if (stand_in_exists(stand_in.name, stand_in.id)) return false;
   log_warning("stand-in", format_name(stand_in.name) + " was removed on this host; its object on " + stand_in.owner +
                               " is as it was");
@@ -199,10 +252,10 @@ std::vector<StandIn> Naming::stand_ins() const {
 
 // ---- objects of this host
 
-void Naming::serve_get(const GetCall& call, const Identity& as, const std::string& claimant,
+void Naming::serve_get(const GetCall& call, const Identity& as, const std::string& claimant, std::int32_t process,
                        std::function<void(Error, const GetReply&)> done) {
   const OwnedObjects::GetId id{next_get_++};
-  served_.emplace(id, Served{as, std::move(done)});
+  served_.emplace(id, Served{as, process, std::move(done)});
   bool has_stand_in = false;
   for (const auto& [key, stand_in] : stand_ins_) has_stand_in = has_stand_in || stand_in.name == call.name;
   objects_.begin(loop_now(), id, call, random_number(), call.name.key != 0 && has_stand_in, claimant);
@@ -232,14 +285,14 @@ void Naming::advance() {
 
 void Naming::carry_out(const OwnedObjects::Action& action) {
   if (const auto* get = std::get_if<OwnedObjects::KernelGet>(&action)) {
-    GetCall call = get->call;
-    call.create = get->create;
-    call.exclusive = get->create && call.name.key != 0;
-    const Identity& as = served_.at(get->get).as;
-    const auto made = get->create ? make_object(call, as) : get_object(options_.own, as, call);
+    const auto made = kernel_get(*get);
     objects_.on_kernel_get(loop_now(), get->get, made ? Error::kNone : made.error(), made ? made->id : 0);
   } else if (const auto* removal = std::get_if<OwnedObjects::KernelRemove>(&action)) {
-    control_object(options_.own, options_.own, Control{.object = removal->ref, .command = ControlCommand::kRemove});
+    if (removal->ref.kind == Kind::kSegment) {
+      if (segments_ != nullptr) segments_->unmake(removal->ref);
+    } else {
+      control_object(options_.own, options_.own, Control{.object = removal->ref, .command = ControlCommand::kRemove});
+    }
   } else if (std::holds_alternative<OwnedObjects::Save>(action)) {
     save();
   } else if (const auto* registration = std::get_if<OwnedObjects::SendRegister>(&action)) {
@@ -263,20 +316,37 @@ void Naming::carry_out(const OwnedObjects::Action& action) {
   }
 }
 
+tl::expected<ObjectMade, Error> Naming::kernel_get(const OwnedObjects::KernelGet& get) {
+  GetCall call = get.call;
+  call.create = get.create;
+  call.exclusive = get.create && call.name.key != 0;
+  const Served& who = served_.at(get.get);
+  if (get.create) return make_object(call, get.generation, who);
+  if (call.name.kind != Kind::kSegment) return get_object(options_.own, who.as, call);
+  if (segments_ == nullptr) return tl::unexpected(Error::kNotImplemented);
+  const OwnedObject* object = objects_.find(call.name);
+  return segments_->look(object == nullptr ? ObjectRef{} : object->ref, call, who.as);
+}
+
 // Written down before the kernel is asked: a daemon that is killed between the two must not leave an object that its
 // successor takes for somebody else's.
-tl::expected<ObjectMade, Error> Naming::make_object(const GetCall& call, const Identity& as) {
+tl::expected<ObjectMade, Error> Naming::make_object(const GetCall& call, std::uint64_t generation, const Served& who) {
   const ObjectName name = call.name;
+  const bool is_segment = name.kind == Kind::kSegment;
+  const auto make = [&]() -> tl::expected<ObjectMade, Error> {
+    if (!is_segment) return get_object(options_.own, who.as, call);
+    if (segments_ == nullptr) return tl::unexpected(Error::kNotImplemented);
+    return segments_->make(call, generation, who.as, who.process);
+  };
   if (name.key == 0) {
     if (trouble_) return tl::unexpected(Error::kNoSpace);
-    return get_object(options_.own, as, call);
+    return make();
   }
-  making_.insert_or_assign(name, as.uid);
-  auto made =
-      save() ? get_object(options_.own, as, call) : tl::expected<ObjectMade, Error>(tl::unexpected(Error::kNoSpace));
+  making_.insert_or_assign(name, is_segment ? options_.own.uid : who.as.uid);  // a segment's stand-in is our own
+  auto made = save() ? make() : tl::expected<ObjectMade, Error>(tl::unexpected(Error::kNoSpace));
   if (!made && made.error() == Error::kExists && !is_known(name) && remove_leftover_stand_in(name)) {
     log_info("stand-in", format_name(name) + ": one that a killed daemon left is removed");
-    made = get_object(options_.own, as, call);
+    made = make();
   }
   making_.erase(name);  // as made, it is saved next
   if (!made && !trouble_) save();
@@ -295,6 +365,7 @@ void Naming::sweep() {
   for (const OwnedObject& object : objects_.objects()) {
     if (object.state != OwnedObject::State::kRegistering && !object_is_there(object.ref.kind, object.ref.id)) {
       objects_.on_gone(loop_now(), object.ref);
+      if (segments_ != nullptr && object.ref.kind == Kind::kSegment) segments_->on_stand_in_gone(object.ref);
     }
   }
   advance();
@@ -350,6 +421,11 @@ void Naming::on_session_began(const std::string& host, const std::string& boot) 
 void Naming::on_session_ended(const std::string& host, const std::vector<PeerMessage>& unwritten) {
   if (referee_) referee_->on_session_ended(host);
   gets_.on_unwritten(unwritten);
+  // Whether they are still there nobody tells us any more.
+  std::erase_if(lingering_, [&](const auto& entry) {
+    if (entry.second.owner == host) pins_.erase(entry.first);
+    return entry.second.owner == host;
+  });
   if (host == options_.referee) {
     objects_.on_referee_lost(loop_now());
     advance();

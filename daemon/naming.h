@@ -20,12 +20,25 @@
 #include "daemon/io/peer_outbox.h"
 #include "daemon/kernel/identity.h"
 #include "daemon/kernel/objects.h"
+#include "daemon/kernel/segment_stand_ins.h"
 #include "daemon/referee_service.h"
 
 namespace dipc {
 
 class Naming final : private Gets::Objects {
  public:
+  // The segments of this host, of which the kernel has the stand-ins alone.
+  class Segments {
+   public:
+    virtual ~Segments() = default;
+    // shmget without IPC_CREAT, and with IPC_CREAT|IPC_EXCL. Errors are shmget's. `process`: whose it is.
+    virtual tl::expected<ObjectMade, Error> look(const ObjectRef& segment, const GetCall& call, const Identity& as) = 0;
+    virtual tl::expected<ObjectMade, Error> make(const GetCall& call, std::uint64_t generation, const Identity& as,
+                                                 std::int32_t process) = 0;
+    virtual void unmake(const ObjectRef& segment) = 0;  // no program has its id
+    virtual void on_stand_in_gone(const ObjectRef& segment) = 0;
+  };
+
   struct Options {
     std::string host;
     std::string referee;
@@ -41,6 +54,9 @@ class Naming final : private Gets::Objects {
   static Result<std::unique_ptr<Naming>> open(uv_loop_t* loop, Options options, PeerOutbox& peers);
   ~Naming() override;
 
+  // Before start(). Without it segments are not served (ENOSYS).
+  void attach(Segments& segments) { segments_ = &segments; }
+
   // Carries on with what the state file said: objects that are gone are dropped, the referee (if it is here) is told.
   void start();
 
@@ -48,7 +64,7 @@ class Naming final : private Gets::Objects {
   Gets& gets() { return gets_; }
 
   // A get by another host, which we own or are to own.
-  void serve_get(const GetCall& call, const Identity& as, const std::string& claimant,
+  void serve_get(const GetCall& call, const Identity& as, const std::string& claimant, std::int32_t process,
                  std::function<void(Error, const GetReply&)> done) override;
   // Policy refuses it: its claim, if it has one, goes back to the referee, so that others need not wait for its end.
   void refuse_get(const GetCall& call, const std::string& claimant);
@@ -66,6 +82,8 @@ class Naming final : private Gets::Objects {
   void on_removed_here(const ObjectRef& ref);
   // The owner has no such object any more.
   void on_gone_there(const std::string& owner, const ObjectRef& ref);
+  // It has removed it, by a call from here: as on_gone_there() for all but segments, whose ids outlive their names.
+  void on_removed_there(const std::string& owner, const ObjectRef& ref);
 
   // Messages of the naming part of the protocol, and replies to gets. False: not for this part.
   bool on_peer_message(const std::string& host, const PeerMessage& message);
@@ -83,6 +101,7 @@ class Naming final : private Gets::Objects {
  private:
   struct Served {
     Identity as;
+    std::int32_t process = 0;
     std::function<void(Error, const GetReply&)> done;
   };
 
@@ -96,13 +115,15 @@ class Naming final : private Gets::Objects {
                                                     const GetReply& object) override;
 
   bool is_known(const ObjectName& name) const;  // an object or stand-in of ours
-  void drop_stand_in(const StandIn& stand_in);
+  void drop_stand_in(const StandIn& stand_in, bool lingers = false);
+  void pin(const StandIn& stand_in);
   void on_dropped(const Dropped& dropped);
   void advance();
   void carry_out(const OwnedObjects::Action& action);
   void announce();
   void sweep();
-  tl::expected<ObjectMade, Error> make_object(const GetCall& call, const Identity& as);
+  tl::expected<ObjectMade, Error> kernel_get(const OwnedObjects::KernelGet& get);
+  tl::expected<ObjectMade, Error> make_object(const GetCall& call, std::uint64_t generation, const Served& who);
   void remove_leftovers();
   bool save();  // true: what is in the state file is on disk
   void on_time();
@@ -114,7 +135,11 @@ class Naming final : private Gets::Objects {
   OwnedObjects objects_;
   Gets gets_;
   std::unique_ptr<RefereeService> referee_;
+  Segments* segments_ = nullptr;
   std::map<std::pair<Kind, std::int32_t>, StandIn> stand_ins_;
+  // Of segments that are removed and may still be attached somewhere: they have lost their keys here, too.
+  std::map<std::int32_t, StandIn> lingering_;
+  std::map<std::int32_t, SegmentPin> pins_;     // of all stand-ins of segments, by id
   std::map<ObjectName, std::uint32_t> making_;  // as whose uid; at start what a daemon that was killed was making
   std::map<OwnedObjects::GetId, Served> served_;
   std::uint64_t next_get_ = 1;

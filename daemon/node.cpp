@@ -139,9 +139,12 @@ Node::Node(uv_loop_t* loop, std::string configuration_file, Policy policy, std::
   own_.page_bytes = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE));
 
   network_ = std::make_unique<PeerNetwork>(loop, configuration, policy_.hosts_allow, *tls_, own_, *this);
-  local_calls_ = std::make_unique<LocalCalls>(
-      loop, *this, users_, configuration.limits.calls_per_login,
-      [this](const std::string& owner, const ObjectRef& object) { naming_->on_gone_there(owner, object); });
+  local_calls_ = std::make_unique<LocalCalls>(loop, *this, users_, configuration.limits.calls_per_login,
+                                              [this](const std::string& owner, const ObjectRef& object, Error how) {
+                                                if (how == Error::kNone)
+                                                  return naming_->on_removed_there(owner, object);
+                                                naming_->on_gone_there(owner, object);
+                                              });
 }
 
 Node::~Node() = default;

@@ -90,7 +90,7 @@ void RemoteCalls::on_call(const std::string& host, const Call& call) {
       answer(host, call.id, Error::kAccess);
       return;
     }
-    naming_.serve_get(*get, *identity, host,
+    naming_.serve_get(*get, *identity, host, call.caller.process.pid,
                       [this, host, call, session = sessions_ended_[host]](Error error, const GetReply& reply) {
                         if (sessions_ended_[host] != session) return;
                         if (error == Error::kAccess)
@@ -100,6 +100,11 @@ void RemoteCalls::on_call(const std::string& host, const Call& call) {
                         peers_.send(host, std::move(result));
                       });
     return;
+  }
+  if (object_of(call.body).kind == Kind::kSegment) {
+    CallBody body = call.body;
+    if (!translate_permissions(host, body)) return answer(host, call.id, Error::kInvalid);
+    return call_segment(host, *identity, call, body);
   }
   // Only objects that the cluster knows, in the generation that the caller knows: a peer can't reach anything else.
   const OwnedObject* object = naming_.owned(object_of(call.body));
@@ -129,6 +134,22 @@ void RemoteCalls::on_call(const std::string& host, const Call& call) {
     }
     send_result(std::move(finished));
   }
+}
+
+void RemoteCalls::call_segment(const std::string& host, const Identity& as, const Call& call, const CallBody& body) {
+  const OwnedObject* object = naming_.owned(object_of(body));
+  if (segments_ == nullptr || (object != nullptr && object->state != OwnedObject::State::kLive)) {
+    answer(host, call.id, object != nullptr ? Error::kRemoved : Error::kStale);
+    return;
+  }
+  Reply reply = segments_->call(host, as, call.caller.process.pid, body);
+  reply.id = call.id;
+  if (reply.error == Error::kAccess || reply.error == Error::kNotPermitted) {
+    log_warning("refused", policy_.logins.explain(call.caller.login, host) + "; " +
+                               std::string(errno_name(reply.error)) + " from the segment's permissions");
+  }
+  if (auto* stat = std::get_if<Stat>(&reply.body)) name_the_ids(host, *stat);
+  peers_.send(host, std::move(reply));
 }
 
 // The executor's Stat has this host's numbers; the names are what the asking host may show its own numbers for.

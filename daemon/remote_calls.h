@@ -17,6 +17,7 @@
 #include "daemon/kernel/executor.h"
 #include "daemon/kernel/users.h"
 #include "daemon/naming.h"
+#include "daemon/segments.h"
 
 namespace dipc {
 
@@ -29,6 +30,9 @@ class RemoteCalls {
   // All borrowed; `policy` may change between calls (reload).
   RemoteCalls(PeerOutbox& peers, Naming& naming, Executor& executor, Users& users, const Policy& policy)
       : peers_(peers), naming_(naming), executor_(executor), users_(users), policy_(policy) {}
+
+  // Segments are not the executor's. Before the first call; without it calls on them get ESTALE's likes (kStale).
+  void attach(Segments& segments) { segments_ = &segments; }
 
   void on_call(const std::string& host, const Call& call);
   void on_cancel(const std::string& host, CallId call) {
@@ -52,6 +56,7 @@ class RemoteCalls {
   std::optional<Identity> identity_of(const std::string& host, const Caller& caller);
   void answer(const std::string& host, CallId call, Error error);
   bool translate_permissions(const std::string& host, CallBody& body);
+  void call_segment(const std::string& host, const Identity& as, const Call& call, const CallBody& body);
   void send_result(Finished finished);
   void name_the_ids(const std::string& host, Stat& stat);
 
@@ -60,6 +65,7 @@ class RemoteCalls {
   Executor& executor_;
   Users& users_;
   const Policy& policy_;
+  Segments* segments_ = nullptr;
   std::map<CallKey, ObjectRef> removals_;                // IPC_RMID on its way through the executor
   std::map<std::string, std::uint64_t> sessions_ended_;  // by host: an answer is for the session of its call alone
   std::uint64_t received_ = 0;

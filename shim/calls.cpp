@@ -10,6 +10,7 @@ namespace dipc::shim {
 
 constinit IdTable queue_ids;
 constinit IdTable set_ids;
+constinit IdTable segment_ids;
 
 namespace {
 
@@ -38,6 +39,10 @@ KernelRecord look_at(Kind kind, int id) {
     msqid_ds status;
     record.is_readable = next_msgctl.get()(id, IPC_STAT, &status) == 0;
     if (record.is_readable) record = {true, status.msg_perm.mode, status.msg_perm.uid};
+  } else if (kind == Kind::kSegment) {
+    shmid_ds status;
+    record.is_readable = next_shmctl.get()(id, IPC_STAT, &status) == 0;
+    if (record.is_readable) record = {true, status.shm_perm.mode, status.shm_perm.uid};
   } else {
     semid_ds status;
     union {
@@ -119,9 +124,7 @@ GetRoute route_get(Kind kind, int key, int64_t size, int flags) {
         break;
       }
       if (get.reply.where == local::Where::kLocal) return {.way = Route::kKernel, .is_local = true};
-      if (kind != Kind::kSegment) {
-        ids_of(kind).set(static_cast<int>(get.reply.value), IdTable::state_of(get.reply.where));
-      }
+      ids_of(kind).set(static_cast<int>(get.reply.value), IdTable::state_of(get.reply.where));
       return {.way = Route::kDaemon, .id = static_cast<int>(get.reply.value)};
     case Result::kFailed:
       error = get.error;

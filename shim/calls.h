@@ -16,7 +16,17 @@
 
 namespace dipc::shim {
 
-inline IdTable& ids_of(Kind kind) { return kind == Kind::kMessageQueue ? queue_ids : set_ids; }
+inline IdTable& ids_of(Kind kind) {
+  switch (kind) {
+    case Kind::kMessageQueue:
+      return queue_ids;
+    case Kind::kSemaphoreSet:
+      return set_ids;
+    case Kind::kSegment:
+      break;
+  }
+  return segment_ids;
+}
 
 enum class Route { kKernel, kDaemon, kFailed };  // kFailed: errno says why
 
@@ -41,7 +51,7 @@ struct Timeout {
 long remote_send(int id, const void* message, size_t text_bytes, int flags);
 long remote_receive(int id, void* message, size_t text_bytes, long type, int flags);
 long remote_operate(int id, const sembuf* operations, size_t count, const Timeout* timeout);
-// Controls without a struct: IPC_RMID, GETVAL, GETPID, GETNCNT, GETZCNT, SETVAL.
+// Controls without a struct: IPC_RMID, GETVAL, GETPID, GETNCNT, GETZCNT, SETVAL, SHM_LOCK, SHM_UNLOCK.
 long remote_control(Kind kind, int id, int command, int semaphore, int value);
 long remote_get_all(int id, uint16_t* values);
 long remote_set_all(int id, const uint16_t* values);
@@ -115,7 +125,7 @@ int get_object(Kind kind, int key, int64_t size, int flags, Native native) {
   if (route.way == Route::kFailed) return -1;
   if (route.way == Route::kDaemon) return route.id;
   int id = static_cast<int>(native());
-  if (id >= 0 && route.is_local && kind != Kind::kSegment) ids_of(kind).set(id, IdTable::kLocal);
+  if (id >= 0 && route.is_local) ids_of(kind).set(id, IdTable::kLocal);
   return id;
 }
 

@@ -1,8 +1,8 @@
 #pragma once
 
-// msgctl, semctl and the time-out of semtimedop, for the structs that <sys/msg.h> and <sys/sem.h> have in the file that
-// includes this: on 32-bit machines they come in two shapes, and each shape has a file. Internal linkage throughout,
-// because the two shapes have one name.
+// msgctl, semctl, shmctl and the time-out of semtimedop, for the structs that <sys/msg.h>, <sys/sem.h> and <sys/shm.h>
+// have in the file that includes this: on 32-bit machines they come in two shapes, and each shape has a file. Internal
+// linkage throughout, because the two shapes have one name.
 
 #include <linux/posix_types.h>
 #include <stdarg.h>
@@ -110,6 +110,19 @@ void set_to_native(Status& status, const local::StatRecord& record, Shape shape)
   assign(status.sem_nsems, record.semaphores);
 }
 
+template <typename Status>
+void segment_to_native(Status& status, const local::StatRecord& record, Shape shape) {
+  memset(&status, 0, sizeof status);
+  to_native(status.shm_perm, record, shape);
+  assign(status.shm_segsz, record.segment_bytes);
+  DIPC_ASSIGN_TIME(status, shm_atime, __shm_atime_high, record.attach_time_s);
+  DIPC_ASSIGN_TIME(status, shm_dtime, __shm_dtime_high, record.detach_time_s);
+  DIPC_ASSIGN_TIME(status, shm_ctime, __shm_ctime_high, record.change_time_s);
+  assign(status.shm_cpid, record.creator_pid);
+  assign(status.shm_lpid, record.last_pid);
+  assign(status.shm_nattch, record.attachments);
+}
+
 // What IPC_SET looks at.
 inline local::StatRecord settable(const ipc_perm& permissions, Shape shape) {
   local::StatRecord record;
@@ -163,11 +176,34 @@ inline long remote_control_set(int id, int semaphore, int command, SemctlArgumen
   }
 }
 
+inline long remote_control_segment(int id, int command, shmid_ds* programs, Shape shape) {
+  shmid_ds status;
+  local::StatRecord record;
+  int error;
+  switch (command) {
+    case IPC_STAT:
+      if (!remote_stat(Kind::kSegment, id, &record)) return -1;
+      segment_to_native(status, record, shape);
+      error = copy_out(programs, &status, sizeof status);
+      return error == 0 ? 0 : fail_with(error);
+    case IPC_SET:
+      error = copy_in(&status, programs, sizeof status);
+      if (error != 0) return fail_with(error);
+      return remote_set(Kind::kSegment, id, settable(status.shm_perm, shape));
+    default:
+      return remote_control(Kind::kSegment, id, command, 0, 0);
+  }
+}
+
 // The commands that are about one object; the others are about this kernel's tables, or are none.
 inline bool is_about_queue(int command) { return command == IPC_RMID || command == IPC_SET || command == IPC_STAT; }
 inline bool is_about_set(int command) {
   return is_about_queue(command) || command == GETVAL || command == SETVAL || command == GETPID || command == GETNCNT ||
          command == GETZCNT || command == GETALL || command == SETALL;
+}
+
+inline bool is_about_segment(int command) {
+  return is_about_queue(command) || command == SHM_LOCK || command == SHM_UNLOCK;
 }
 
 // `programs` is a msqid_ds of this file's shape; for commands that are not about one queue, whatever `native` takes.
@@ -215,6 +251,24 @@ long control_set(int id, int semaphore, int command, SemctlArgument argument, Sh
   } else if (command == GETPID && owned && acts_for_others(static_cast<int32_t>(result))) {
     Callers real = callers(Kind::kSemaphoreSet, id, semaphore);
     if (real.last_sender != 0) return real.last_sender;
+  }
+  return result;
+}
+
+// No kernel has a distributed segment, so the daemon is asked on its owner, too.
+template <typename Native>
+long control_segment(int id, int command, shmid_ds* programs, Shape shape, Native native) {
+  if (!is_about_segment(command)) return native();
+  if (!segment_ids.goes_to_kernel(id)) {
+    Route way = route(Kind::kSegment, id);
+    if (way == Route::kFailed) return -1;
+    if (way == Route::kDaemon) return remote_control_segment(id, command, programs, shape);
+  }
+  long result = native();
+  if (result < 0) {
+    forget_if_gone(Kind::kSegment, id);
+  } else if (command == IPC_RMID) {
+    segment_ids.forget(id);
   }
   return result;
 }

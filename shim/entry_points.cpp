@@ -49,6 +49,7 @@ constinit NextFunction<int(key_t, size_t, int)> next_shmget{"shmget"};
   next_semtimedop.get();
   next_semctl.get();
   next_shmget.get();
+  next_shmctl.get();
 }
 
 int tell(Kind kind, int id) {
@@ -121,6 +122,11 @@ DIPC_EXPORT int semctl(int id, int semaphore, int command, ...) noexcept {
 DIPC_EXPORT int shmget(key_t key, size_t bytes, int flags) noexcept {
   return get_object(Kind::kSegment, key, static_cast<int64_t>(bytes), flags,
                     [&] { return next_shmget.get()(key, bytes, flags); });
+}
+
+DIPC_EXPORT int shmctl(int id, int command, shmid_ds* status) noexcept {
+  return static_cast<int>(
+      control_segment(id, command, status, Shape::kLibc, [&] { return next_shmctl.get()(id, command, status); }));
 }
 
 DIPC_EXPORT int dipc_is_distributed_msg(int msqid) { return tell(Kind::kMessageQueue, msqid); }

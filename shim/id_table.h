@@ -59,6 +59,7 @@ static_assert(std::atomic<uint32_t>::is_always_lock_free);
 // NOLINTBEGIN(bugprone-dynamic-static-initializers): constinit says that they are not
 extern constinit IdTable queue_ids;
 extern constinit IdTable set_ids;
+extern constinit IdTable segment_ids;
 // NOLINTEND(bugprone-dynamic-static-initializers)
 
 }  // namespace dipc::shim

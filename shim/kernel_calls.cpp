@@ -9,6 +9,7 @@ constinit NextFunction<long(long, long, long, long, long, long, long)> next_sysc
 constinit NextFunction<int(pollfd*, nfds_t, const timespec*, const sigset_t*)> next_ppoll{"ppoll"};
 constinit NextFunction<int(int, int, msqid_ds*)> next_msgctl{"msgctl"};
 constinit NextFunction<int(int, int, int, ...)> next_semctl{"semctl"};
+constinit NextFunction<int(int, int, shmid_ds*)> next_shmctl{"shmctl"};
 
 namespace {
 

@@ -16,6 +16,7 @@
 #include <atomic>
 
 struct msqid_ds;
+struct shmid_ds;
 
 namespace dipc::shim {
 
@@ -45,6 +46,7 @@ extern constinit NextFunction<long(long, long, long, long, long, long, long)> ne
 extern constinit NextFunction<int(pollfd*, nfds_t, const timespec*, const sigset_t*)> next_ppoll;
 extern constinit NextFunction<int(int, int, msqid_ds*)> next_msgctl;
 extern constinit NextFunction<int(int, int, int, ...)> next_semctl;
+extern constinit NextFunction<int(int, int, shmid_ds*)> next_shmctl;
 // NOLINTEND(bugprone-dynamic-static-initializers)
 
 inline long word(long value) { return value; }

@@ -29,6 +29,7 @@ bool is_system_v(long number) {
     case SYS_semget:
     case SYS_semctl:
     case SYS_shmget:
+    case SYS_shmctl:
 #endif
 #ifdef SYS_semop
     case SYS_semop:
@@ -85,6 +86,11 @@ long set_control(const Words& words, long id, long semaphore, int command, long 
                      Shape::kKernel, [&] { return words.native(); });
 }
 
+long segment_control(const Words& words, long id, int command, long status) {
+  return control_segment(static_cast<int>(id), command, pointer<shmid_ds>(status), Shape::kKernel,
+                         [&] { return words.native(); });
+}
+
 #ifdef SYS_ipc
 // ipc(call, first, second, third, ptr, fifth), ipc/syscall.c of the kernel.
 enum Multiplexed {
@@ -97,6 +103,7 @@ enum Multiplexed {
   kMsgget = 13,
   kMsgctl = 14,
   kShmget = 23,
+  kShmctl = 24,
 };
 constexpr int kNewStructs = 0x100;  // IPC_64: without it the structs have 16-bit ids and other shapes
 
@@ -168,6 +175,14 @@ long multiplexed(const Words& words) {
       if (error != 0) return fail_with(error);
       return set_control(words, first, second, command & ~kNewStructs, argument);
     }
+    case kShmctl:
+      command = static_cast<int>(second);
+      if (!is_old_shape(command)) return segment_control(words, first, command & ~kNewStructs, address);
+      if (!segment_ids.goes_to_kernel(static_cast<int>(first))) {
+        Route way = route(Kind::kSegment, static_cast<int>(first));
+        if (way != Route::kKernel) return way == Route::kFailed ? -1 : fail_with(EINVAL);
+      }
+      return native();
     default:
       return native();
   }
@@ -195,6 +210,8 @@ long system_v(const Words& words) {
       return queue_control(words, words.a, static_cast<int>(words.b), words.c);
     case SYS_semctl:
       return set_control(words, words.a, words.b, static_cast<int>(words.c), words.d);
+    case SYS_shmctl:
+      return segment_control(words, words.a, static_cast<int>(words.b), words.c);
 #endif
 #ifdef SYS_semop
     case SYS_semop:

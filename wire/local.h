@@ -27,7 +27,7 @@
 
 namespace dipc::local {
 
-inline constexpr uint32_t kVersion = 2;
+inline constexpr uint32_t kVersion = 3;
 inline constexpr uint32_t kMagic = 0x43504944;          // "DIPC"
 inline constexpr uint32_t kInlineBytesMax = 64 * 1024;  // a SEQPACKET record ends near 200 KB
 inline constexpr uint32_t kAbiBytes = 32;               // encoded Abi of the client
@@ -41,7 +41,7 @@ enum class Op : uint32_t {
              // (mtype alone where the text can't be read; not even that: EFAULT)
   kReceive,  // id, size = msgsz, type = msgtyp, flags -> payload: long mtype, text; value = bytes of text
   kOperate,  // id, size = nsops, timeout_ns (kHasTimeout); payload: nsops struct sembuf
-  kControl,  // kind, id, command = native IPC_*/GETVAL..., semaphore, value; payload: StatRecord (IPC_SET) or
+  kControl,  // kind, id, command = native IPC_*/GETVAL/SHM_LOCK..., semaphore, value; payload: StatRecord (IPC_SET) or
              // uint16_t[] (SETALL)                    -> value; payload: StatRecord (IPC_STAT) or uint16_t[] (GETALL)
   kCancel,   // call = the call to cancel
   kNoteRemoved,  // kind, id: this process removed an object of this host through the kernel -> value 0
@@ -132,7 +132,7 @@ struct AttachOffer {
   uint32_t writable = 0;  // 0: the memory is open for reading alone, to be mapped privately
 };
 
-// struct msqid_ds and struct semid_ds, neutral; ids are already this host's numbers.
+// struct msqid_ds, struct semid_ds and struct shmid_ds, neutral; ids are already this host's numbers.
 struct StatRecord {
   int32_t key = 0;
   uint32_t uid = 0, gid = 0, cuid = 0, cgid = 0;
@@ -145,12 +145,15 @@ struct StatRecord {
   uint64_t used_bytes = 0, messages = 0, queue_bytes = 0;
   int64_t operation_time_s = 0;
   uint64_t semaphores = 0;
+  int64_t attach_time_s = 0, detach_time_s = 0;
+  uint64_t segment_bytes = 0, attachments = 0;
+  int32_t creator_pid = 0, last_pid = 0;
 };
 
 static_assert(sizeof(HelloRequest) == 56 && sizeof(HelloReply) == 28);
 static_assert(sizeof(Request) == 96 && offsetof(Request, size) == 40 && offsetof(Request, command) == 80);
 static_assert(sizeof(Reply) == 48 && offsetof(Reply, value) == 16);
 static_assert(sizeof(AttachOffer) == 8);
-static_assert(sizeof(StatRecord) == 104 && offsetof(StatRecord, change_time_s) == 40);
+static_assert(sizeof(StatRecord) == 144 && offsetof(StatRecord, change_time_s) == 40);
 
 }  // namespace dipc::local

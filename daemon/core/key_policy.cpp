@@ -51,4 +51,13 @@ bool KeyPolicy::serves(Kind kind, std::int32_t key) const {
   return rule == nullptr || !rule->refuse;
 }
 
+KeyPolicy::Sharing KeyPolicy::sharing(std::int32_t key) const {
+  Sharing sharing;
+  const KeyRule* rule = first_that_fits(Kind::kSegment, key);
+  if (rule == nullptr) return sharing;
+  sharing.unit = rule->unit;
+  if (rule->hold_time) sharing.hold_time = *rule->hold_time;
+  return sharing;
+}
+
 }  // namespace dipc

@@ -32,6 +32,13 @@ class KeyPolicy {
   // memory is distributed: a range that names them must not break programs that use their host's.
   Decision decide(Kind kind, std::int32_t key, bool ipc_dipc) const;
 
+  // How a segment of that key is shared: of the first table that speaks of it. 0 is IPC_PRIVATE.
+  struct Sharing {
+    CoherenceUnit unit = CoherenceUnit::kPage;
+    Duration hold_time = std::chrono::milliseconds(2);
+  };
+  Sharing sharing(std::int32_t key) const;
+
   // For the log: "msg 0x00001234 is refused (dipc.toml:31)".
   std::string explain(Kind kind, std::int32_t key, bool ipc_dipc) const;
 

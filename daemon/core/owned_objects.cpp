@@ -60,7 +60,7 @@ void OwnedObjects::consider(GetId id) {
   if (const OwnedObject* object = find(name); object && object->state == OwnedObject::State::kLive) {
     get.stage = Stage::kLooking;
     get.looked_for = object->ref;
-    actions_.emplace_back(KernelGet{id, get.call, false});
+    actions_.emplace_back(KernelGet{id, get.call, false, 0});
     return;
   }
   if (!get.call.claim) return answer(id, Error::kStale);
@@ -75,7 +75,7 @@ void OwnedObjects::consider(GetId id) {
 
 void OwnedObjects::create(GetId id, Get& get) {
   get.stage = Stage::kCreating;
-  actions_.emplace_back(KernelGet{id, get.call, true});
+  actions_.emplace_back(KernelGet{id, get.call, true, get.generation});
 }
 
 void OwnedObjects::on_kernel_get(TimePoint now, GetId id, Error error, std::int32_t kernel_id) {

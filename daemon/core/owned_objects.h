@@ -58,6 +58,7 @@ class OwnedObjects {
     GetId get{};
     GetCall call;
     bool create = false;
+    std::uint64_t generation = 0;  // create: of what is made
   };
   // IPC_RMID with the daemon's own rights; no program has the id. Nothing to report.
   struct KernelRemove {

@@ -24,7 +24,8 @@ namespace {
 
 constexpr auto kTakenLookEvery = std::chrono::milliseconds(5);  // a program reads its reply within tens of microseconds
 constexpr std::size_t kPacketBytesMax = sizeof(local::Request) + local::kInlineBytesMax;
-constexpr std::size_t kPassedMax = 253;  // SCM_MAX_FD of include/net/scm.h
+constexpr std::size_t kDescriptorsMax = 2;  // of a reply
+constexpr std::size_t kPassedMax = 253;     // SCM_MAX_FD of include/net/scm.h
 // Of the largest message, with its mtype. What is longer is never read: the owner's kernel says what it thinks of the
 // size.
 constexpr std::uint64_t kPayloadBytesMax = kTextBytesMax + sizeof(std::int64_t);
@@ -349,8 +350,11 @@ void ShimServer::on_readable(Client& client) {
   const std::span<const std::byte> packet(packet_.data(), static_cast<std::size_t>(n));
   const ClientId id = client.id;
   const bool fits = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 && passed.size() <= 1;
-  const bool understood = fits && on_packet(client, packet, passed.empty() ? -1 : passed.front(), credentials);
-  for (const int fd : passed) ::close(fd);
+  Descriptor first(fits && !passed.empty() ? std::exchange(passed.front(), -1) : -1);
+  const bool understood = fits && on_packet(client, packet, std::move(first), credentials);
+  for (const int fd : passed) {
+    if (fd >= 0) ::close(fd);
+  }
   if (!understood) close_client(id, false);
 }
 
@@ -371,7 +375,7 @@ bool ShimServer::on_hello(Client& client, const local::HelloRequest& hello, cons
   return client.greeted && sent == static_cast<ssize_t>(sizeof(reply));
 }
 
-bool ShimServer::on_packet(Client& client, std::span<const std::byte> packet, int memfd,
+bool ShimServer::on_packet(Client& client, std::span<const std::byte> packet, Descriptor passed,
                            const LocalCredentials& credentials) {
   if (!client.greeted) {
     local::HelloRequest hello;
@@ -405,13 +409,14 @@ bool ShimServer::on_packet(Client& client, std::span<const std::byte> packet, in
   const ClientId id = client.id;
   if (!admit(client, request.header, bytes, credentials.uid)) return clients_.contains(id);
   if (request.header.marks & local::kPayloadInMemfd) {
-    if (memfd < 0 || !is_memfd(memfd)) return false;
+    if (!passed || !is_memfd(passed.get())) return false;
     if (request.header.payload_bytes <= kPayloadBytesMax) {
-      request.payload = read_memfd(memfd, request.header.payload_bytes);
+      request.payload = read_memfd(passed.get(), request.header.payload_bytes);
     }
   } else {
     const auto payload = packet.subspan(sizeof(request.header));
     request.payload.assign(payload.begin(), payload.end());
+    if (passed) request.passed = std::make_shared<Descriptor>(std::move(passed));
   }
   if (request.payload.size() > request.header.payload_bytes) return false;
   request.unreadable = request.payload.size() < request.header.payload_bytes;
@@ -447,7 +452,8 @@ std::size_t ShimServer::program_count() const {
       std::count_if(clients_.begin(), clients_.end(), [](const auto& entry) { return !entry.second->administers; }));
 }
 
-bool ShimServer::reply(ClientId id, local::Reply header, std::span<const std::byte> payload, bool track) {
+bool ShimServer::reply(ClientId id, local::Reply header, std::span<const std::byte> payload, bool track,
+                       std::span<const int> descriptors) {
   const auto found = clients_.find(id);
   if (found == clients_.end()) return false;
   Client& client = *found->second;
@@ -457,26 +463,29 @@ bool ShimServer::reply(ClientId id, local::Reply header, std::span<const std::by
   const uid_t uid = client.bytes == 0 ? client.uid : client.bytes_uid;
   hold_bytes(client, uid, payload.size() > local::kInlineBytesMax ? payload.size() : 0);
   header.payload_bytes = static_cast<std::uint32_t>(payload.size());
+  DIPC_CHECK(descriptors.size() <= kDescriptorsMax);
+  DIPC_CHECK(descriptors.empty() || payload.size() <= local::kInlineBytesMax);
   int memfd = -1;
   if (payload.size() > local::kInlineBytesMax) {
     memfd = memfd_with(payload);
     header.marks |= local::kPayloadInMemfd;
     payload = {};
+    if (memfd >= 0) descriptors = {&memfd, 1};
   }
   iovec vectors[2] = {{&header, sizeof(header)},
                       {const_cast<std::byte*>(payload.data()), payload.size()}};  // sendmsg does not write to it
   msghdr message{};
   message.msg_iov = vectors;
   message.msg_iovlen = 2;
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  if (memfd >= 0) {
+  alignas(cmsghdr) char control[CMSG_SPACE(kDescriptorsMax * sizeof(int))] = {};
+  if (!descriptors.empty()) {
     message.msg_control = control;
-    message.msg_controllen = sizeof(control);
+    message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
     cmsghdr* rights = CMSG_FIRSTHDR(&message);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(rights), &memfd, sizeof(memfd));
+    rights->cmsg_len = CMSG_LEN(descriptors.size_bytes());
+    std::memcpy(CMSG_DATA(rights), descriptors.data(), descriptors.size_bytes());
   }
   const bool without_memfd = (header.marks & local::kPayloadInMemfd) != 0 && memfd < 0;
   const bool sent = !without_memfd && ::sendmsg(client.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;

@@ -33,6 +33,7 @@
 #include "arch/abi.h"
 #include "daemon/io/loop.h"
 #include "daemon/io/process_watch.h"
+#include "wire/descriptor.h"
 #include "wire/local.h"
 #include "wire/messages.h"
 #include "wire/result.h"
@@ -54,8 +55,9 @@ struct LocalRequest {
   LocalCredentials credentials;
   Abi abi;  // of the client
   local::Request header;
-  Bytes payload;            // what arrived
-  bool unreadable = false;  // less arrived than header.payload_bytes: the program's buffer can't be read
+  Bytes payload;                       // what arrived
+  bool unreadable = false;             // less arrived than header.payload_bytes: the program's buffer can't be read
+  std::shared_ptr<Descriptor> passed;  // a descriptor that came with it and is not the payload's; usually none
 };
 
 class ShimServer {
@@ -89,7 +91,9 @@ class ShimServer {
   ~ShimServer();
 
   // False: the client has gone or does not read; a tracked reply is then unread. Payload: up to 4 GiB, copied.
-  bool reply(ClientId client, local::Reply header, std::span<const std::byte> payload, bool track = false);
+  // `descriptors`: at most two, borrowed; a payload with them is not longer than kInlineBytesMax.
+  bool reply(ClientId client, local::Reply header, std::span<const std::byte> payload, bool track = false,
+             std::span<const int> descriptors = {});
 
   // Connections that have not asked for administration, as dipcctl does.
   std::size_t program_count() const;
@@ -116,7 +120,8 @@ class ShimServer {
   void pause_accepting();
   void on_readable(Client& client);
   bool on_hello(Client& client, const local::HelloRequest& hello, const LocalCredentials& credentials);
-  bool on_packet(Client& client, std::span<const std::byte> packet, int memfd, const LocalCredentials& credentials);
+  bool on_packet(Client& client, std::span<const std::byte> packet, Descriptor passed,
+                 const LocalCredentials& credentials);
   void on_process_ended(pid_t pid);
   void close_client(ClientId client, bool unread);
   void confirm_taken(Client& client);

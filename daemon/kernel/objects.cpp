@@ -3,6 +3,7 @@
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
+#include <sys/shm.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -243,7 +244,13 @@ tl::expected<ObjectFacts, Error> object_facts(Kind kind, std::int32_t id) {
     facts.was_used = queue.msg_qnum != 0 || queue.msg_stime != 0 || queue.msg_rtime != 0;
     return facts;
   }
-  if (kind != Kind::kSemaphoreSet) return tl::unexpected<Error>(Error::kNotImplemented);
+  if (kind == Kind::kSegment) {
+    shmid_ds segment{};
+    if (shmctl(id, IPC_STAT, &segment) < 0) return failed();
+    if ((segment.shm_perm.mode & SHM_DEST) != 0) return tl::unexpected<Error>(Error::kRemoved);
+    take(segment.shm_perm);
+    return facts;
+  }
   semid_ds set{};
   SemctlArgument argument{};
   argument.status = &set;

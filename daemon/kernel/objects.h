@@ -19,7 +19,7 @@ struct ObjectMade {
   std::int64_t size = 0;  // nsems of a set, otherwise 0
 };
 
-// msgget or semget. Errors are the kernel's; kNotImplemented for segments.
+// msgget or semget. Errors are the kernel's; kNotImplemented for segments, which are not the kernel's.
 tl::expected<ObjectMade, Error> get_object(const Identity& own, const Identity& as, const GetCall& call);
 
 // msgctl or semctl. Reply::id is not filled in. A command that the kind doesn't have is kInvalid, as in the kernel.
@@ -35,7 +35,7 @@ struct ObjectFacts {
   std::uint64_t semaphores = 0;                // sets
   bool was_used = false;                       // sent to or received from; a semop was made
 };
-// Errors: kInvalid or kRemoved, gone; kAccess, it is there and we may not look.
+// Of a segment: of its stand-in. Errors: kInvalid or kRemoved, gone; kAccess, it is there and we may not look.
 tl::expected<ObjectFacts, Error> object_facts(Kind kind, std::int32_t id);
 
 }  // namespace dipc

@@ -3,6 +3,7 @@
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
+#include <sys/shm.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -25,7 +26,16 @@ std::string first_line(const char* path) {
 }
 
 int remove_object(Kind kind, std::int32_t id) {
-  return kind == Kind::kMessageQueue ? msgctl(id, IPC_RMID, nullptr) : semctl(id, 0, IPC_RMID);
+  switch (kind) {
+    case Kind::kMessageQueue:
+      return msgctl(id, IPC_RMID, nullptr);
+    case Kind::kSemaphoreSet:
+      return semctl(id, 0, IPC_RMID);
+    case Kind::kSegment:
+      return shmctl(id, IPC_RMID, nullptr);
+  }
+  errno = EINVAL;
+  return -1;
 }
 
 bool looks_like_stand_in(const ObjectFacts& facts, uid_t uid) {
@@ -48,8 +58,9 @@ tl::expected<std::int32_t, Error> make_stand_in(ObjectName name, std::int64_t se
       }
       id = semget(name.key, static_cast<int>(semaphores), kMake);
       break;
-    default:
-      return tl::unexpected<Error>(Error::kNotImplemented);
+    case Kind::kSegment:
+      id = shmget(name.key, 1, kMake);
+      break;
   }
   if (id < 0) return tl::unexpected<Error>(from_errno(errno));
   if (name.kind == Kind::kMessageQueue) {
@@ -77,8 +88,9 @@ tl::expected<std::int32_t, Error> find_object(ObjectName name) {
     case Kind::kSemaphoreSet:
       id = semget(name.key, 0, 0);
       break;
-    default:
-      return tl::unexpected<Error>(Error::kNotImplemented);
+    case Kind::kSegment:
+      id = shmget(name.key, 0, 0);
+      break;
   }
   if (id < 0) return tl::unexpected<Error>(from_errno(errno));
   return id;
@@ -115,6 +127,7 @@ bool remove_leftover_object(ObjectName name, uid_t made_as) {
 
 std::string limits_of(Kind kind) {
   if (kind == Kind::kMessageQueue) return "kernel.msgmni = " + first_line("/proc/sys/kernel/msgmni");
+  if (kind == Kind::kSegment) return "kernel.shmmni = " + first_line("/proc/sys/kernel/shmmni");
   return "kernel.sem (SEMMSL SEMMNS SEMOPM SEMMNI) = " + first_line("/proc/sys/kernel/sem");
 }
 

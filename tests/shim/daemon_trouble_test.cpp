@@ -59,12 +59,6 @@ TEST_P(WithShim, ProgramCanLinkWithTheLibrary) {
   EXPECT_EQ(linked.finish().output, DIPC_VERSION ": queue is remote\n");
 }
 
-TEST_P(WithShim, DistributedSegmentsAreNotImplementedAndOthersAreTheKernels) {
-  TestDaemon daemon(machine(), socket());
-  EXPECT_EQ(output_of("segments"),
-            "shmget(IPC_PRIVATE, 4096, IPC_CREAT | IPC_DIPC | 0600): -1 ENOSYS\nshmctl(local, IPC_RMID, nullptr): 0\n");
-}
-
 TEST_P(WithShim, MoreIdsThanTheTableHoldsAreToldApart) {
   TestDaemon daemon(machine(), socket());
   EXPECT_EQ(output_of("many_ids"), "0 wrong\n");
@@ -241,7 +235,7 @@ TEST_P(WithShim, WrappersOfOtherLibrariesAreNotCalled) {
 TEST_P(WithShim, CallsOfEarlierConstructorsAreServed) {
   TestDaemon daemon(machine(), socket(), {"--trace"});
   std::string preload = machine().shim + ":" + machine().programs + "/libshim_test_early.so";
-  Program program(machine(), "shim_subject", {"segments"}, environment(), preload);
+  Program program(machine(), "shim_subject", {"many_ids"}, environment(), preload);
   EXPECT_EQ(program.read_line(), "0 0");
   EXPECT_TRUE(daemon.wait_for_request("send"));
   EXPECT_EQ(program.finish().status, 0);

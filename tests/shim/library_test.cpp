@@ -48,12 +48,13 @@ TEST_P(Library, ExportsTheInterposedNamesAndDipcH) {
                                  "semtimedop",
                                  "semctl",
                                  "shmget",
+                                 "shmctl",
                                  "dlopen",
                                  "syscall",
                                  "dipc_is_distributed_msg",
                                  "dipc_is_distributed_sem",
                                  "dipc_version"};
-  if (machine().name == "m68k") expected.insert({"__msgctl64", "__semctl64", "__semtimedop64"});
+  if (machine().name == "m68k") expected.insert({"__msgctl64", "__semctl64", "__semtimedop64", "__shmctl64"});
   std::set<std::string> exported;
   std::istringstream lines(readelf("--dyn-syms"));
   for (std::string line; std::getline(lines, line);) {

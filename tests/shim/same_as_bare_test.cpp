@@ -65,6 +65,7 @@ const char* const kScenarios[] = {
     "queue_control",
     "set_calls",
     "set_errors",
+    "segment_control",
     "gets",
     "by_number",
     "large_messages",

@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
+#include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -395,15 +396,25 @@ Reply Client::get(const Call& call) {
   Reply reply;
   if ((request.flags & IPC_DIPC) == 0) return reply;  // kLocal: the program asks its kernel itself
   Kind kind = static_cast<Kind>(request.kind);
-  if (kind == Kind::kSegment) {
-    reply.error = ENOSYS;
-    return reply;
+  switch (kind) {
+    case Kind::kMessageQueue:
+      reply = result(msgget(request.key, request.flags));
+      break;
+    case Kind::kSemaphoreSet:
+      reply = result(semget(request.key, static_cast<int>(request.size), request.flags));
+      break;
+    case Kind::kSegment:
+      reply = result(shmget(request.key, static_cast<size_t>(request.size), request.flags));
+      break;
   }
-  reply = result(kind == Kind::kMessageQueue ? msgget(request.key, request.flags)
-                                             : semget(request.key, static_cast<int>(request.size), request.flags));
   if (reply.error != 0) return reply;
   reply.where = g_options.owned ? Where::kOwned : Where::kRemote;
   unbecome();
+  if (kind == Kind::kSegment) {
+    std::lock_guard guard(g_lock);
+    g_objects[{request.kind, static_cast<int>(reply.value)}].sender = call.who.pid;
+    return reply;
+  }
   if (g_options.touch) touch(kind, static_cast<int>(reply.value));
   std::lock_guard guard(g_lock);
   Object& object = g_objects[{request.kind, static_cast<int>(reply.value)}];
@@ -493,13 +504,41 @@ Reply Client::control(Call& call, std::vector<char>* payload) {
   StatRecord record;
   Reply reply;
   if (request.command == IPC_RMID) {
-    reply = result(static_cast<Kind>(request.kind) == Kind::kMessageQueue ? msgctl(request.id, IPC_RMID, nullptr)
-                                                                          : semctl(request.id, 0, IPC_RMID));
+    switch (static_cast<Kind>(request.kind)) {
+      case Kind::kMessageQueue:
+        reply = result(msgctl(request.id, IPC_RMID, nullptr));
+        break;
+      case Kind::kSemaphoreSet:
+        reply = result(semctl(request.id, 0, IPC_RMID));
+        break;
+      case Kind::kSegment:
+        reply = result(shmctl(request.id, IPC_RMID, nullptr));
+        break;
+    }
     std::lock_guard guard(g_lock);
     if (reply.error == 0) g_objects.erase({request.kind, request.id});
     return reply;
   }
   if (request.command == IPC_SET) memcpy(&record, call.payload.data(), sizeof record);
+  if (static_cast<Kind>(request.kind) == Kind::kSegment) {
+    shmid_ds status{};
+    status.shm_perm.uid = record.uid;
+    status.shm_perm.gid = record.gid;
+    status.shm_perm.mode = static_cast<decltype(status.shm_perm.mode)>(record.mode);
+    reply = result(shmctl(request.id, request.command, &status));
+    if (request.command != IPC_STAT || reply.error != 0) return reply;
+    std::lock_guard guard(g_lock);
+    permissions_to(record, status.shm_perm);
+    record.attach_time_s = status.shm_atime;
+    record.detach_time_s = status.shm_dtime;
+    record.change_time_s = status.shm_ctime;
+    record.segment_bytes = status.shm_segsz;
+    record.attachments = status.shm_nattch;
+    record.creator_pid = g_objects[{request.kind, request.id}].sender;
+    record.last_pid = status.shm_lpid;
+    payload->assign(reinterpret_cast<char*>(&record), reinterpret_cast<char*>(&record + 1));
+    return reply;
+  }
   if (static_cast<Kind>(request.kind) == Kind::kMessageQueue) {
     msqid_ds status{};
     status.msg_perm.uid = record.uid;

@@ -1,6 +1,7 @@
 // Every call, its errors, and which of several errors comes first.
 
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -285,6 +286,40 @@ void set_errors() {
   }
 }
 
+void segment_control() {
+  int segment = MUST(shmget(IPC_PRIVATE, 5000, IPC_CREAT | IPC_DIPC | 0640));
+  shmid_ds status;
+  auto stat = [&] {
+    memset(&status, 0x55, sizeof status);
+    show("shmctl IPC_STAT", [&] { return shmctl(segment, IPC_STAT, &status); });
+    printf("  %lu bytes, %lu attached, mode %o, uid %u, made by us %d, last %d, times %d %d %d\n",
+           static_cast<unsigned long>(status.shm_segsz), static_cast<unsigned long>(status.shm_nattch),
+           static_cast<unsigned>(status.shm_perm.mode), status.shm_perm.uid, status.shm_cpid == getpid(),
+           static_cast<int>(status.shm_lpid), status.shm_atime != 0, status.shm_dtime != 0, status.shm_ctime != 0);
+  };
+  stat();
+  status.shm_perm.mode = 0604;
+  SHOW(shmctl(segment, IPC_SET, &status));
+  stat();
+  SHOW(shmctl(segment, IPC_STAT, nullptr));
+  SHOW(shmctl(segment, IPC_SET, nullptr));
+  SHOW(shmctl(segment, SHM_UNLOCK, nullptr));
+  SHOW(shmctl(segment, 77, nullptr));
+  shm_info info;
+  printf("SHM_INFO %d\n", shmctl(0, SHM_INFO, reinterpret_cast<shmid_ds*>(&info)) >= 0);
+#ifdef SYS_shmctl
+  SHOW(syscall(SYS_shmctl, segment, SHM_UNLOCK, nullptr));
+#endif
+#ifdef SYS_ipc
+  SHOW(syscall(SYS_ipc, 24, segment, SHM_UNLOCK | (sizeof(long) == 4 ? 0x100 : 0), 0, 0, 0));
+#endif
+  SHOW(shmctl(segment, IPC_RMID, nullptr));
+  SHOW(shmctl(segment, IPC_STAT, &status));
+  SHOW(shmctl(segment, IPC_SET, &status));
+  SHOW(shmctl(segment, IPC_SET, nullptr));
+  SHOW(shmctl(-1, IPC_STAT, &status));
+}
+
 void gets() {
   key_t key = 0x40000000 | getpid();
   SHOW(msgget(key, IPC_DIPC | 0600));
@@ -299,6 +334,13 @@ void gets() {
   SHOW(semget(key, -1, IPC_DIPC | 0600));
   SHOW(semget(IPC_PRIVATE, 0, IPC_CREAT | IPC_DIPC | 0600));
   SHOW(semctl(set, 0, IPC_RMID));
+  SHOW(shmget(key, 5000, IPC_DIPC | 0600));
+  SHOW(shmget(key, 0, IPC_CREAT | IPC_DIPC | 0600));
+  int segment = MUST(shmget(key, 5000, IPC_CREAT | IPC_DIPC | 0600));
+  SHOW(shmget(key, 5000, IPC_DIPC | 0600) == segment);
+  SHOW(shmget(key, 5001, IPC_DIPC | 0600));
+  SHOW(shmget(key, 1, IPC_CREAT | IPC_EXCL | IPC_DIPC | 0600));
+  SHOW(shmctl(segment, IPC_RMID, nullptr));
   // Objects that are not distributed stay what they were.
   queue = MUST(msgget(key, IPC_CREAT | 0600));
   Message message{1, "local"};
@@ -437,14 +479,9 @@ void large_messages() {
 
 }  // namespace
 
-const Scenario kCallScenarios[] = {{"queue_calls", queue_calls},
-                                   {"queue_copies", queue_copies},
-                                   {"send_errors", send_errors},
-                                   {"receive_errors", receive_errors},
-                                   {"queue_control", queue_control},
-                                   {"set_calls", set_calls},
-                                   {"set_errors", set_errors},
-                                   {"gets", gets},
-                                   {"by_number", by_number},
-                                   {"large_messages", large_messages},
-                                   {nullptr, nullptr}};
+const Scenario kCallScenarios[] = {{"queue_calls", queue_calls},         {"queue_copies", queue_copies},
+                                   {"send_errors", send_errors},         {"receive_errors", receive_errors},
+                                   {"queue_control", queue_control},     {"set_calls", set_calls},
+                                   {"set_errors", set_errors},           {"gets", gets},
+                                   {"segment_control", segment_control}, {"by_number", by_number},
+                                   {"large_messages", large_messages},   {nullptr, nullptr}};

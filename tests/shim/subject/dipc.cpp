@@ -6,7 +6,6 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -44,12 +43,6 @@ void tell() {
   SHOW(is_queue(0x7ffffff0));
   SHOW(is_queue(-1));
   MUST(msgctl(local, IPC_RMID, nullptr));
-}
-
-void segments() {
-  SHOW(shmget(IPC_PRIVATE, 4096, IPC_CREAT | IPC_DIPC | 0600));
-  int local = MUST(shmget(IPC_PRIVATE, 4096, IPC_CREAT | 0600));
-  SHOW(shmctl(local, IPC_RMID, nullptr));
 }
 
 // More objects than the table of ids has places.
@@ -257,7 +250,6 @@ void deep_binding() {
 }  // namespace
 
 const Scenario kDipcScenarios[] = {{"tell", tell},
-                                   {"segments", segments},
                                    {"many_ids", many_ids},
                                    {"pids_on_the_owner", pids_on_the_owner},
                                    {"wait_in_receive", wait_in_receive},

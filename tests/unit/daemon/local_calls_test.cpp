@@ -16,6 +16,7 @@ namespace {
 using testing::HasSubstr;
 
 constexpr ObjectRef kQueue{Kind::kMessageQueue, 5, 7};
+constexpr ObjectRef kSegment{Kind::kSegment, 7, 9};
 constexpr ObjectRef kSet{Kind::kSemaphoreSet, 6, 8};
 constexpr std::int64_t kSemaphores = 2;
 constexpr std::size_t kCallsMax = 3;
@@ -70,7 +71,7 @@ class Program {
 class LocalCallsTest : public LoopTest, public ShimServer::Handler {
  protected:
   void SetUp() override {
-    calls_.emplace(&loop_, peers_, users_, kCallsMax, [this](const std::string& owner, const ObjectRef& object) {
+    calls_.emplace(&loop_, peers_, users_, kCallsMax, [this](const std::string& owner, const ObjectRef& object, Error) {
       EXPECT_EQ(owner, "moon");
       EXPECT_FALSE(program_->reply()) << "a program that has its answer looks with ipcs";
       gone_objects_.push_back(object);
@@ -91,6 +92,7 @@ class LocalCallsTest : public LoopTest, public ShimServer::Handler {
   void on_request(LocalRequest request) override {
     client_ = request.client;
     const bool is_set = request.header.op == local::Op::kControl || request.header.op == local::Op::kOperate;
+    if (request.header.op == local::Op::kAttach) return calls_->begin(request, "moon", kSegment, 0);
     calls_->begin(request, "moon", is_set ? kSet : kQueue, is_set ? kSemaphores : 0);
   }
   void on_cancel(ClientId client, std::uint64_t call) override { calls_->on_cancel(client, call); }
@@ -153,6 +155,40 @@ TEST_F(LocalCallsTest, AReplyThatIsNoAnswerToItsCallEndsTheSessionAndTheOutcomeI
   EXPECT_FALSE(program_->reply()) << "not before the session has ended";
   calls_->on_session_ended("moon", {});
   EXPECT_EQ(answer().error, ECONNRESET);
+}
+
+TEST_F(LocalCallsTest, AGrantedShmatIsHandedOnAndAnsweredThere) {
+  std::vector<LocalCalls::Granted> granted;
+  calls_->on_granted([&](const LocalCalls::Granted& one) { granted.push_back(one); });
+  const AttachReply shape{5000, 65536, 7};
+  const Call call = call_of(local::Op::kAttach);
+  EXPECT_FALSE(std::get<SegmentAttach>(call.body).read_only);
+  calls_->on_reply("moon", Reply{.id = call.id, .body = shape});
+  ASSERT_EQ(granted.size(), 1u);
+  EXPECT_EQ(granted[0].owner, "moon");
+  EXPECT_EQ(granted[0].segment, kSegment);
+  EXPECT_EQ(granted[0].shape, shape);
+  EXPECT_TRUE(granted[0].writable);
+  EXPECT_EQ(granted[0].client, client_);
+  EXPECT_EQ(granted[0].call, 1u);
+  EXPECT_FALSE(program_->reply());
+}
+
+TEST_F(LocalCallsTest, AShmatThatIsGrantedToAProgramThatHasEndedIsHandedOnToo) {
+  std::vector<LocalCalls::Granted> granted;
+  calls_->on_granted([&](const LocalCalls::Granted& one) { granted.push_back(one); });
+  const Call call = call_of(local::Op::kAttach);
+  program_->close();
+  run_until([this] { return gone_; });
+  calls_->on_reply("moon", Reply{.id = call.id, .body = AttachReply{5000, 65536, 7}});
+  ASSERT_EQ(granted.size(), 1u) << "the owner counts it";
+  EXPECT_FALSE(granted[0].call);
+}
+
+TEST_F(LocalCallsTest, AShmatThatIsRefusedIsAnswered) {
+  const Call call = call_of(local::Op::kAttach);
+  calls_->on_reply("moon", Reply{.id = call.id, .error = Error::kAccess, .value = -1});
+  EXPECT_EQ(answer().error, EACCES);
 }
 
 TEST_F(LocalCallsTest, MoreValuesThanTheSetHasSemaphoresDoNotReachTheProgramsArray) {

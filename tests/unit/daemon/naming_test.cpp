@@ -1,6 +1,7 @@
 #include "daemon/naming.h"
 
 #include <gmock/gmock.h>
+#include <sys/shm.h>
 
 #include <filesystem>
 #include <fstream>
@@ -15,6 +16,7 @@ using namespace std::chrono_literals;
 using testing::HasSubstr;
 
 constexpr ObjectName kQueue{Kind::kMessageQueue, 0x10};
+constexpr ObjectName kSegment{Kind::kSegment, 0x10};
 constexpr ObjectName kPrivate{Kind::kMessageQueue, 0};
 
 // The kernel's limit of queues, put back at the end. This program has an IPC namespace of its own.
@@ -115,6 +117,59 @@ TEST_F(NamingTest, ANewStandInIsSaidToTheReferee) {
   EXPECT_FALSE(said->last) << "it does not list what this host owns";
 }
 
+TEST_F(NamingTest, ARemovedSegmentKeepsItsIdHereUntilItsOwnerSaysThatItIsGone) {
+  const ObjectRef object{Kind::kSegment, 5, 7};
+  get(kSegment);
+  present("moon");
+  reply("moon", Error::kNone, object);
+  ASSERT_TRUE(got_);
+  const std::int32_t id = got_->id;
+  shmid_ds record{};
+  EXPECT_EQ(shmctl(id, IPC_STAT, &record), 0);
+  EXPECT_EQ(record.shm_perm.mode & 0777, 0);
+  naming_->on_peer_message("vax", Dropped{kSegment, 7});
+  EXPECT_EQ(shmget(kSegment.key, 0, 0), -1) << "the key is free";
+  ASSERT_NE(naming_->stand_in(Kind::kSegment, id), nullptr);
+  EXPECT_EQ(naming_->stand_in(Kind::kSegment, id)->object, object);
+  EXPECT_FALSE(naming_->forget_lost_stand_in(*naming_->stand_in(Kind::kSegment, id)));
+  get(kSegment);
+  present("moon");
+  reply("moon", Error::kNone, {Kind::kSegment, 6, 8});
+  ASSERT_TRUE(got_);
+  EXPECT_NE(got_->id, id);
+  naming_->on_gone_there("moon", object);
+  EXPECT_EQ(naming_->stand_in(Kind::kSegment, id), nullptr);
+  EXPECT_EQ(shmctl(id, IPC_STAT, &record), -1);
+  EXPECT_NE(naming_->stand_in(Kind::kSegment, got_->id), nullptr);
+}
+
+TEST_F(NamingTest, WithTheSessionOfItsOwnerARemovedSegmentIsForgotten) {
+  const ObjectRef object{Kind::kSegment, 5, 7};
+  get(kSegment);
+  present("moon");
+  reply("moon", Error::kNone, object);
+  ASSERT_TRUE(got_);
+  naming_->on_removed_there("moon", object);
+  ASSERT_NE(naming_->stand_in(Kind::kSegment, got_->id), nullptr);
+  naming_->on_session_ended("moon", {});
+  EXPECT_EQ(naming_->stand_in(Kind::kSegment, got_->id), nullptr);
+  shmid_ds record{};
+  EXPECT_EQ(shmctl(got_->id, IPC_STAT, &record), -1);
+}
+
+TEST_F(NamingTest, ASegmentOfThisHostEndsWithItsDaemon) {
+  const ObjectName other{Kind::kSegment, 0x11};
+  const auto left = make_stand_in(other, 0);
+  ASSERT_TRUE(left);
+  naming_.reset();
+  DaemonState state{"boot", Incarnation{1}, {}, {}, {}};
+  state.owned.push_back({other, {Kind::kSegment, *left, 3}, 5000, OwnedObject::State::kLive});
+  std::ofstream(directory_.path() / "state") << render_state(state);
+  start();
+  EXPECT_FALSE(stand_in_exists(other, *left));
+  EXPECT_TRUE(naming_->owned_objects().empty());
+}
+
 TEST_F(NamingTest, AGetWaitsForTheStandInOfAThirdHostToBeDropped) {
   get(kQueue);
   present("moon");
@@ -139,7 +194,7 @@ TEST_F(NamingTest, AGetWaitsForTheStandInOfAThirdHostToBeDropped) {
 
 TEST_F(NamingTest, AnObjectOfOursThatTheRefereeForgetsIsFenced) {
   std::optional<GetReply> made;
-  naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot, "moon",
+  naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot, "moon", 1,
                      [&](Error error, const GetReply& object) {
                        EXPECT_EQ(error, Error::kNone);
                        made = object;
@@ -204,7 +259,7 @@ TEST_F(NamingTest, WhatCanNotBeWrittenDownIsNotMadeHere) {
   std::optional<Error> error;
   const auto create = [&] {
     error.reset();
-    naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot, "moon",
+    naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot, "moon", 1,
                        [&](Error result, const GetReply&) { error = result; });
   };
   std::filesystem::rename(folder, hidden);
@@ -279,7 +334,7 @@ TEST_F(NamingTest, AnObjectThatAKilledDaemonWasMakingDoesNotStandInTheWay) {
 }
 
 TEST_F(NamingTest, WhatIsBeingMadeIsWrittenDownFirst) {
-  naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot, "moon",
+  naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot, "moon", 1,
                      [](Error, const GetReply&) {});
   EXPECT_TRUE(peers_.next<Register>("vax"));
   const auto state = [&] {
@@ -291,7 +346,7 @@ TEST_F(NamingTest, WhatIsBeingMadeIsWrittenDownFirst) {
   // One that can't be made leaves nothing that would be removed at the next start.
   const int other = msgget(0x11, IPC_CREAT | 0600);
   naming_->serve_get({.name = {Kind::kMessageQueue, 0x11}, .create = true, .mode = 0600, .claim = ClaimId{10}}, kRoot,
-                     "moon", [](Error error, const GetReply&) { EXPECT_EQ(error, Error::kExists); });
+                     "moon", 1, [](Error error, const GetReply&) { EXPECT_EQ(error, Error::kExists); });
   EXPECT_TRUE(state().making.empty());
   msgctl(other, IPC_RMID, nullptr);
 }
@@ -309,7 +364,7 @@ TEST_F(NamingTest, AStandInThatAKilledDaemonLeftDoesNotStandInTheWay) {
 
   const ObjectName other{Kind::kMessageQueue, 0x11};
   ASSERT_TRUE(make_stand_in(other, 0));
-  naming_->serve_get({.name = other, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot, "moon",
+  naming_->serve_get({.name = other, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot, "moon", 1,
                      [](Error, const GetReply&) {});
   EXPECT_TRUE(peers_.next<Register>("vax"));
 }

@@ -71,7 +71,7 @@ class ShimServerTest : public testing::Test {
     local::Request request;
     request.magic = local::kMagic;
     request.op = local::Op::kSend;
-    request.marks = local::kPayloadInMemfd;
+    if (payload_in_memfd_) request.marks = local::kPayloadInMemfd;
     request.call = 1;
     request.payload_bytes = payload_bytes;
     iovec part{&request, sizeof request};
@@ -99,7 +99,47 @@ class ShimServerTest : public testing::Test {
   Recorder recorder_;
   std::unique_ptr<ShimServer> server_;
   int socket_ = -1;
+  bool payload_in_memfd_ = true;
 };
+
+TEST_F(ShimServerTest, DescriptorsComeWithARequestAndGoWithItsReply) {
+  int pipes[2];
+  ASSERT_EQ(::pipe2(pipes, O_CLOEXEC), 0);
+  payload_in_memfd_ = false;
+  send(0, {pipes[1]});
+  ::close(pipes[1]);
+  ASSERT_EQ(recorder_.requests.size(), 1u);
+  ASSERT_NE(recorder_.requests[0].passed, nullptr);
+  EXPECT_EQ(::write(recorder_.requests[0].passed->get(), "x", 1), 1);
+  char byte = 0;
+  EXPECT_EQ(::read(pipes[0], &byte, 1), 1);
+
+  local::Reply header;
+  header.call = 1;
+  const std::vector<int> two = {recorder_.requests[0].passed->get(), pipes[0]};
+  EXPECT_TRUE(server_->reply(recorder_.requests[0].client, header, {}, false, two));
+  recorder_.requests.clear();
+  ::close(pipes[0]);
+  local::Reply reply;
+  iovec part{&reply, sizeof reply};
+  alignas(cmsghdr) char control[CMSG_SPACE(4 * sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  ASSERT_EQ(::recvmsg(socket_, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC), static_cast<ssize_t>(sizeof reply));
+  const cmsghdr* rights = CMSG_FIRSTHDR(&message);
+  ASSERT_NE(rights, nullptr);
+  ASSERT_EQ(rights->cmsg_len, CMSG_LEN(2 * sizeof(int)));
+  int got[2];
+  std::memcpy(got, CMSG_DATA(rights), sizeof got);
+  EXPECT_EQ(::write(got[0], "y", 1), 1);
+  EXPECT_EQ(::read(got[1], &byte, 1), 1);
+  EXPECT_EQ(byte, 'y');
+  ::close(got[0]);
+  ::close(got[1]);
+}
 
 // A program that finds no socket file takes it that no daemon runs here, and goes to the kernel.
 TEST_F(ShimServerTest, TheFileOfAKilledDaemonIsReplacedInOneStep) {

@@ -1,9 +1,11 @@
 #include "daemon/kernel/stand_ins.h"
 
+#include <sys/shm.h>
 #include <sys/wait.h>
 
 #include <fstream>
 
+#include "daemon/kernel/segment_stand_ins.h"
 #include "tests/unit/kernel/kernel_fixture.h"
 
 namespace dipc::test {
@@ -11,6 +13,7 @@ namespace {
 
 constexpr ObjectName kQueueName{Kind::kMessageQueue, 0x1d1bc02};
 constexpr ObjectName kSetName{Kind::kSemaphoreSet, 0x1d1bc02};
+constexpr ObjectName kSegmentName{Kind::kSegment, 0x1d1bc02};
 
 class StandInsTest : public ::testing::Test {
  protected:
@@ -18,7 +21,7 @@ class StandInsTest : public ::testing::Test {
     if (geteuid() != 0) GTEST_SKIP() << "needs root";
   }
   void TearDown() override {
-    for (const ObjectName& name : {kQueueName, kSetName}) {
+    for (const ObjectName& name : {kQueueName, kSetName, kSegmentName}) {
       if (const auto id = find_object(name)) remove_stand_in(name, *id);
     }
   }
@@ -45,6 +48,28 @@ TEST_F(StandInsTest, NobodyCanUseAQueuesStandIn) {
   EXPECT_TRUE(remove_stand_in(kQueueName, *id));
   EXPECT_FALSE(stand_in_exists(kQueueName, *id));
   EXPECT_EQ(find_object(kQueueName).error(), Error::kNoEntry);
+}
+
+TEST_F(StandInsTest, ASegmentsStandInIsForNobodyAndItsIdIsTakenUntilItsPinGoes) {
+  const auto id = make_stand_in(kSegmentName, 0);
+  ASSERT_TRUE(id);
+  EXPECT_TRUE(stand_in_exists(kSegmentName, *id));
+  {
+    const ScopedIdentity identity(kRoot, kAlice);
+    EXPECT_EQ(shmat(*id, nullptr, SHM_RDONLY), reinterpret_cast<void*>(-1));
+    EXPECT_EQ(errno, EACCES);
+  }
+  shmid_ds record{};
+  {
+    const auto pin = SegmentPin::take(*id);
+    ASSERT_TRUE(pin);
+    EXPECT_TRUE(remove_stand_in(kSegmentName, *id));
+    EXPECT_FALSE(stand_in_exists(kSegmentName, *id));
+    EXPECT_EQ(find_object(kSegmentName).error(), Error::kNoEntry) << "the key is free";
+    EXPECT_EQ(shmctl(*id, IPC_STAT, &record), 0) << "and the id is nobody else's";
+    EXPECT_EQ(SegmentPin::take(*id + 1).error(), Error::kInvalid);
+  }
+  EXPECT_EQ(shmctl(*id, IPC_STAT, &record), -1);
 }
 
 TEST_F(StandInsTest, ASetsStandInHasTheRealNumberOfSemaphores) {
@@ -103,7 +128,6 @@ TEST_F(StandInsTest, NoRoomIsSaidAsSuch) {
   std::ofstream("/proc/sys/kernel/msgmni") << before.substr(before.rfind(' ') + 1) << std::flush;
   EXPECT_TRUE(make_stand_in(kQueueName, 0));
   EXPECT_EQ(make_stand_in(kSetName, 1 << 30).error(), Error::kInvalid);
-  EXPECT_EQ(make_stand_in({Kind::kSegment, 5}, 0).error(), Error::kNotImplemented);
 }
 
 TEST_F(StandInsTest, ADaemonWithoutRootTellsItsOwnFromNothing) {

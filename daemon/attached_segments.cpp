@@ -1,0 +1,315 @@
+#include "daemon/attached_segments.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+
+#include "daemon/io/log.h"
+#include "wire/check.h"
+
+namespace dipc {
+namespace {
+
+std::optional<PageIndex> page_of(const OwnerPageMessage& message) {
+  return std::visit(
+      [](const auto& what) -> std::optional<PageIndex> {
+        if constexpr (requires { what.page; }) {
+          return what.page;
+        } else {
+          return std::nullopt;
+        }
+      },
+      message);
+}
+
+std::uint32_t page_count_of(const AttachReply& shape) {
+  return static_cast<std::uint32_t>((shape.segment_bytes + shape.unit_bytes - 1) / shape.unit_bytes);
+}
+
+}  // namespace
+
+struct AttachedSegments::Segment final : Pager::Handler {
+  Segment(AttachedSegments& of, const Key& named, const AttachReply& shaped) : all(of), key(named), shape(shaped) {}
+
+  void on_fault(PageIndex page, PageAccess access) override {
+    cache->on_fault(loop_now(), page, access);
+    all.advance(*this);
+  }
+  void on_done(PageIndex page) override {
+    cache->on_done(loop_now(), page);
+    all.advance(*this);
+  }
+  void on_contents(PageIndex page, PageContents contents) override {
+    cache->on_contents(loop_now(), page, std::move(contents));
+    all.advance(*this);
+  }
+  void on_failed(PageIndex page) override {
+    cache->on_failed(loop_now(), page);
+    all.advance(*this);
+  }
+  void on_all_lost() override {
+    cache->on_all_lost(loop_now());
+    all.advance(*this);
+  }
+  void on_attached(AttachTicket ticket, int error) override {
+    const auto found = attaching.find(ticket);
+    if (found == attaching.end()) return;
+    const std::function<void(int)> done = std::move(found->second);
+    attaching.erase(found);
+    if (error != 0) {
+      cache->on_detached(loop_now(), 1);
+      all.advance(*this);
+    }
+    done(error);
+  }
+  void on_forked(std::uint32_t count) override {
+    cache->on_forked(loop_now(), count);
+    all.advance(*this);
+  }
+  void on_detached(std::uint32_t count) override {
+    cache->on_detached(loop_now(), count);
+    all.advance(*this);
+  }
+  void on_settled(std::uint64_t token) override {
+    const auto found = settling.find(token);
+    if (found == settling.end()) return;
+    const std::function<void()> done = std::move(found->second);
+    settling.erase(found);
+    if (settling.empty()) process = 0;
+    done();
+  }
+  void on_log(const std::string& line) override { log_warning("pager", line); }
+
+  AttachedSegments& all;
+  Key key;
+  AttachReply shape;
+  std::optional<PageCache> cache;
+  std::unique_ptr<Pager> pager;
+  std::unique_ptr<ReadPoll> poll;                              // of the pager
+  std::set<AttachTicket> offers;                               // not answered yet
+  std::map<AttachTicket, std::function<void(int)>> attaching;  // the pager is to answer
+  std::map<std::uint64_t, std::function<void()>> settling;     // by token
+  std::uint64_t next_token = 1;
+  std::int32_t process = 0;
+  bool finished = false;
+};
+
+AttachedSegments::AttachedSegments(uv_loop_t* loop, Options options, const SegmentHosts& hosts, Outbox& outbox)
+    : loop_(loop), options_(std::move(options)), hosts_(hosts), outbox_(outbox), reaper_(loop, [this] {
+        finished_.clear();
+      }) {}
+
+AttachedSegments::~AttachedSegments() = default;
+
+AttachedSegments::Segment* AttachedSegments::find(const Key& segment) const {
+  const auto found = segments_.find(segment);
+  return found == segments_.end() ? nullptr : found->second.get();
+}
+
+// ---- attaching
+
+bool AttachedSegments::may_begin(const Key& segment) const {
+  const Segment* found = find(segment);
+  return found == nullptr || !found->cache->lost();
+}
+
+bool AttachedSegments::open(const Key& key, const std::set<HostId>& peers, const AttachReply& shape) {
+  if (find(key) != nullptr) return true;
+  auto fresh = std::make_unique<Segment>(*this, key, shape);
+  auto pager =
+      options_.make_pager({.name = "segment " + std::to_string(key.second.id) + " of " + hosts_.name(key.first),
+                           .segment_bytes = shape.segment_bytes,
+                           .unit_bytes = shape.unit_bytes,
+                           .stuck_after = options_.stuck_after},
+                          *fresh);
+  if (!pager) {
+    log_trouble(LogLevel::kError, "pager", pager.error());
+    return false;
+  }
+  fresh->pager = std::move(*pager);
+  PageCacheOptions options;
+  options.self = hosts_.self();
+  options.owner = key.first;
+  options.page_count = page_count_of(shape);
+  options.hold_time = std::chrono::nanoseconds(shape.hold_ns);
+  options.hold_floor = fresh->pager->hold_floor();
+  fresh->cache.emplace(options, peers);
+  Pager& paging = *fresh->pager;
+  fresh->poll = std::make_unique<ReadPoll>(loop_, paging.wakeup_fd(), [this, &paging] {
+    paging.poll();
+    outbox_.on_pager_spoke();
+  });
+  segments_.emplace(key, std::move(fresh));
+  return true;
+}
+
+tl::expected<AttachOffer, Error> AttachedSegments::begin(TimePoint now, const Key& key, const std::set<HostId>& peers,
+                                                         const AttachReply& shape, bool writable) {
+  const auto refused = [&](Error error) {
+    outbox_.send_report(key, SegmentDetached{1}, 0);
+    return tl::unexpected(error);
+  };
+  if (!may_begin(key)) return refused(Error::kRemoved);
+  if (!open(key, peers, shape)) return refused(Error::kNoMemory);
+  Segment* segment = find(key);
+  if (!(segment->shape == shape)) {
+    outbox_.on_misbehaved(key.first, "it says that a segment has another size than before");
+    return tl::unexpected(Error::kInvalid);
+  }
+  segment->cache->on_attached(now);
+  auto offer = segment->pager->offer(writable);
+  if (!offer) {
+    log_trouble(LogLevel::kError, "pager", offer.error());
+    segment->cache->on_detached(now, 1);
+    advance(*segment);
+    return tl::unexpected(Error::kNoMemory);
+  }
+  segment->offers.insert(offer->ticket);
+  return std::move(*offer);
+}
+
+bool AttachedSegments::offered(const Key& key, AttachTicket ticket) const {
+  const Segment* segment = find(key);
+  return segment != nullptr && segment->offers.find(ticket) != segment->offers.end();
+}
+
+void AttachedSegments::attached(const Key& key, AttachTicket ticket, pid_t pid, std::uint64_t address,
+                                Descriptor userfaultfd, std::function<void(int error)> done) {
+  Segment* segment = find(key);
+  if (segment == nullptr || segment->offers.erase(ticket) == 0) return done(EIDRM);
+  segment->attaching.emplace(ticket, std::move(done));
+  segment->pager->attached(ticket, pid, address, std::move(userfaultfd));
+}
+
+void AttachedSegments::withdraw(TimePoint now, const Key& key, AttachTicket ticket) {
+  Segment* segment = find(key);
+  if (segment == nullptr || segment->offers.erase(ticket) == 0) return;
+  segment->pager->withdraw(ticket);
+  segment->cache->on_detached(now, 1);
+  advance(*segment);
+}
+
+void AttachedSegments::settle(const Key& key, std::int32_t process, std::function<void()> done) {
+  Segment* segment = find(key);
+  if (segment == nullptr) return done();
+  if (process != 0) segment->process = process;
+  const std::uint64_t token = segment->next_token++;
+  segment->settling.emplace(token, std::move(done));
+  segment->pager->settle(token);
+}
+
+// ---- other hosts
+
+void AttachedSegments::on_order(TimePoint now, const Key& key, const OwnerPageMessage& message) {
+  Segment* segment = find(key);
+  if (segment == nullptr) return;
+  const std::optional<PageIndex> page = page_of(message);
+  if (page && static_cast<std::uint32_t>(*page) >= page_count_of(segment->shape)) {
+    return outbox_.on_misbehaved(key.first, "it speaks of a page that a segment does not have");
+  }
+  const auto* data = std::get_if<PageData>(&message);
+  if (data != nullptr && (data->contents == nullptr || data->contents->size() != segment->shape.unit_bytes)) {
+    return outbox_.on_misbehaved(key.first, "it sends a page that is not of a page's size");
+  }
+  segment->cache->on_message(now, message);
+  advance(*segment);
+}
+
+void AttachedSegments::on_page(TimePoint now, HostId from, const Key& key, const PageData& data) {
+  Segment* segment = find(key);
+  if (segment == nullptr) return;
+  if (data.contents == nullptr || data.contents->size() != segment->shape.unit_bytes) {
+    return outbox_.on_misbehaved(from, "it sends a page that is not of a page's size");
+  }
+  segment->cache->on_data(now, from, data);
+  advance(*segment);
+}
+
+template <typename Input>
+void AttachedSegments::tell_all(Input&& input) {
+  std::vector<Key> keys;
+  for (const auto& [key, segment] : segments_) keys.push_back(key);
+  for (const Key& key : keys) {
+    Segment* segment = find(key);
+    if (segment == nullptr) continue;
+    input(*segment);
+    advance(*segment);
+  }
+}
+
+void AttachedSegments::on_peer(TimePoint now, HostId host) {
+  tell_all([&](Segment& segment) { segment.cache->on_peer(now, host); });
+}
+
+void AttachedSegments::on_host_lost(TimePoint now, HostId host) {
+  tell_all([&](Segment& segment) {
+    if (segment.key.first == host) {
+      if (segment.cache->attachments() != 0) {
+        log_error("segments", "segment " + std::to_string(segment.key.second.id) + " of " + hosts_.name(host) +
+                                  " is lost here with the session; programs that touch it get SIGBUS");
+      }
+      segment.cache->on_owner_lost(now);
+    } else {
+      segment.cache->on_peer_lost(now, host);
+    }
+  });
+}
+
+void AttachedSegments::on_time(TimePoint now) {
+  tell_all([&](Segment& segment) { segment.cache->on_time(now); });
+}
+
+TimePoint AttachedSegments::deadline() const {
+  TimePoint next = kNever;
+  for (const auto& [key, segment] : segments_) next = std::min(next, segment->cache->deadline());
+  return next;
+}
+
+// ---- actions
+
+void AttachedSegments::advance(Segment& segment) {
+  for (const PageCache::Action& action : segment.cache->take_actions()) carry_out(segment, action);
+}
+
+void AttachedSegments::carry_out(Segment& segment, const PageCache::Action& action) {
+  Pager& pager = *segment.pager;
+  if (const auto* install = std::get_if<PageCache::Install>(&action)) {
+    pager.install(install->page, install->contents, install->writable);
+  } else if (const auto* upgrade = std::get_if<PageCache::Upgrade>(&action)) {
+    pager.upgrade(upgrade->page);
+  } else if (const auto* read = std::get_if<PageCache::ProtectAndRead>(&action)) {
+    pager.protect_and_read(read->page, read->drop);
+  } else if (const auto* drop = std::get_if<PageCache::Drop>(&action)) {
+    pager.drop(drop->page);
+  } else if (const auto* lost = std::get_if<PageCache::MarkLost>(&action)) {
+    pager.mark_lost(lost->page);
+  } else if (std::holds_alternative<PageCache::LoseAll>(action)) {
+    pager.lose_all();
+  } else if (const auto* wake = std::get_if<PageCache::Wake>(&action)) {
+    pager.wake(wake->page);
+  } else if (const auto* tell = std::get_if<PageCache::Tell>(&action)) {
+    const bool detaches = std::holds_alternative<SegmentDetached>(tell->message);
+    outbox_.send_report(segment.key, tell->message, detaches ? segment.process : 0);
+  } else if (const auto* data = std::get_if<PageCache::SendData>(&action)) {
+    outbox_.send_page(data->to, segment.key, data->data);
+  } else if (std::holds_alternative<PageCache::Cleared>(action)) {
+    outbox_.on_cleared(segment.key);
+  } else {
+    finish(segment);
+  }
+}
+
+// The pager may be the one that calls, so it goes later.
+void AttachedSegments::finish(Segment& segment) {
+  if (std::exchange(segment.finished, true)) return;
+  auto attaching = std::exchange(segment.attaching, {});
+  auto settling = std::exchange(segment.settling, {});
+  const auto found = segments_.find(segment.key);
+  finished_.push_back(std::move(found->second));
+  segments_.erase(found);
+  reaper_.start_at(loop_now());
+  for (const auto& [ticket, done] : attaching) done(EIDRM);
+  for (const auto& [token, done] : settling) done();
+}
+
+}  // namespace dipc

@@ -1,0 +1,309 @@
+#include "daemon/owned_segments.h"
+
+#include <sys/ipc.h>
+#include <sys/shm.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "daemon/core/object_name.h"
+#include "daemon/io/log.h"
+#include "daemon/kernel/stand_ins.h"
+#include "wire/check.h"
+
+namespace dipc {
+namespace {
+
+constexpr std::uint32_t kRemovedBit = 01000;  // SHM_DEST
+constexpr std::uint32_t kLockedBit = 02000;   // SHM_LOCKED
+
+SegmentUser user_of(const Identity& identity) {
+  return {identity.uid, identity.gid, {identity.groups.begin(), identity.groups.end()}};
+}
+
+Reply failed(Error error) {
+  Reply reply;
+  reply.error = error;
+  reply.value = -1;
+  return reply;
+}
+
+std::uint64_t round_up(std::uint64_t bytes, std::uint64_t to) { return (bytes + to - 1) / to * to; }
+
+std::string words(const ObjectRef& segment, std::int32_t key) {
+  return format_name({Kind::kSegment, key}) + " (id " + std::to_string(segment.id) + ")";
+}
+
+}  // namespace
+
+OwnedSegments::OwnedSegments(Options options, const SegmentHosts& hosts, Outbox& outbox)
+    : options_(std::move(options)), hosts_(hosts), outbox_(outbox) {}
+
+const OwnedSegments::Segment* OwnedSegments::find(const ObjectRef& segment) const {
+  const auto found = segments_.find(segment.id);
+  return found != segments_.end() && found->second.ref == segment ? &found->second : nullptr;
+}
+
+OwnedSegments::Segment* OwnedSegments::find(const ObjectRef& segment) {
+  return const_cast<Segment*>(std::as_const(*this).find(segment));
+}
+
+// ---- shmget
+
+// The order of ipcget_public() in ipc/util.c: the size first.
+tl::expected<OwnedSegments::Made, Error> OwnedSegments::look(const ObjectRef& segment, const GetCall& call,
+                                                             const Identity& as) const {
+  const Segment* found = find(segment);
+  if (found == nullptr || found->key != call.name.key) return tl::unexpected(Error::kNoEntry);
+  if (call.size < 0 || static_cast<std::uint64_t>(call.size) > found->bytes) return tl::unexpected(Error::kInvalid);
+  if (!may_use(found->permissions, user_of(as), call.mode)) return tl::unexpected(Error::kAccess);
+  return Made{found->ref.id};
+}
+
+tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call, std::uint64_t generation,
+                                                             const Identity& as, std::int32_t process,
+                                                             std::uint32_t page_bytes) {
+  const std::string name = format_name(call.name);
+  const auto bytes = static_cast<std::uint64_t>(call.size);
+  if (call.size < 1) return tl::unexpected(Error::kInvalid);
+  if (bytes > options_.segment_bytes_max) {
+    log_warning("refused", name + ": " + std::to_string(bytes) + " bytes; limits.segment_size is " +
+                               std::to_string(options_.segment_bytes_max));
+    return tl::unexpected(Error::kInvalid);
+  }
+  if (bytes > options_.memory_bytes) return tl::unexpected(Error::kNoMemory);
+  const KeyPolicy::Sharing sharing = options_.sharing(call.name.key);
+  const std::uint64_t rounded = round_up(bytes, page_bytes);
+  const bool whole = sharing.unit == CoherenceUnit::kSegment && rounded <= kUnitBytesMax;
+  if (sharing.unit == CoherenceUnit::kSegment && !whole) {
+    log_warning("segments", name + ": too large to travel as a whole (unit = \"segment\"), so it is shared by pages");
+  }
+  const std::uint64_t unit_bytes = whole ? rounded : page_bytes;
+  const std::uint64_t page_count = (bytes + unit_bytes - 1) / unit_bytes;
+  if (page_count > kPagesMax) return tl::unexpected(Error::kInvalid);
+  auto id = make_stand_in(call.name, 0);
+  if (!id) return tl::unexpected(id.error());
+  auto pin = SegmentPin::take(*id);
+  if (!pin) {
+    shmctl(*id, IPC_RMID, nullptr);
+    return tl::unexpected(pin.error());
+  }
+  segments_.erase(*id);  // nobody can have it any more, or the kernel would not have given it
+  PageDirectoryOptions directory;
+  directory.owner = hosts_.self();
+  directory.page_count = static_cast<std::uint32_t>(page_count);
+  directory.page_bytes = unit_bytes;
+  directory.fence = options_.fence;
+  Segment segment{.ref = {Kind::kSegment, *id, generation},
+                  .key = call.name.key,
+                  .bytes = bytes,
+                  .unit_bytes = static_cast<std::uint32_t>(unit_bytes),
+                  .hold_time = sharing.hold_time,
+                  .permissions = {as.uid, as.gid, as.uid, as.gid, call.mode & 0777},
+                  .creator_pid = process,
+                  .change_time_s = options_.time_of_day(),
+                  .pin = std::move(*pin),
+                  .directory = PageDirectory(directory)};
+  segments_.emplace(*id, std::move(segment));
+  return Made{*id};
+}
+
+void OwnedSegments::unmake(const ObjectRef& segment) {
+  if (find(segment) == nullptr) return;
+  shmctl(segment.id, IPC_RMID, nullptr);
+  segments_.erase(segment.id);
+}
+
+void OwnedSegments::on_stand_in_gone(TimePoint now, const ObjectRef& segment) {
+  if (Segment* found = find(segment); found != nullptr && !found->directory.removed()) remove(now, *found);
+}
+
+// ---- calls
+
+AttachReply OwnedSegments::shape_of(const Segment& segment) {
+  return {segment.bytes, segment.unit_bytes, static_cast<std::uint64_t>(segment.hold_time.count())};
+}
+
+std::optional<AttachReply> OwnedSegments::shape(const ObjectRef& segment) const {
+  const Segment* found = find(segment);
+  if (found == nullptr) return std::nullopt;
+  return shape_of(*found);
+}
+
+std::optional<ObjectRef> OwnedSegments::with_id(std::int32_t id) const {
+  const auto found = segments_.find(id);
+  if (found == segments_.end()) return std::nullopt;
+  return found->second.ref;
+}
+
+Reply OwnedSegments::call(TimePoint now, HostId host, const Identity& as, std::int32_t process, const CallBody& body) {
+  const SegmentUser user = user_of(as);
+  if (const auto* control_call = std::get_if<Control>(&body)) {
+    Segment* segment = find(control_call->object);
+    return segment == nullptr ? failed(Error::kStale) : control(now, *segment, user, *control_call);
+  }
+  const auto* attach_call = std::get_if<SegmentAttach>(&body);
+  Segment* segment = attach_call == nullptr ? nullptr : find(attach_call->object);
+  return segment == nullptr ? failed(Error::kStale) : attach(now, host, *segment, user, process, *attach_call);
+}
+
+Reply OwnedSegments::control(TimePoint now, Segment& segment, const SegmentUser& user, const Control& call) {
+  Reply reply;
+  switch (call.command) {
+    case ControlCommand::kStat:
+      if (!may_use(segment.permissions, user, kReadBits)) return failed(Error::kAccess);
+      reply.body = stat_of(segment);
+      return reply;
+    case ControlCommand::kSet:
+      if (!call.set) return failed(Error::kFault);
+      if (!may_control(segment.permissions, user)) return failed(Error::kNotPermitted);
+      segment.permissions.uid = call.set->uid;
+      segment.permissions.gid = call.set->gid;
+      segment.permissions.mode = call.set->mode & 0777;
+      segment.change_time_s = options_.time_of_day();
+      return reply;
+    case ControlCommand::kRemove:
+      if (!may_control(segment.permissions, user)) return failed(Error::kNotPermitted);
+      remove(now, segment);
+      return reply;
+    case ControlCommand::kLock:
+    case ControlCommand::kUnlock:
+      // Any page may be taken away at any time, whatever is locked; so it is only shown.
+      if (!may_control(segment.permissions, user)) return failed(Error::kNotPermitted);
+      segment.locked = call.command == ControlCommand::kLock;
+      return reply;
+    default:
+      return failed(Error::kInvalid);
+  }
+}
+
+Reply OwnedSegments::attach(TimePoint now, HostId host, Segment& segment, const SegmentUser& user, std::int32_t process,
+                            const SegmentAttach& call) {
+  const std::uint32_t wanted = kReadBits | (call.read_only ? 0 : kWriteBits) | (call.executable ? kExecuteBits : 0);
+  if (!may_use(segment.permissions, user, wanted)) return failed(Error::kAccess);
+  if (call.page_bytes == 0 || segment.unit_bytes % call.page_bytes != 0) {
+    log_warning("refused", words(segment.ref, segment.key) + " has pages of " + std::to_string(segment.unit_bytes) +
+                               " bytes; " + hosts_.name(host) + " has larger ones (" + std::to_string(call.page_bytes) +
+                               ") and was not there when it was made: make it again");
+    return failed(Error::kInvalid);
+  }
+  if (!segment.directory.on_attach(now, host)) return failed(Error::kRemoved);
+  segment.attach_time_s = options_.time_of_day();
+  segment.last_pid = process;
+  Reply reply;
+  reply.body = shape_of(segment);
+  advance(segment.ref.id);
+  return reply;
+}
+
+void OwnedSegments::remove(TimePoint now, Segment& segment) {
+  const ObjectRef ref = segment.ref;
+  if (segment.directory.removed()) return;  // a second IPC_RMID changes nothing
+  shmctl(ref.id, IPC_RMID, nullptr);        // the key is free; the pin keeps the id
+  segment.key = 0;
+  segment.change_time_s = options_.time_of_day();
+  outbox_.on_removed(ref);
+  segment.directory.on_remove(now);
+  advance(ref.id);
+}
+
+Stat OwnedSegments::stat_of(const Segment& segment) const {
+  Stat stat;
+  stat.key = segment.key;
+  stat.uid = segment.permissions.uid;
+  stat.gid = segment.permissions.gid;
+  stat.cuid = segment.permissions.cuid;
+  stat.cgid = segment.permissions.cgid;
+  stat.mode =
+      segment.permissions.mode | (segment.directory.removed() ? kRemovedBit : 0) | (segment.locked ? kLockedBit : 0);
+  stat.change_time_s = segment.change_time_s;
+  stat.attach_time_s = segment.attach_time_s;
+  stat.detach_time_s = segment.detach_time_s;
+  stat.segment_bytes = segment.bytes;
+  stat.attachments = segment.directory.attachments();
+  stat.creator_pid = segment.creator_pid;
+  stat.last_pid = segment.last_pid;
+  return stat;
+}
+
+// ---- pages
+
+void OwnedSegments::on_report(TimePoint now, HostId host, const SegmentReport& report) {
+  Segment* segment = find(report.segment);
+  if (segment == nullptr) return;  // it crossed with SegmentDestroyed
+  const auto* relayed = std::get_if<RelayedPage>(&report.message);
+  if (relayed != nullptr && (relayed->contents == nullptr || relayed->contents->size() != segment->unit_bytes)) {
+    return outbox_.on_misbehaved(host, "it sends a page that is not of a page's size");
+  }
+  const bool detached = std::holds_alternative<SegmentDetached>(report.message);
+  if (detached) segment->detach_time_s = options_.time_of_day();
+  if (std::holds_alternative<SegmentAttached>(report.message)) segment->attach_time_s = options_.time_of_day();
+  if (report.process != 0) segment->last_pid = report.process;
+  segment->directory.on_message(now, host, report.message);
+  advance(report.segment.id);
+}
+
+void OwnedSegments::on_host_lost(TimePoint now, HostId host, bool cleared) {
+  std::vector<std::int32_t> ids;
+  for (const auto& [id, segment] : segments_) ids.push_back(id);
+  for (const std::int32_t id : ids) {
+    const auto found = segments_.find(id);
+    if (found == segments_.end()) continue;
+    if (cleared) {
+      found->second.directory.on_host_cleared(now, host);
+    } else {
+      found->second.directory.on_host_lost(now, host);
+    }
+    advance(id);
+  }
+}
+
+void OwnedSegments::on_time(TimePoint now) {
+  std::vector<std::int32_t> due;
+  for (const auto& [id, segment] : segments_) {
+    if (segment.directory.deadline() <= now) due.push_back(id);
+  }
+  for (const std::int32_t id : due) {
+    if (const auto found = segments_.find(id); found != segments_.end()) found->second.directory.on_time(now);
+    advance(id);
+  }
+}
+
+TimePoint OwnedSegments::deadline() const {
+  TimePoint next = kNever;
+  for (const auto& [id, segment] : segments_) next = std::min(next, segment.directory.deadline());
+  return next;
+}
+
+// What comes of carrying actions out may lead to more of them, and to the segment's end.
+void OwnedSegments::advance(std::int32_t id) {
+  const auto found = segments_.find(id);
+  if (found == segments_.end()) return;
+  const ObjectRef ref = found->second.ref;
+  const std::string name = words(ref, found->second.key);
+  for (const PageDirectory::Action& action : found->second.directory.take_actions()) {
+    if (const auto* send = std::get_if<PageDirectory::Send>(&action)) {
+      outbox_.send_order(send->to, ref, send->message);
+    } else if (const auto* lost = std::get_if<PageDirectory::Lost>(&action)) {
+      log_error("segments", name + ": page " + std::to_string(static_cast<std::uint32_t>(lost->page)) +
+                                " is lost with the host that had it; who touches it gets SIGBUS");
+    } else if (const auto* misbehaved = std::get_if<PageDirectory::Misbehaved>(&action)) {
+      outbox_.on_misbehaved(misbehaved->host, name + ": " + misbehaved->text);
+    } else {
+      segments_.erase(id);
+      outbox_.on_destroyed(ref);
+    }
+  }
+}
+
+std::vector<OwnedSegments::View> OwnedSegments::views() const {
+  std::vector<View> all;
+  for (const auto& [id, segment] : segments_) {
+    const auto count = static_cast<std::uint32_t>((segment.bytes + segment.unit_bytes - 1) / segment.unit_bytes);
+    all.push_back(
+        {segment.ref, segment.key, segment.bytes, segment.unit_bytes, count, segment.permissions, &segment.directory});
+  }
+  return all;
+}
+
+}  // namespace dipc

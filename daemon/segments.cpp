@@ -1,0 +1,222 @@
+#include "daemon/segments.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "daemon/io/log.h"
+#include "wire/check.h"
+
+namespace dipc {
+
+Segments::Segments(uv_loop_t* loop, Options options, PeerOutbox& peers)
+    : options_(std::move(options)),
+      peers_(peers),
+      hosts_(options_.host),
+      owned_(options_.owned, hosts_, *this),
+      attached_(loop, options_.attached, hosts_, *this),
+      timer_(loop, [this] { on_time(); }) {}
+
+// ---- shmget, and calls on segments of this host
+
+tl::expected<ObjectMade, Error> Segments::look(const ObjectRef& segment, const GetCall& call, const Identity& as) {
+  const auto found = owned_.look(segment, call, as);
+  if (!found) return tl::unexpected(found.error());
+  return ObjectMade{found->id, call.size};
+}
+
+tl::expected<ObjectMade, Error> Segments::make(const GetCall& call, std::uint64_t generation, const Identity& as,
+                                               std::int32_t process) {
+  std::uint32_t page_bytes = options_.page_bytes;
+  for (const auto& [host, bytes] : page_bytes_) page_bytes = std::max(page_bytes, bytes);
+  const auto made = owned_.make(call, generation, as, process, page_bytes);
+  if (!made) return tl::unexpected(made.error());
+  return ObjectMade{made->id, call.size};
+}
+
+void Segments::unmake(const ObjectRef& segment) { owned_.unmake(segment); }
+
+void Segments::on_stand_in_gone(const ObjectRef& segment) {
+  owned_.on_stand_in_gone(loop_now(), segment);
+  deliver();
+}
+
+Reply Segments::call(const std::string& host, const Identity& as, std::int32_t process, const CallBody& body) {
+  const auto* attach = std::get_if<SegmentAttach>(&body);
+  const auto shape = attach == nullptr ? std::nullopt : owned_.shape(attach->object);
+  if (shape && !attached_.open(key(options_.host, attach->object), sessions_, *shape)) {
+    // Whoever attaches it, this host is to store what nobody uses.
+    Reply reply;
+    reply.error = Error::kNoMemory;
+    reply.value = -1;
+    return reply;
+  }
+  const HostId caller = hosts_.find(host);
+  DIPC_CHECK(caller != SegmentHosts::kStranger);
+  Reply reply = owned_.call(loop_now(), caller, as, process, body);
+  deliver();
+  return reply;
+}
+
+// ---- attaching
+
+AttachedSegments::Key Segments::key(const std::string& owner, const ObjectRef& segment) const {
+  return {hosts_.find(owner), segment};
+}
+
+tl::expected<AttachOffer, Error> Segments::begin(const AttachedSegments::Key& segment, const AttachReply& shape,
+                                                 bool writable) {
+  auto offer = attached_.begin(loop_now(), segment, sessions_, shape, writable);
+  deliver();
+  return offer;
+}
+
+void Segments::refuse_granted(const std::string& owner, const ObjectRef& segment) {
+  send_report(key(owner, segment), SegmentDetached{1}, 0);
+  deliver();
+}
+
+void Segments::attached(const AttachedSegments::Key& segment, AttachTicket ticket, pid_t pid, std::uint64_t address,
+                        Descriptor userfaultfd, std::function<void(int error)> done) {
+  attached_.attached(segment, ticket, pid, address, std::move(userfaultfd), std::move(done));
+  deliver();
+}
+
+void Segments::withdraw(const AttachedSegments::Key& segment, AttachTicket ticket) {
+  attached_.withdraw(loop_now(), segment, ticket);
+  deliver();
+}
+
+void Segments::settle(const AttachedSegments::Key& segment, std::int32_t process, std::function<void()> done) {
+  attached_.settle(segment, process, std::move(done));
+  deliver();
+}
+
+// ---- other hosts
+
+bool Segments::on_peer_message(const std::string& host, const PeerMessage& message) {
+  if (const auto* report = std::get_if<SegmentReport>(&message)) {
+    owned_.on_report(loop_now(), hosts_.admit(host), *report);
+  } else if (const auto* order = std::get_if<SegmentOrder>(&message)) {
+    on_order(host, *order);
+  } else if (const auto* page = std::get_if<HeldPage>(&message)) {
+    on_page(host, *page);
+  } else {
+    return false;
+  }
+  deliver();
+  return true;
+}
+
+void Segments::on_order(const std::string& host, const SegmentOrder& order) {
+  OwnerPageMessage message = order.message;
+  if (auto* grant = std::get_if<PageGrant>(&message)) grant->holder = hosts_.find(order.host);
+  if (auto* fetch = std::get_if<FetchPage>(&message)) fetch->requester = hosts_.find(order.host);
+  attached_.on_order(loop_now(), key(host, order.segment), message);
+  if (std::holds_alternative<SegmentDestroyed>(message)) options_.gone(host, order.segment);
+}
+
+void Segments::on_page(const std::string& host, const HeldPage& page) {
+  attached_.on_page(loop_now(), hosts_.admit(host), key(page.owner, page.segment), page.data);
+}
+
+void Segments::on_session_began(const std::string& host, const Hello& hello) {
+  const HostId id = hosts_.admit(host);
+  if (id == hosts_.self()) return;
+  sessions_.insert(id);
+  page_bytes_[id] = hello.page_bytes;
+  const auto [boot, is_first] = boots_.emplace(id, hello.boot);
+  if (!is_first && boot->second != hello.boot) {
+    boot->second = hello.boot;
+    owned_.on_host_lost(loop_now(), id, true);
+  }
+  attached_.on_peer(loop_now(), id);
+  for (const ObjectRef& segment : std::exchange(to_clear_[id], {})) {
+    peers_.send(host, SegmentReport{segment, SegmentCleared{}, 0});
+  }
+  deliver();
+}
+
+void Segments::on_session_ended(const std::string& host) {
+  const HostId id = hosts_.find(host);
+  if (sessions_.erase(id) == 0) return;
+  owned_.on_host_lost(loop_now(), id, false);
+  attached_.on_host_lost(loop_now(), id);
+  deliver();
+}
+
+// ---- what the two parts say
+
+void Segments::send_order(HostId to, const ObjectRef& segment, const OwnerPageMessage& message) {
+  if (to == hosts_.self()) {
+    own_.emplace_back(OwnOrder{segment, message});
+    return;
+  }
+  SegmentOrder order{segment, message, {}};
+  const auto* grant = std::get_if<PageGrant>(&message);
+  if (grant != nullptr && grant->origin == PageOrigin::kHolder) order.host = hosts_.name(grant->holder);
+  if (const auto* fetch = std::get_if<FetchPage>(&message)) order.host = hosts_.name(fetch->requester);
+  peers_.send(hosts_.name(to), std::move(order));
+}
+
+void Segments::send_report(const AttachedSegments::Key& segment, const HostPageMessage& message, std::int32_t process) {
+  if (segment.first == hosts_.self()) {
+    own_.emplace_back(OwnReport{segment.second, message, process});
+  } else {
+    peers_.send(hosts_.name(segment.first), SegmentReport{segment.second, message, process});
+  }
+}
+
+void Segments::send_page(HostId to, const AttachedSegments::Key& segment, const PageData& data) {
+  DIPC_CHECK(to != hosts_.self());  // a directory never has a holder send to itself
+  peers_.send(hosts_.name(to), HeldPage{hosts_.name(segment.first), segment.second, data});
+}
+
+void Segments::on_removed(const ObjectRef& segment) { options_.removed(segment); }
+
+// Every host may know its id, whether it has it attached or not.
+void Segments::on_destroyed(const ObjectRef& segment) {
+  for (const HostId host : sessions_) peers_.send(hosts_.name(host), SegmentOrder{segment, SegmentDestroyed{}, {}});
+}
+
+void Segments::on_pager_spoke() { deliver(); }
+
+void Segments::on_cleared(const AttachedSegments::Key& segment) {
+  if (sessions_.find(segment.first) != sessions_.end()) {
+    peers_.send(hosts_.name(segment.first), SegmentReport{segment.second, SegmentCleared{}, 0});
+  } else if (segment.first != hosts_.self()) {
+    to_clear_[segment.first].insert(segment.second);
+  }
+}
+
+void Segments::on_misbehaved(HostId host, const std::string& text) {
+  DIPC_CHECK(host != hosts_.self());
+  if (host == SegmentHosts::kStranger) return;
+  log_error("peer " + hosts_.name(host), text);
+  peers_.end_session(hosts_.name(host), hosts_.name(host) + ": " + text);
+}
+
+// What this host says to itself, until nothing more comes of it.
+void Segments::deliver() {
+  if (delivering_) return;
+  delivering_ = true;
+  while (!own_.empty()) {
+    const auto next = std::move(own_.front());
+    own_.pop_front();
+    if (const auto* order = std::get_if<OwnOrder>(&next)) {
+      attached_.on_order(loop_now(), {hosts_.self(), order->segment}, order->message);
+    } else {
+      const auto& report = std::get<OwnReport>(next);
+      owned_.on_report(loop_now(), hosts_.self(), SegmentReport{report.segment, report.message, report.process});
+    }
+  }
+  delivering_ = false;
+  timer_.start_at(std::min(owned_.deadline(), attached_.deadline()));
+}
+
+void Segments::on_time() {
+  owned_.on_time(loop_now());
+  attached_.on_time(loop_now());
+  deliver();
+}
+
+}  // namespace dipc

@@ -1,0 +1,299 @@
+#pragma once
+
+// The shared memory of several hosts in one process: their Segments, connected by a network that encodes and decodes
+// what it carries, with pagers whose memory is an array and whose programs are the test.
+
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <sys/shm.h>
+#include <unistd.h>
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "daemon/segments.h"
+#include "tests/unit/daemon/naming_fixture.h"
+#include "wire/codec.h"
+
+namespace dipc::test {
+
+// What programs of one host see of one segment. Does what it is told at once and says so at the next poll().
+class ScriptedPager final : public Pager {
+ public:
+  enum class State : std::uint8_t { kHole, kShared, kExclusive, kLost };
+
+  ScriptedPager(Options options, Handler& handler)
+      : options_(std::move(options)), handler_(handler), event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+  void install(PageIndex page, PageContents contents, bool writable) override {
+    EXPECT_EQ(state(page), State::kHole) << "a page that is there is filled again";
+    memory_[page] = contents == nullptr ? Bytes(options_.unit_bytes) : *contents;
+    states_[page] = writable ? State::kExclusive : State::kShared;
+    say([this, page] { handler_.on_done(page); });
+  }
+  void upgrade(PageIndex page) override {
+    EXPECT_EQ(state(page), State::kShared);
+    states_[page] = State::kExclusive;
+    say([this, page] { handler_.on_done(page); });
+  }
+  void protect_and_read(PageIndex page, bool drop) override {
+    const auto contents = std::make_shared<const Bytes>(memory_.at(page));
+    states_[page] = drop ? State::kHole : State::kShared;
+    say([this, page, contents] { handler_.on_contents(page, contents); });
+  }
+  void drop(PageIndex page) override {
+    states_[page] = State::kHole;
+    say([this, page] { handler_.on_done(page); });
+  }
+  void mark_lost(PageIndex page) override {
+    states_[page] = State::kLost;
+    say([this, page] { handler_.on_done(page); });
+  }
+  void lose_all() override {
+    all_lost = true;
+    say([this] { handler_.on_all_lost(); });
+  }
+  void wake(PageIndex) override {}
+
+  Result<AttachOffer> offer(bool) override {
+    return AttachOffer{AttachTicket{++tickets_}, PagerKind::kUserfault, options_.segment_bytes, {}, {}};
+  }
+  void attached(AttachTicket ticket, pid_t, std::uint64_t, Descriptor) override {
+    say([this, ticket] { handler_.on_attached(ticket, 0); });
+  }
+  void withdraw(AttachTicket) override {}
+  void settle(std::uint64_t token) override {
+    say([this, token] { handler_.on_settled(token); });
+  }
+  int wakeup_fd() const override { return event_.get(); }
+  void poll() override {
+    std::uint64_t count = 0;
+    EXPECT_EQ(::read(event_.get(), &count, sizeof(count)), static_cast<ssize_t>(sizeof(count)));
+    for (auto said = std::exchange(said_, {}); !said.empty(); said.pop_front()) said.front()();
+  }
+  Duration hold_floor() const override { return Duration{0}; }
+
+  // ---- programs
+  State state(PageIndex page) const {
+    const auto found = states_.find(page);
+    return found == states_.end() ? State::kHole : found->second;
+  }
+  void touch(PageIndex page, PageAccess access) {
+    say([this, page, access] { handler_.on_fault(page, access); });
+  }
+  std::byte read(PageIndex page) const { return memory_.at(page).at(0); }
+  void write(PageIndex page, std::byte value) {
+    EXPECT_EQ(state(page), State::kExclusive);
+    memory_.at(page).at(0) = value;
+  }
+  void fork() {
+    say([this] { handler_.on_forked(1); });
+  }
+  void detach(std::uint32_t count = 1) {
+    say([this, count] { handler_.on_detached(count); });
+  }
+
+  bool all_lost = false;
+
+ private:
+  void say(std::function<void()> what) {
+    said_.push_back(std::move(what));
+    const std::uint64_t one = 1;
+    EXPECT_EQ(::write(event_.get(), &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
+  }
+
+  Options options_;
+  Handler& handler_;
+  Descriptor event_;
+  std::map<PageIndex, State> states_;
+  std::map<PageIndex, Bytes> memory_;
+  std::deque<std::function<void()>> said_;
+  std::uint64_t tickets_ = 0;
+};
+
+class SegmentHostsTest : public LoopTest {
+ protected:
+  struct Host final : PeerOutbox {
+    Host(SegmentHostsTest& in, std::string named) : test(in), name(std::move(named)) {}
+    bool send(const std::string& host, PeerMessage message) override {
+      if (!test.connected(name, host)) return false;
+      test.carried_.push_back({name, host, std::move(message)});
+      return true;
+    }
+    bool withdraw(const std::string&, CallId) override { return false; }
+    bool takes_answers(const std::string&) const override { return true; }
+    void end_session(const std::string& host, const std::string& why) override { ended.emplace_back(host, why); }
+
+    SegmentHostsTest& test;
+    std::string name;
+    std::unique_ptr<Segments> segments;
+    std::vector<ScriptedPager*> pagers;  // the latest is of the segment that the test is about
+    std::vector<ObjectRef> removed;
+    std::vector<std::pair<std::string, ObjectRef>> gone;
+    std::vector<std::pair<std::string, std::string>> ended;  // sessions, and why
+  };
+  struct Carried {
+    std::string from, to;
+    PeerMessage message;
+  };
+
+  Host& add(const std::string& name, std::uint32_t page_bytes = 4096) {
+    auto host = std::make_unique<Host>(*this, name);
+    Segments::Options options;
+    options.host = name;
+    options.page_bytes = page_bytes;
+    options.owned.segment_bytes_max = 1u << 20;
+    options.owned.memory_bytes = 1u << 19;
+    options.owned.fence = std::chrono::milliseconds(50);
+    options.owned.sharing = [this](std::int32_t) { return sharing_; };
+    options.owned.time_of_day = [this] { return time_of_day_; };
+    Host& made = *host;
+    options.attached.make_pager = [&made](Pager::Options of,
+                                          Pager::Handler& handler) -> Result<std::unique_ptr<Pager>> {
+      auto pager = std::make_unique<ScriptedPager>(std::move(of), handler);
+      made.pagers.push_back(pager.get());
+      return pager;
+    };
+    options.removed = [&made](const ObjectRef& segment) { made.removed.push_back(segment); };
+    options.gone = [&made](const std::string& owner, const ObjectRef& segment) {
+      made.gone.emplace_back(owner, segment);
+    };
+    host->segments = std::make_unique<Segments>(&loop_, std::move(options), *host);
+    for (const auto& [other_name, other] : hosts_) connect(made, *other, page_bytes);
+    hosts_.emplace(name, std::move(host));
+    return made;
+  }
+  ~SegmentHostsTest() override {
+    for (const auto& [name, host] : hosts_) {
+      for (const auto& view : host->segments->owned().views()) shmctl(view.ref.id, IPC_RMID, nullptr);
+    }
+    hosts_.clear();
+  }
+
+  bool connected(const std::string& one, const std::string& other) const {
+    return sessions_.contains(std::minmax(one, other));
+  }
+  void connect(Host& one, Host& other, std::uint32_t page_bytes = 4096, const std::string& boot = "boot") {
+    sessions_.insert(std::minmax(one.name, other.name));
+    Hello hello;
+    hello.page_bytes = page_bytes;
+    hello.boot = boot;
+    other.segments->on_session_began(one.name, hello);
+    hello.page_bytes = 4096;
+    hello.boot = "boot";
+    one.segments->on_session_began(other.name, hello);
+  }
+  // What is on its way is lost.
+  void disconnect(Host& one, Host& other) {
+    sessions_.erase(std::minmax(one.name, other.name));
+    std::erase_if(carried_, [&](const Carried& carried) {
+      return std::minmax(carried.from, carried.to) == std::minmax(one.name, other.name);
+    });
+    one.segments->on_session_ended(other.name);
+    other.segments->on_session_ended(one.name);
+  }
+
+  void deliver_one() {
+    const Carried next = std::move(carried_.front());
+    carried_.pop_front();
+    const Bytes encoded = encode(Frame{1, 0, next.message});
+    const auto decoded = decode(std::span(encoded).subspan(kLengthPrefixBytes));
+    ASSERT_TRUE(decoded) << decoded.error().what;
+    const auto& message = *std::get<Frame>(*decoded).message;
+    EXPECT_EQ(message, on_the_wire(next.message));
+    if (std::holds_alternative<HeldPage>(message)) ++pages_sent_[{next.from, next.to}];
+    hosts_.at(next.to)->segments->on_peer_message(next.from, message);
+  }
+  void until(const std::function<bool()>& done) {
+    const Deadline deadline;
+    while (!done() && !deadline.over()) {
+      while (!carried_.empty()) deliver_one();
+      uv_run(&loop_, UV_RUN_NOWAIT);
+    }
+    EXPECT_TRUE(done()) << "it did not happen in time";
+  }
+  // Nothing is on its way any more.
+  void quiet() {
+    for (int turns = 0; turns < 20; ++turns) {
+      if (!carried_.empty()) turns = 0;
+      while (!carried_.empty()) deliver_one();
+      uv_run(&loop_, UV_RUN_NOWAIT);
+    }
+  }
+
+  ObjectRef make(Host& owner, std::int64_t bytes, std::uint32_t mode = 0600, const Identity& as = kRoot) {
+    const GetCall call{.name = {Kind::kSegment, kKey}, .create = true, .exclusive = true, .mode = mode, .size = bytes};
+    const auto made = owner.segments->make(call, ++generations_, as, 77);
+    EXPECT_TRUE(made) << errno_name(made.error());
+    return made ? ObjectRef{Kind::kSegment, made->id, generations_} : ObjectRef{};
+  }
+  // shmat of a program of `host`, all of it. The owner's answer; nullptr: it was refused.
+  Error attach(Host& host, Host& owner, const ObjectRef& segment, bool read_only = false, std::int32_t pid = 1) {
+    const SegmentAttach body{.object = segment, .read_only = read_only, .page_bytes = 4096};
+    const Reply reply = owner.segments->call(host.name, kRoot, pid, body);
+    if (reply.error != Error::kNone) return reply.error;
+    const auto key = host.segments->key(owner.name, segment);
+    auto offer = host.segments->begin(key, std::get<AttachReply>(reply.body), !read_only);
+    if (!offer) return offer.error();
+    std::optional<int> result;
+    host.segments->attached(key, offer->ticket, pid, 0x10000, {}, [&](int error) { result = error; });
+    until([&] { return result.has_value(); });
+    EXPECT_EQ(result, 0);
+    return Error::kNone;
+  }
+  Stat stat(Host& owner, const ObjectRef& segment) {
+    const Reply reply =
+        owner.segments->call(owner.name, kRoot, 1, Control{.object = segment, .command = ControlCommand::kStat});
+    EXPECT_EQ(reply.error, Error::kNone);
+    const auto* found = std::get_if<Stat>(&reply.body);
+    return found == nullptr ? Stat{} : *found;
+  }
+  Error control(Host& owner, const ObjectRef& segment, ControlCommand command, const Identity& as = kRoot) {
+    return owner.segments->call(owner.name, as, 1, Control{.object = segment, .command = command}).error;
+  }
+  void write(Host& host, PageIndex page, int value) {
+    ScriptedPager& pager = *host.pagers.back();
+    pager.touch(page, PageAccess::kWrite);
+    until([&] { return pager.state(page) == ScriptedPager::State::kExclusive; });
+    pager.write(page, static_cast<std::byte>(value));
+  }
+  int read(Host& host, PageIndex page) {
+    ScriptedPager& pager = *host.pagers.back();
+    pager.touch(page, PageAccess::kRead);
+    until([&] {
+      return pager.state(page) == ScriptedPager::State::kShared ||
+             pager.state(page) == ScriptedPager::State::kExclusive;
+    });
+    return std::to_integer<int>(pager.read(page));
+  }
+
+  static constexpr std::int32_t kKey = 0x20;
+  static inline const Identity kRoot = thread_identity();
+  static inline const Identity kAlice{1001, 1001, {}};
+  static inline const Identity kBob{1002, 1002, {1001}};
+
+  std::map<std::string, std::unique_ptr<Host>> hosts_;
+  std::set<std::pair<std::string, std::string>> sessions_;
+  std::deque<Carried> carried_;
+  std::map<std::pair<std::string, std::string>, int> pages_sent_;  // straight from holder to requester
+  KeyPolicy::Sharing sharing_{CoherenceUnit::kPage, Duration{0}};
+  std::int64_t time_of_day_ = 1000;
+  std::uint64_t generations_ = 0;
+
+ private:
+  // The numbers of hosts are each daemon's own.
+  static PeerMessage on_the_wire(PeerMessage message) {
+    if (auto* order = std::get_if<SegmentOrder>(&message)) {
+      if (auto* grant = std::get_if<PageGrant>(&order->message)) grant->holder = HostId{};
+      if (auto* fetch = std::get_if<FetchPage>(&order->message)) fetch->requester = HostId{};
+    }
+    return message;
+  }
+};
+
+}  // namespace dipc::test
