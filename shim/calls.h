@@ -119,6 +119,32 @@ long operate(int id, const sembuf* operations, size_t count, bool has_timeout, R
   return result;
 }
 
+// shmat and shmdt of attachments that the daemon pages: attachments.cpp. (void*)-1 and -1, as the C functions fail.
+void* remote_attach(int id, const void* address, int flags);
+bool has_remote_attachments();
+// False: nothing there is one, so `address` is this kernel's business.
+bool remote_detach(const void* address, int* result);
+
+template <typename Native>
+void* attach_segment(int id, const void* address, int flags, Native native) {
+  if (!segment_ids.goes_to_kernel(id)) [[unlikely]] {
+    Route way = route(Kind::kSegment, id);
+    if (way == Route::kFailed) return reinterpret_cast<void*>(-1);
+    if (way == Route::kDaemon) return remote_attach(id, address, flags);
+  }
+  void* result = native();
+  if (result == reinterpret_cast<void*>(-1)) [[unlikely]]
+    forget_if_gone(Kind::kSegment, id);
+  return result;
+}
+
+template <typename Native>
+int detach_segment(const void* address, Native native) {
+  int result;
+  if (has_remote_attachments() && remote_detach(address, &result)) return result;
+  return native();
+}
+
 template <typename Native>
 int get_object(Kind kind, int key, int64_t size, int flags, Native native) {
   GetRoute route = route_get(kind, key, size, flags);

@@ -17,7 +17,8 @@
 //  9. libc.so.6 and nothing else; 32-bit atomics and no wider (m68k has no others without libatomic).
 //
 // This file has the names that programs call. calls.cpp decides where a call goes, exchange.cpp carries it,
-// daemon_link.cpp finds the daemon, thread_state.cpp keeps a thread's connection, kernel_calls.cpp is all below.
+// attachments.cpp has the memory of distributed segments, daemon_link.cpp finds the daemon, thread_state.cpp keeps a
+// thread's connection, kernel_calls.cpp is all below.
 
 #include "shim/control.h"
 #include "shim/daemon_link.h"
@@ -35,6 +36,8 @@ constinit NextFunction<int(key_t, int, int)> next_semget{"semget"};
 constinit NextFunction<int(int, sembuf*, size_t)> next_semop{"semop"};
 constinit NextFunction<int(int, sembuf*, size_t, const timespec*)> next_semtimedop{"semtimedop"};
 constinit NextFunction<int(key_t, size_t, int)> next_shmget{"shmget"};
+constinit NextFunction<void*(int, const void*, int)> next_shmat{"shmat"};
+constinit NextFunction<int(const void*)> next_shmdt{"shmdt"};
 
 [[gnu::constructor]] void set_up() {
   prepare();
@@ -50,6 +53,8 @@ constinit NextFunction<int(key_t, size_t, int)> next_shmget{"shmget"};
   next_semctl.get();
   next_shmget.get();
   next_shmctl.get();
+  next_shmat.get();
+  next_shmdt.get();
 }
 
 int tell(Kind kind, int id) {
@@ -127,6 +132,14 @@ DIPC_EXPORT int shmget(key_t key, size_t bytes, int flags) noexcept {
 DIPC_EXPORT int shmctl(int id, int command, shmid_ds* status) noexcept {
   return static_cast<int>(
       control_segment(id, command, status, Shape::kLibc, [&] { return next_shmctl.get()(id, command, status); }));
+}
+
+DIPC_EXPORT void* shmat(int id, const void* address, int flags) noexcept {
+  return attach_segment(id, address, flags, [&] { return next_shmat.get()(id, address, flags); });
+}
+
+DIPC_EXPORT int shmdt(const void* address) noexcept {
+  return detach_segment(address, [&] { return next_shmdt.get()(address); });
 }
 
 DIPC_EXPORT int dipc_is_distributed_msg(int msqid) { return tell(Kind::kMessageQueue, msqid); }

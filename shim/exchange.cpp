@@ -19,36 +19,38 @@ constexpr int64_t kRetryNs = 1'000'000;  // after ENOBUFS: 1 ms
 
 bool is_gone(long result) { return result == -EPIPE || result == -ECONNRESET || result == -ENOTCONN; }
 
-// What recvmsg found: the reply's header and, if one came along, a descriptor (else -1).
+// What recvmsg found: the reply's header and, if any came along, a descriptor or two (else -1).
 struct Received {
   long bytes;
   int memfd;
+  int other;
 };
 
-// `room_bytes` of a payload go to `room`. With MSG_PEEK the record stays, and a descriptor is a duplicate.
-Received receive(int socket, local::Reply* reply, void* room, size_t room_bytes, int flags, bool wants_memfd) {
+// `room_bytes` of a payload go to `room`. With MSG_PEEK the record stays, and descriptors are duplicates.
+Received receive(int socket, local::Reply* reply, void* room, size_t room_bytes, int flags, bool wants_descriptors) {
   union {
     cmsghdr align;
-    char bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(ucred))];
+    char bytes[CMSG_SPACE(2 * sizeof(int)) + CMSG_SPACE(sizeof(ucred))];
   } control;
   iovec parts[2] = {{reply, sizeof *reply}, {room, room_bytes}};
   msghdr message{};
   message.msg_iov = parts;
   message.msg_iovlen = room_bytes > 0 ? 2 : 1;
-  if (wants_memfd) {
+  if (wants_descriptors) {
     message.msg_control = &control;
     message.msg_controllen = sizeof control.bytes;
   }
   long bytes = raw(SYS_recvmsg, socket, &message, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  int memfd = -1;
-  if (bytes >= 0 && wants_memfd) {
+  int came[2] = {-1, -1};
+  if (bytes >= 0 && wants_descriptors) {
     for (cmsghdr* part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
       if (part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS) {
-        memcpy(&memfd, CMSG_DATA(part), sizeof memfd);
+        size_t came_bytes = part->cmsg_len - CMSG_LEN(0);
+        memcpy(came, CMSG_DATA(part), came_bytes < sizeof came ? came_bytes : sizeof came);
       }
     }
   }
-  return {bytes, memfd};
+  return {bytes, came[0], came[1]};
 }
 
 void send_cancel(const Connection& connection, uint64_t call) {
@@ -224,7 +226,7 @@ Exchange::Result Exchange::send(Frame& frame) {
   int64_t deadline_ns = 0;  // none yet: nothing has gone wrong
   Result result = fail(EPIPE);
   for (;;) {
-    long sent = send_record(connection.socket.number(), &request, sizeof request, part, memfd);
+    long sent = send_record(connection.socket.number(), &request, sizeof request, part, memfd < 0 ? passed : memfd);
     if (sent >= static_cast<long>(sizeof request)) {
       connection.outstanding = frame.call;
       connection.outstanding_op = request.op;
@@ -285,7 +287,9 @@ Exchange::Result Exchange::wait(Frame& frame) {
       continue;
     }
     bool came = false;
-    Result result = wants_payload ? take_message(frame, &came) : take_reply(frame, &came);
+    Result result = descriptors     ? take_descriptors(frame, &came)
+                    : wants_payload ? take_message(frame, &came)
+                                    : take_reply(frame, &came);
     if (!came) continue;
     if (result == Result::kReply && reply.call != frame.call) {
       connection.drop();
@@ -344,6 +348,19 @@ Exchange::Result Exchange::take_message(Frame& frame, bool* came) {
     result = fail(room_is_ours ? ECONNRESET : EFAULT);
   }
   return result;
+}
+
+Exchange::Result Exchange::take_descriptors(Frame& frame, bool* came) {
+  Connection& connection = *frame.connection;
+  Received taken = receive(connection.socket.number(), &reply, room, room_bytes, 0, true);
+  if (taken.bytes == -EAGAIN || taken.bytes == -EINTR) return Result::kReply;
+  *came = true;
+  (*descriptors)[0] = taken.memfd;
+  (*descriptors)[1] = taken.other;
+  size_t expected = sizeof reply + (reply.error == 0 ? room_bytes : 0);
+  if (taken.bytes == static_cast<long>(expected) && reply.magic == local::kMagic) return Result::kReply;
+  connection.drop();
+  return fail(ECONNRESET);
 }
 
 // A nested call has ended ours; this is how.

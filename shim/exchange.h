@@ -30,6 +30,10 @@ struct Exchange {
   void* room = nullptr;
   size_t room_bytes = 0;
   bool room_is_ours = false;
+  // A descriptor that goes with the request, borrowed; and room for those that come with the reply, which are then the
+  // caller's (-1 where none came). Such a reply has a payload, too.
+  int passed = -1;
+  int (*descriptors)[2] = nullptr;
 
   bool interruptible = false;     // EINTR is among the errors of this call
   bool cancellable = false;       // it is a cancellation point of POSIX
@@ -56,6 +60,7 @@ struct Exchange {
   Result wait(Frame& frame);
   Result take_reply(Frame& frame, bool* came);
   Result take_message(Frame& frame, bool* came);
+  Result take_descriptors(Frame& frame, bool* came);
   Result resume(Frame& frame, bool* again);
 };
 

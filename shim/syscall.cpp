@@ -30,6 +30,8 @@ bool is_system_v(long number) {
     case SYS_semctl:
     case SYS_shmget:
     case SYS_shmctl:
+    case SYS_shmat:
+    case SYS_shmdt:
 #endif
 #ifdef SYS_semop
     case SYS_semop:
@@ -102,6 +104,8 @@ enum Multiplexed {
   kMsgrcv = 12,
   kMsgget = 13,
   kMsgctl = 14,
+  kShmat = 21,
+  kShmdt = 22,
   kShmget = 23,
   kShmctl = 24,
 };
@@ -138,6 +142,21 @@ long multiplexed(const Words& words) {
       return get_object(Kind::kMessageQueue, static_cast<int>(first), 0, static_cast<int>(second), native);
     case kShmget:
       return get_object(Kind::kSegment, static_cast<int>(first), second, static_cast<int>(third), native);
+    case kShmat: {
+      if (version != 0) return native();  // EINVAL
+      void* at = attach_segment(static_cast<int>(first), pointer<void>(address), static_cast<int>(second), [&] {
+        long result = native();  // which stores the address itself
+        return result < 0 ? reinterpret_cast<void*>(-1) : nullptr;
+      });
+      if (at == nullptr || at == reinterpret_cast<void*>(-1)) return at ? -1 : 0;
+      int error = copy_out(pointer<void>(third), &at, sizeof at);
+      if (error == 0) return 0;
+      int detached;
+      remote_detach(at, &detached);
+      return fail_with(error);
+    }
+    case kShmdt:
+      return detach_segment(pointer<void>(address), [&] { return static_cast<int>(native()); });
     case kMsgsnd:
       return send_message(static_cast<int>(first), pointer<void>(address), static_cast<size_t>(second),
                           static_cast<int>(third), native);
@@ -200,6 +219,12 @@ long system_v(const Words& words) {
                         static_cast<int>(words.c), native);
     case SYS_shmget:
       return get_object(Kind::kSegment, static_cast<int>(words.a), words.b, static_cast<int>(words.c), native);
+    case SYS_shmat:
+      return reinterpret_cast<long>(attach_segment(static_cast<int>(words.a), pointer<void>(words.b),
+                                                   static_cast<int>(words.c),
+                                                   [&] { return pointer<void>(words.native()); }));
+    case SYS_shmdt:
+      return detach_segment(pointer<void>(words.a), [&] { return static_cast<int>(words.native()); });
     case SYS_msgsnd:
       return send_message(static_cast<int>(words.a), pointer<void>(words.b), static_cast<size_t>(words.c),
                           static_cast<int>(words.d), native);

@@ -49,6 +49,8 @@ TEST_P(Library, ExportsTheInterposedNamesAndDipcH) {
                                  "semctl",
                                  "shmget",
                                  "shmctl",
+                                 "shmat",
+                                 "shmdt",
                                  "dlopen",
                                  "syscall",
                                  "dipc_is_distributed_msg",

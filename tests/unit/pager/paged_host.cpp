@@ -172,10 +172,15 @@ void PagedHost::turn(int timeout_ms) {
   std::vector<pollfd> fds{{pager_->wakeup_fd(), POLLIN, 0}};
   const std::vector<Process*> processes = processes_;
   for (Process* process : processes) fds.push_back({process->closed_ ? -1 : process->socket_, POLLIN, 0});
+  const std::size_t processes_end = fds.size();
+  for (const auto& [fd, on_readable] : served_) fds.push_back({fd, POLLIN, 0});
   if (::poll(fds.data(), fds.size(), timeout_ms) <= 0) return;
   if (fds[0].revents != 0) pager_->poll();
   for (std::size_t i = 0; i < processes.size(); ++i) {
     if (fds[i + 1].revents != 0) on_packet(*processes[i]);
+  }
+  for (std::size_t i = processes_end; i < fds.size(); ++i) {
+    if (fds[i].revents != 0) served_[i - processes_end].second();
   }
 }
 

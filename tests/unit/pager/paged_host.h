@@ -78,6 +78,8 @@ class PagedHost : public Pager::Handler {
   ~PagedHost() override;
 
   Pager& pager() { return *pager_; }
+  // Serves another descriptor as well, when it is readable; it stays the caller's.
+  void serve(int fd, std::function<void()> on_readable) { served_.emplace_back(fd, std::move(on_readable)); }
   // Turns until it holds; false: it did not in time.
   bool until(const std::function<bool()>& holds);
   bool faulted(std::uint32_t page, PageAccess access);  // waits for that
@@ -137,6 +139,7 @@ class PagedHost : public Pager::Handler {
   std::map<std::uint32_t, Page> pages_;
   std::map<AttachTicket, Process*> attaching_;
   std::vector<Process*> processes_;
+  std::vector<std::pair<int, std::function<void()>>> served_;
   std::uint64_t next_token_ = 1;
   std::uint64_t settled_ = 0;
   bool all_lost_ = false;

@@ -1,0 +1,220 @@
+// A program that uses a distributed segment as any other: shmat, shmdt, loads and stores. Run under the shim.
+//
+//   attach_subject SOCKET FUNCTION     exit status 0: all was as it should be; else the line that was not
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/shm.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "tests/unit/pager/segment_daemon.h"
+
+namespace dipc::test {
+namespace {
+
+// Ends the program with the number of the line, kept to what an exit status has room for.
+#define REQUIRE(condition)                             \
+  do {                                                 \
+    if (!(condition)) return (__LINE__ - 1) % 250 + 1; \
+  } while (false)
+
+void* const kFailed = reinterpret_cast<void*>(-1);
+const std::size_t kPage = kernel_page_bytes();
+
+char* attach(const void* address = nullptr, int flags = 0) {
+  return static_cast<char*>(shmat(kSegmentId, address, flags));
+}
+bool fails_with(void* result, int error) { return result == kFailed && errno == error; }
+volatile char& byte_at(char* memory, std::size_t page) { return static_cast<volatile char*>(memory)[page * kPage]; }
+
+// What open(2) gives next: the same before and after, if nothing was left open below it.
+int lowest_free_descriptor() {
+  const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  close(fd);
+  return fd;
+}
+
+int reads_and_writes(Program& test) {
+  char* memory = attach();
+  REQUIRE(memory != kFailed);
+  REQUIRE(byte_at(memory, 0) == 'x');
+  byte_at(memory, 1) = 'y';
+  test.say('!');
+  test.hear();
+  REQUIRE(shmdt(memory) == 0);
+  test.say('!');
+  test.hear();
+  return 0;
+}
+
+int stores_after_detaching(Program&) {
+  char* memory = attach();
+  shmdt(memory);
+  byte_at(memory, 0) = 'y';
+  return 0;
+}
+
+int stores_through_a_read_only_attachment(Program& test) {
+  char* memory = attach(nullptr, SHM_RDONLY);
+  if (byte_at(memory, 0) == 'x') test.say('!');
+  byte_at(memory, 0) = 'y';
+  return 0;
+}
+
+int chooses_addresses(Program&) {
+  char* room = static_cast<char*>(mmap(nullptr, 16 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  REQUIRE(fails_with(attach(room + 1), EINVAL));
+  REQUIRE(fails_with(attach(room), EINVAL));  // something is there
+  REQUIRE(fails_with(attach(nullptr, SHM_REMAP), EINVAL));
+  REQUIRE(fails_with(attach(reinterpret_cast<char*>(1), SHM_REMAP | SHM_RND), EINVAL));
+  REQUIRE(attach(room + 1, SHM_RND | SHM_REMAP) == room);
+  REQUIRE(byte_at(room, 0) == 'x');
+  munmap(room + 8 * kPage, 8 * kPage);
+  REQUIRE(attach(room + 8 * kPage) == room + 8 * kPage);
+  REQUIRE(byte_at(room, 8) == 'x');
+  REQUIRE(shmdt(room + 1) == -1 && errno == EINVAL);
+  REQUIRE(shmdt(room + kPage) == -1 && errno == EINVAL);
+  REQUIRE(shmdt(room) == 0);
+  REQUIRE(shmdt(room) == -1 && errno == EINVAL);
+  REQUIRE(byte_at(room, 8) == 'x');
+  REQUIRE(shmdt(room + 8 * kPage) == 0);
+  return 0;
+}
+
+int detaches_what_is_left(Program&) {
+  char* memory = attach();
+  munmap(memory, kPage);
+  char* foreign =
+      static_cast<char*>(mmap(memory, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0));
+  munmap(memory + 2 * kPage, kPage);
+  foreign[0] = 'f';
+  REQUIRE(byte_at(memory, 1) == 0);
+  REQUIRE(shmdt(memory) == 0);
+  REQUIRE(foreign[0] == 'f');
+  REQUIRE(msync(memory + kPage, kPage, MS_ASYNC) == -1 && errno == ENOMEM);
+  REQUIRE(shmdt(memory) == -1 && errno == EINVAL);
+  return 0;
+}
+
+int detaches_where_it_was_moved_to(Program&) {
+  char* memory = attach();
+  void* place = mmap(nullptr, 4 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(mremap(memory, 4 * kPage, 4 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, place) == place);
+  REQUIRE(byte_at(static_cast<char*>(place), 0) == 'x');
+  REQUIRE(shmdt(memory) == -1 && errno == EINVAL);
+  REQUIRE(shmdt(place) == 0);
+  return 0;
+}
+
+int calls_by_number(Program&) {
+#ifdef SYS_shmat
+  char* memory = reinterpret_cast<char*>(syscall(SYS_shmat, kSegmentId, nullptr, 0));
+  REQUIRE(memory != kFailed);
+  REQUIRE(byte_at(memory, 0) == 'x');
+  REQUIRE(syscall(SYS_shmdt, memory) == 0);
+  REQUIRE(syscall(SYS_shmdt, memory) == -1 && errno == EINVAL);
+#endif
+  return 0;
+}
+
+int leaves_no_descriptors(Program& test) {
+  const int before = lowest_free_descriptor();
+  for (int i = 0; i < 100; ++i) {
+    char* memory = attach(nullptr, i % 2 == 0 ? 0 : SHM_RDONLY);
+    REQUIRE(byte_at(memory, 0) == 'x');
+    REQUIRE(lowest_free_descriptor() == before);
+  }
+  test.say('!');
+  return test.hear();
+}
+
+int closes_all_descriptors(Program&) {
+  char* memory = attach();
+  close_range(3, ~0U, 0);
+  REQUIRE(byte_at(memory, 0) == 'x');
+  REQUIRE(open("/dev/null", O_RDONLY) == 3);
+  REQUIRE(shmdt(memory) == 0);
+  memory = attach();
+  REQUIRE(byte_at(memory, 0) == 'x');
+  REQUIRE(fcntl(3, F_GETFD) >= 0);
+  return 0;
+}
+
+int is_refused(Program& test) {
+  errno = 0;
+  REQUIRE(fails_with(attach(), EACCES));
+  test.say('!');
+  return 0;
+}
+
+int uses_segments_of_the_kernel_too(Program&) {
+  const int id = shmget(IPC_PRIVATE, kPage, 0600);
+  REQUIRE(id >= 0);
+  auto* own = static_cast<char*>(shmat(id, nullptr, 0));
+  shmctl(id, IPC_RMID, nullptr);
+  REQUIRE(own != kFailed);
+  char* memory = attach();
+  own[0] = 'k';
+  REQUIRE(byte_at(memory, 0) == 'x' && own[0] == 'k');
+  REQUIRE(shmdt(own) == 0);
+  REQUIRE(shmdt(own) == -1 && errno == EINVAL);
+  REQUIRE(shmdt(memory) == 0);
+  REQUIRE(shmdt(memory) == -1 && errno == EINVAL);
+  return 0;
+}
+
+int childs_detach_is_its_own(Program&) {
+  char* memory = attach();
+  const pid_t child = fork();
+  if (child == 0) _exit(byte_at(memory, 0) == 'x' && shmdt(memory) == 0 && shmdt(memory) == -1 ? 0 : 1);
+  int status;
+  waitpid(child, &status, 0);
+  REQUIRE(status == 0);
+  REQUIRE(byte_at(memory, 0) == 'x');
+  REQUIRE(shmdt(memory) == 0);
+  return 0;
+}
+
+int runs_out_of_descriptors(Program&) {
+  int last = 0;
+  while (dup(0) >= 0) ++last;
+  REQUIRE(attach() == kFailed);
+  close_range(10, ~0U, 0);
+  char* memory = attach();
+  REQUIRE(memory != kFailed && byte_at(memory, 0) == 'x');
+  return last > 0 ? 0 : 1;
+}
+
+#define FUNCTION(name) \
+  { #name, name }
+const std::map<std::string, std::function<int(Program&)>> kFunctions = {
+    FUNCTION(reads_and_writes),
+    FUNCTION(stores_after_detaching),
+    FUNCTION(stores_through_a_read_only_attachment),
+    FUNCTION(chooses_addresses),
+    FUNCTION(detaches_what_is_left),
+    FUNCTION(detaches_where_it_was_moved_to),
+    FUNCTION(calls_by_number),
+    FUNCTION(leaves_no_descriptors),
+    FUNCTION(closes_all_descriptors),
+    FUNCTION(is_refused),
+    FUNCTION(uses_segments_of_the_kernel_too),
+    FUNCTION(childs_detach_is_its_own),
+    FUNCTION(runs_out_of_descriptors),
+};
+
+}  // namespace
+}  // namespace dipc::test
+
+int main(int, char** arguments) {
+  dipc::test::Program test(std::atoi(arguments[1]));
+  return dipc::test::kFunctions.at(arguments[2])(test);
+}
