@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 namespace dipc {
 namespace {
@@ -36,8 +37,8 @@ std::string UserfaultPager::missing() {
   if (!device) return std::string("/dev/userfaultfd: ") + std::strerror(errno);
   Descriptor made = Userfault::make(device.get());
   if (!made) return std::string("userfaultfd: ") + std::strerror(errno);  // qemu-user opens the device, and that is all
-  const Userfault userfault(std::move(made));
-  if (const int error = userfault.set_up(true); error != 0) {
+  std::optional<Userfault> userfault(std::in_place, std::move(made));
+  if (const int error = userfault->set_up(true); error != 0) {
     return error == EPERM ? "no CAP_SYS_PTRACE, which fork events take"
                           : std::string(
                                 "this kernel's userfaultfd has no write protection of shared memory or no fork "
@@ -48,7 +49,8 @@ std::string UserfaultPager::missing() {
   if (!memory) return memory.error().what;
   void* address = mmap(nullptr, memory->bytes(), PROT_NONE, MAP_SHARED, memory->fd(), 0);
   if (address == MAP_FAILED) return std::string("mmap: ") + std::strerror(errno);
-  const int error = userfault.watch(reinterpret_cast<std::uintptr_t>(address), memory->bytes(), true);
+  const int error = userfault->watch(reinterpret_cast<std::uintptr_t>(address), memory->bytes(), true);
+  userfault.reset();  // before the memory: munmap() would wait until somebody has read that it is gone
   munmap(address, memory->bytes());
   return error == 0 ? "" : std::string("userfaultfd of shared memory: ") + std::strerror(error);
 }
