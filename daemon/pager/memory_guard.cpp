@@ -1,0 +1,89 @@
+#include "daemon/pager/memory_guard.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace dipc {
+namespace {
+
+constexpr std::size_t kStackBytes = 256 * 1024;
+constexpr const char* kDescriptors = "/proc/self/fd";
+
+// As the kernel lays it out (getdents(2)). The daemon may have had threads when the guard was made, so nothing here may
+// allocate, opendir() included.
+struct Entry {
+  std::uint64_t inode;
+  std::int64_t offset;
+  std::uint16_t length;
+  std::uint8_t type;
+  char name[256];
+};
+
+bool is_segment(int folder, const char* name) {
+  char target[128] = {};
+  constexpr char kPrefix[] = "/memfd:";
+  if (readlinkat(folder, name, target, sizeof target - 1) < 0) return false;
+  return std::strncmp(target, kPrefix, sizeof kPrefix - 1) == 0 &&
+         std::strncmp(target + sizeof kPrefix - 1, kSegmentMemoryName, std::strlen(kSegmentMemoryName)) == 0;
+}
+
+// How many descriptors of them there were.
+int truncate_segments() {
+  int truncated = 0;
+  const int folder = open(kDescriptors, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  alignas(Entry) static char buffer[32768];
+  for (;;) {
+    const long got = syscall(SYS_getdents64, folder, buffer, sizeof buffer);
+    if (got <= 0) return truncated;
+    for (long at = 0; at < got;) {
+      Entry entry;
+      std::memcpy(&entry, buffer + at, offsetof(Entry, name));
+      const char* name = buffer + at + offsetof(Entry, name);
+      at += entry.length;
+      int number = 0;
+      for (const char* digit = name; *digit >= '0' && *digit <= '9'; ++digit) number = 10 * number + (*digit - '0');
+      // One that is open for reading alone refuses; there is another one of the same memory.
+      if (is_segment(folder, name) && ftruncate(number, 0) == 0) ++truncated;
+    }
+  }
+}
+
+int guard(void* daemon) {
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, nullptr);
+  setsid();
+  prctl(PR_SET_NAME, "dipc-guard");
+  pollfd ended{static_cast<int>(reinterpret_cast<std::intptr_t>(daemon)), POLLIN, 0};
+  while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
+  }
+  truncate_segments();
+  _exit(0);
+}
+
+}  // namespace
+
+Result<void> start_memory_guard() {
+  // It stays open: the guard looks at it.
+  const auto daemon = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
+  if (daemon < 0) return trouble(std::string("pidfd_open: ") + std::strerror(errno));
+  alignas(64) static char stack[kStackBytes];
+  if (clone(guard, stack + sizeof stack, CLONE_FILES | SIGCHLD, reinterpret_cast<void*>(std::intptr_t{daemon})) < 0) {
+    const int error = errno;
+    close(daemon);
+    return trouble(std::string("clone: ") + std::strerror(error));
+  }
+  return {};
+}
+
+}  // namespace dipc

@@ -1,0 +1,21 @@
+#pragma once
+
+// What becomes of programs' segments when the daemon is killed. The kernel would close its userfaultfds, and whoever
+// touched a page that is elsewhere would read zeros. So a process beside the daemon shares its table of descriptors:
+// when the daemon has ended, whatever ended it, the guard truncates the memory of all segments and only then lets the
+// userfaultfds go. Who waits for a page, and who touches one later, gets SIGBUS.
+
+#include <string>
+
+#include "wire/result.h"
+
+namespace dipc {
+
+// What the memfd of a segment is called, so that the guard knows it; more may follow.
+inline constexpr const char* kSegmentMemoryName = "dipc segment";
+
+// Once, from the daemon. The guard is named dipc-guard and ends with the daemon; a supervisor must not kill both at
+// once. Trouble: no process or descriptor to be had.
+Result<void> start_memory_guard();
+
+}  // namespace dipc
