@@ -11,6 +11,7 @@
 #include "daemon/core/object_name.h"
 #include "daemon/io/log.h"
 #include "daemon/kernel/objects.h"
+#include "daemon/segment_reports.h"
 #include "daemon/version.h"
 
 namespace dipc {
@@ -108,6 +109,14 @@ void Administration::on_request(const LocalRequest& request) {
       return answer_or_fail(request, dead_letters_.show(command->letter, command->offset));
     case AdminCommand::Verb::kRequeueLetter:
       return answer_or_fail(request, dead_letters_.requeue(command->letter, who(request)));
+    case AdminCommand::Verb::kSegments:
+      return answer(request.client, request.header.call, 0, to_json(report_segments(parts_.segments, parts_.users)));
+    case AdminCommand::Verb::kPages: {
+      const auto report = report_pages(parts_.segments, parts_.users, command->object.key);
+      if (report) return answer(request.client, request.header.call, 0, to_json(*report));
+      return fail(request, ENOENT, "no segment of that key lives on this host",
+                  "dipcctl objects says which host is its owner; ask there");
+    }
     case AdminCommand::Verb::kDropLetter:
       return answer_or_fail(request, dead_letters_.drop(command->letter, who(request)));
   }
@@ -179,6 +188,10 @@ std::vector<ObjectRow> Administration::own_rows() {
   std::vector<ObjectRow> rows;
   for (const OwnedObject& object : parts_.naming.owned_objects()) {
     if (object.state == OwnedObject::State::kRegistering) continue;
+    if (object.ref.kind == Kind::kSegment) {  // whose stand-in is all that the kernel has
+      if (auto row = row_of_segment(parts_.segments, parts_.users, object)) rows.push_back(std::move(*row));
+      continue;
+    }
     const auto facts = object_facts(object.ref.kind, object.ref.id);
     if (!facts) continue;
     rows.push_back({.name = object.name,

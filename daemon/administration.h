@@ -20,6 +20,7 @@
 #include "daemon/kernel/executor.h"
 #include "daemon/kernel/users.h"
 #include "daemon/naming.h"
+#include "daemon/segments.h"
 
 namespace dipc {
 
@@ -33,6 +34,7 @@ class Administration {
     Naming& naming;
     Users& users;
     Executor& executor;
+    const Segments& segments;
     std::function<Parsed<AdminDone>(const std::string& who)> reload;
     std::function<std::map<std::string, std::uint64_t>()> counters;
   };

@@ -1,14 +1,19 @@
 #include "daemon/attached_segments.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <optional>
 
 #include "daemon/io/log.h"
+#include "daemon/pager/memory_guard.h"
 #include "wire/check.h"
 
 namespace dipc {
 namespace {
+
+constexpr int kLoseAllLookMs = 100;
 
 std::optional<PageIndex> page_of(const OwnerPageMessage& message) {
   return std::visit(
@@ -116,12 +121,12 @@ bool AttachedSegments::may_begin(const Key& segment) const {
 bool AttachedSegments::open(const Key& key, const std::set<HostId>& peers, const AttachReply& shape) {
   if (find(key) != nullptr) return true;
   auto fresh = std::make_unique<Segment>(*this, key, shape);
-  auto pager =
-      options_.make_pager({.name = "segment " + std::to_string(key.second.id) + " of " + hosts_.name(key.first),
-                           .segment_bytes = shape.segment_bytes,
-                           .unit_bytes = shape.unit_bytes,
-                           .stuck_after = options_.stuck_after},
-                          *fresh);
+  auto pager = options_.make_pager(
+      {.name = std::string(kSegmentMemoryName) + " " + std::to_string(key.second.id) + " of " + hosts_.name(key.first),
+       .segment_bytes = shape.segment_bytes,
+       .unit_bytes = shape.unit_bytes,
+       .stuck_after = options_.stuck_after},
+      *fresh);
   if (!pager) {
     log_trouble(LogLevel::kError, "pager", pager.error());
     return false;
@@ -253,6 +258,15 @@ void AttachedSegments::on_host_lost(TimePoint now, HostId host) {
       segment.cache->on_peer_lost(now, host);
     }
   });
+}
+
+void AttachedSegments::lose_all(TimePoint now, Duration patience) {
+  tell_all([&](Segment& segment) { segment.cache->on_owner_lost(now); });
+  while (!segments_.empty() && loop_now() < now + patience) {
+    Pager& pager = *segments_.begin()->second->pager;
+    pollfd spoken{pager.wakeup_fd(), POLLIN, 0};
+    if (::poll(&spoken, 1, kLoseAllLookMs) > 0) pager.poll();
+  }
 }
 
 void AttachedSegments::on_time(TimePoint now) {

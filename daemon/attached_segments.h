@@ -75,6 +75,9 @@ class AttachedSegments {
   void on_host_lost(TimePoint now, HostId host);
   void on_time(TimePoint now);
   TimePoint deadline() const;
+  // Takes all segments from their programs (SIGBUS), before the daemon stops. Waits for that, no longer than
+  // `patience`.
+  void lose_all(TimePoint now, Duration patience);
 
   bool has(const Key& segment) const { return segments_.find(segment) != segments_.end(); }
   std::size_t count() const { return segments_.size(); }

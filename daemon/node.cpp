@@ -1,9 +1,11 @@
 #include "daemon/node.h"
 
 #include <sys/ipc.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <ctime>
 #include <filesystem>
 
 #include "daemon/core/line_changes.h"
@@ -13,6 +15,7 @@
 #include "daemon/kernel/objects.h"
 #include "daemon/kernel/processes.h"
 #include "daemon/local_records.h"
+#include "daemon/pager/memory_guard.h"
 
 namespace dipc {
 
@@ -88,6 +91,7 @@ Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configura
   node->naming_ = std::move(*naming);
   node->remote_calls_ =
       std::make_unique<RemoteCalls>(*node, *node->naming_, *node->executor_, node->users_, node->remote_policy_);
+  node->start_segments(loop);
   Node& self = *node;
   node->undo_keeping_ = std::make_unique<UndoKeeping>(loop, self, *node->executor_, configuration.timing.peer_timeout,
                                                       [&self] { self.remote_calls_->send_results(); });
@@ -99,6 +103,7 @@ Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configura
                                   .naming = *self.naming_,
                                   .users = self.users_,
                                   .executor = *self.executor_,
+                                  .segments = *self.segments_,
                                   .reload = [&self](const std::string& who) { return self.reload(who); },
                                   .counters = [&self] { return self.counters(); }});
   const auto op_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(configuration.timing.op_timeout);
@@ -113,6 +118,7 @@ Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configura
   if (!programs) return tl::unexpected(programs.error());
   node->programs_ = std::move(*programs);
   node->local_calls_->attach(*node->programs_);
+  node->segment_calls_->attach(*node->programs_);
   node->administration_->attach(*node->programs_);
   if (auto listening = node->network_->start(); !listening) return tl::unexpected(listening.error());
   node->naming_->start();
@@ -178,9 +184,46 @@ Result<void> Node::start_executor(uv_loop_t* loop, std::optional<keeper::Reached
   return {};
 }
 
+void Node::start_segments(uv_loop_t* loop) {
+  const Configuration& configuration = policy_.configuration;
+  const PagerChoice choice = choose_pager(std::nullopt);
+  can_page_ = choice.kind == PagerKind::kUserfault;
+  if (can_page_) {
+    if (auto guarded = start_memory_guard(); !guarded) {
+      log_trouble(LogLevel::kError, "pager", guarded.error());
+      can_page_ = false;
+    }
+  } else {
+    log_warning("pager", choice.reason + "; shmget with IPC_DIPC fails with ENOSYS on this host");
+  }
+  struct sysinfo memory {};
+  ::sysinfo(&memory);
+  Segments::Options options;
+  options.host = configuration.host;
+  options.page_bytes = own_.page_bytes;
+  options.owned.segment_bytes_max = configuration.limits.segment_bytes;
+  options.owned.memory_bytes = (std::uint64_t{memory.totalram} + memory.totalswap) * memory.mem_unit;
+  // When both ends have noticed: each counts for itself, and then has to take the pages from programs.
+  options.owned.fence = 2 * configuration.timing.peer_timeout;
+  options.owned.sharing = [this](std::int32_t key) { return policy_.keys.sharing(key); };
+  options.owned.time_of_day = [] { return static_cast<std::int64_t>(std::time(nullptr)); };
+  options.attached.make_pager = [kind = choice.kind](Pager::Options of, Pager::Handler& handler) {
+    return make_pager(kind, std::move(of), handler);
+  };
+  options.attached.stuck_after = configuration.timing.peer_timeout;
+  options.removed = [this](const ObjectRef& segment) { naming_->on_removed_here(segment); };
+  options.gone = [this](const std::string& owner, const ObjectRef& ref) { naming_->on_gone_there(owner, ref); };
+  segments_ = std::make_unique<Segments>(loop, std::move(options), *this);
+  segment_calls_ = std::make_unique<SegmentCalls>(configuration.host, *segments_, *naming_, *local_calls_);
+  local_calls_->on_granted([this](const LocalCalls::Granted& granted) { segment_calls_->on_granted(granted); });
+  naming_->attach(*segments_);
+  remote_calls_->attach(*segments_);
+}
+
 void Node::stop(const std::string& why) {
   log_info("stopping", why);
   stopping_ = true;
+  segments_->stop();
   network_->stop(why);
   programs_.reset();
 }
@@ -238,18 +281,20 @@ void Node::on_request(LocalRequest request) {
     case local::Op::kOperate:
       return call(request, Kind::kSemaphoreSet);
     case local::Op::kControl:
-      if (const auto kind = kind_of(request.header.kind)) return call(request, *kind);
+      if (const auto kind = kind_of(request.header.kind)) {
+        return *kind == Kind::kSegment ? segment_calls_->on_request(request) : call(request, *kind);
+      }
       break;
+    case local::Op::kAttach:
+    case local::Op::kAttached:
+    case local::Op::kDetached:
+      return segment_calls_->on_request(request);
     case local::Op::kNoteRemoved:
       return note_removed(request);
     case local::Op::kCallerPids:
       return caller_pids(request);
     case local::Op::kAdmin:
       return administration_->on_request(request);
-    case local::Op::kAttach:
-    case local::Op::kAttached:
-    case local::Op::kDetached:
-      break;  // no segment is distributed yet
     case local::Op::kHello:
     case local::Op::kCancel:
       break;  // never handed over
@@ -268,7 +313,7 @@ void Node::get(const LocalRequest& request) {
     log_warning("refused", policy_.keys.explain(*kind, request.header.key, marked));
     return reply(request, Error::kAccess);
   }
-  if (*kind == Kind::kSegment) return reply(request, Error::kNotImplemented);
+  if (*kind == Kind::kSegment && !can_page_) return reply(request, Error::kNotImplemented);
   const GetCall call{.name = {*kind, request.header.key},
                      .create = (flags & IPC_CREAT) != 0,
                      .exclusive = (flags & IPC_EXCL) != 0,
@@ -283,7 +328,9 @@ void Node::get(const LocalRequest& request) {
       call, local_identity(who.uid, who.gid, who.pid), caller, decision.home,
       [this, request, key](const Gets::Got& got) {
         gets_.erase(key);
-        reply(request, got.error, got.id, got.owned ? local::Where::kOwned : local::Where::kRemote);
+        // Segments are the daemon's on their owner, too.
+        const bool in_kernel = got.owned && request.header.kind != static_cast<std::uint32_t>(Kind::kSegment);
+        reply(request, got.error, got.id, in_kernel ? local::Where::kOwned : local::Where::kRemote);
       });
   if (naming_->gets().under_way(operation)) gets_.emplace(key, operation);
 }
@@ -291,6 +338,10 @@ void Node::get(const LocalRequest& request) {
 void Node::look_up(const LocalRequest& request) {
   const auto kind = kind_of(request.header.kind);
   if (!kind) return reply(request, Error::kInvalid);
+  if (*kind == Kind::kSegment) {
+    const bool ours = segment_calls_->knows(request.header.id);
+    return reply(request, Error::kNone, request.header.id, ours ? local::Where::kRemote : local::Where::kLocal);
+  }
   if (const StandIn* stand_in = naming_->stand_in(*kind, request.header.id)) {
     local::Reply header;
     header.call = request.header.call;
@@ -355,6 +406,7 @@ void Node::on_client_gone(ClientId client) {
     it = gets_.erase(it);
     naming_->gets().cancel(operation);
   }
+  segment_calls_->on_client_gone(client);
   local_calls_->on_client_gone(client);
   administration_->on_client_gone(client);
 }
@@ -370,7 +422,7 @@ bool Node::takes_answers(const std::string& host) const { return network_->takes
 void Node::end_session(const std::string& host, const std::string& why) { network_->end_session(host, why); }
 
 void Node::on_peer_message(const std::string& host, PeerMessage message) {
-  if (naming_->on_peer_message(host, message)) return;
+  if (naming_->on_peer_message(host, message) || segments_->on_peer_message(host, message)) return;
   if (const auto* call = std::get_if<Call>(&message)) {
     remote_calls_->on_call(host, *call);
   } else if (const auto* reply = std::get_if<Reply>(&message)) {
@@ -394,6 +446,7 @@ void Node::on_peer_message(const std::string& host, PeerMessage message) {
 
 void Node::on_session_began(const std::string& host, const Hello& hello) {
   undo_keeping_->on_session_began(host, hello.boot);
+  segments_->on_session_began(host, hello);
   local_calls_->on_session_began(host, hello.boot);
   naming_->on_session_began(host, hello.boot);
 }
@@ -403,6 +456,7 @@ void Node::on_session_ended(const std::string& host, PeerSessions::EndReason rea
   remote_calls_->on_session_ended(host);
   if (!stopping_) undo_keeping_->on_session_ended(host, reason);
   local_calls_->on_session_ended(host, unwritten);
+  segments_->on_session_ended(host);
   naming_->on_session_ended(host, unwritten);
   administration_->on_session_ended(host);
 }
@@ -425,6 +479,7 @@ std::map<std::string, std::uint64_t> Node::counters() const {
   counters["dead_letters"] = executed.dead_letters_now;
   counters["undo_groups"] = executed.undo_groups;
   counters["keeper"] = static_cast<std::uint64_t>(executor_->keeper_process());
+  counters["segments_attached"] = segments_->attached().count();
   counters["messages_put_back"] = executed.put_back;
   return counters;
 }

@@ -16,6 +16,8 @@
 #include "daemon/local_calls.h"
 #include "daemon/naming.h"
 #include "daemon/remote_calls.h"
+#include "daemon/segment_calls.h"
+#include "daemon/segments.h"
 #include "daemon/undo_keeping.h"
 
 namespace dipc {
@@ -42,6 +44,7 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
        Incarnation incarnation, std::string boot);
 
   Result<void> start_executor(uv_loop_t* loop, std::optional<keeper::Reached> keeper);
+  void start_segments(uv_loop_t* loop);
 
   // ShimServer::Handler
   void on_request(LocalRequest request) override;
@@ -83,12 +86,15 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
   std::unique_ptr<AfterPoll> executor_turn_;
   std::unique_ptr<Naming> naming_;
   std::unique_ptr<LocalCalls> local_calls_;
+  std::unique_ptr<Segments> segments_;
+  std::unique_ptr<SegmentCalls> segment_calls_;
   std::unique_ptr<RemoteCalls> remote_calls_;
   std::unique_ptr<UndoKeeping> undo_keeping_;
   std::unique_ptr<PeerNetwork> network_;
   std::unique_ptr<Administration> administration_;
   std::unique_ptr<ShimServer> programs_;
   std::map<std::pair<ClientId, std::uint64_t>, Gets::OperationId> gets_;
+  bool can_page_ = false;  // programs' memory of distributed segments
   bool stopping_ = false;
 };
 

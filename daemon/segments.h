@@ -65,6 +65,8 @@ class Segments final : public Naming::Segments, private OwnedSegments::Outbox, p
   bool on_peer_message(const std::string& host, const PeerMessage& message);
   void on_session_began(const std::string& host, const Hello& hello);
   void on_session_ended(const std::string& host);
+  // Before the daemon stops: no program is to go on with memory that nobody looks after.
+  void stop() { attached_.lose_all(loop_now(), options_.attached.stuck_after); }
 
  private:
   struct OwnOrder {

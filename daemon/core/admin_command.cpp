@@ -14,7 +14,8 @@ using Verb = AdminCommand::Verb;
 using Words = std::span<const std::string_view>;
 
 const std::string kRemedy =
-    "known are: status, objects, reload, forget KIND KEY, deadletters [show ID | requeue ID | drop ID]";
+    "known are: status, objects, reload, forget KIND KEY, segments, pages KEY, deadletters [show ID | requeue ID | "
+    "drop ID]";
 
 Result<AdminCommand> parse_forget(Words arguments) {
   if (arguments.size() != 2) return trouble("forget takes a kind and a key", "write forget msg 0x1234");
@@ -26,6 +27,12 @@ Result<AdminCommand> parse_forget(Words arguments) {
                    "write a number other than 0, as ipcs shows it: 0x00001234");
   }
   return AdminCommand{Verb::kForget, ObjectName{*kind, *key}};
+}
+
+Result<AdminCommand> parse_pages(Words arguments) {
+  const auto key = arguments.size() == 1 ? parse_key(arguments[0]) : std::nullopt;
+  if (!key || *key == 0) return trouble("pages takes the key of a segment", "write pages 0x1234");
+  return AdminCommand{Verb::kPages, ObjectName{Kind::kSegment, *key}};
 }
 
 Result<AdminCommand> parse_dead_letters(Words arguments) {
@@ -79,6 +86,10 @@ std::string to_string(const AdminCommand& command) {
       return "deadletters requeue " + letter;
     case Verb::kDropLetter:
       return "deadletters drop " + letter;
+    case Verb::kSegments:
+      return "segments";
+    case Verb::kPages:
+      return "pages " + format_key(command.object.key);
   }
   return {};
 }
@@ -89,9 +100,10 @@ Result<AdminCommand> parse_admin_command(std::string_view text) {
   const std::string_view verb = lines[0].words[0];
   const Words arguments = Words(lines[0].words).subspan(1);
   if (verb == "forget") return parse_forget(arguments);
+  if (verb == "pages") return parse_pages(arguments);
   if (verb == "deadletters") return parse_dead_letters(arguments);
-  for (const AdminCommand& command :
-       {AdminCommand{Verb::kStatus, {}}, AdminCommand{Verb::kObjects, {}}, AdminCommand{Verb::kReload, {}}}) {
+  for (const AdminCommand& command : {AdminCommand{Verb::kStatus, {}}, AdminCommand{Verb::kObjects, {}},
+                                      AdminCommand{Verb::kReload, {}}, AdminCommand{Verb::kSegments, {}}}) {
     if (verb != to_string(command)) continue;
     if (!arguments.empty()) return trouble(std::string(verb) + " takes no arguments", kRemedy);
     return command;

@@ -2,7 +2,8 @@
 
 // What dipcctl asks of a daemon, as the text in the payload of local::Op::kAdmin: "status", "objects", "reload",
 // "forget msg 0x00001234", "deadletters", "deadletters after 500", "deadletters show 7", "deadletters show 7 from
-// 65536", "deadletters requeue 7", "deadletters drop 7". The daemon answers with one JSON text (status_report.h).
+// 65536", "deadletters requeue 7", "deadletters drop 7", "segments", "pages 0x00001234". The daemon answers with one
+// JSON text (status_report.h).
 
 #include <cstdint>
 #include <string>
@@ -23,9 +24,11 @@ struct AdminCommand {
     kShowLetter,     // DeadLetterText: `letter`, and a piece of its text from byte `offset` on
     kRequeueLetter,  // AdminDone: `letter` goes back to the tail of its queue
     kDropLetter,     // AdminDone: `letter` is deleted
+    kSegments,       // SegmentsReport, of this host
+    kPages,          // PagesReport of `object`, a segment of this host
   };
   Verb verb{};
-  ObjectName object;         // kForget; its key is never IPC_PRIVATE
+  ObjectName object;         // kForget, kPages; its key is never IPC_PRIVATE
   std::uint64_t letter = 0;  // number of a dead letter, from 1; kDeadLetters: 0 is the beginning
   std::uint64_t offset = 0;  // kShowLetter
   bool operator==(const AdminCommand&) const = default;

@@ -338,6 +338,12 @@ std::set<HostId> PageDirectory::holders(PageIndex index) const {
   return page == pages_.end() ? std::set<HostId>{} : page->second.holders;
 }
 
+std::vector<PageIndex> PageDirectory::asked_for() const {
+  std::vector<PageIndex> all;
+  for (const auto& [index, page] : pages_) all.push_back(index);
+  return all;
+}
+
 bool PageDirectory::busy(PageIndex index) const {
   const auto page = pages_.find(index);
   return page != pages_.end() && (page->second.running || !page->second.queue.empty());

@@ -97,6 +97,8 @@ class PageDirectory {
   std::vector<Action> take_actions();
   TimePoint deadline() const;  // kNever: nothing is timed
 
+  // Those that were ever asked for; all others are free.
+  std::vector<PageIndex> asked_for() const;
   enum class PageState : std::uint8_t { kFree, kRead, kWritten, kLost };
   PageState state(PageIndex page) const;
   std::set<HostId> holders(PageIndex page) const;  // the writer, or the readers; out of reach or not

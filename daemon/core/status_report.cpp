@@ -167,6 +167,10 @@ class Reader {
     if (!field->is_array()) return wrong(name);
     for (const Json& element : *field) function(element);
   }
+  template <typename Function>
+  void object(const char* name, Function function) const {
+    if (const Json* field = find(name)) function(Reader(*field, error_));
+  }
   template <typename T, typename Function>
   void objects(const char* name, std::vector<T>& into, Function function) const {
     each(name, [&](const Json& element) {
@@ -224,6 +228,57 @@ void take_row(const Reader& from, DeadLettersReport::Row& row) {
   if (!row.trouble.empty()) row = {.id = row.id, .trouble = std::move(row.trouble)};
 }
 
+void add_traffic(Json& json, const PageTraffic& traffic) {
+  json["faults"] = traffic.faults;
+  json["read_aheads"] = traffic.read_aheads;
+  json["transfers"] = traffic.transfers;
+  json["bytes_moved"] = traffic.bytes_moved;
+  json["invalidations"] = traffic.invalidations;
+  json["bounces"] = traffic.bounces;
+}
+
+void take_traffic(const Reader& from, PageTraffic& traffic) {
+  from.take("faults", traffic.faults);
+  from.take("read_aheads", traffic.read_aheads);
+  from.take("transfers", traffic.transfers);
+  from.take("bytes_moved", traffic.bytes_moved);
+  from.take("invalidations", traffic.invalidations);
+  from.take("bounces", traffic.bounces);
+}
+
+Json segment_json(const SegmentsReport::Row& row) {
+  Json json = {{"key", format_key(row.key)},
+               {"id", row.id},
+               {"removed", row.removed},
+               {"login", row.login},
+               {"mode", octal(row.mode)},
+               {"bytes", row.bytes},
+               {"page_bytes", row.page_bytes},
+               {"pages", row.pages},
+               {"attachments", row.attachments},
+               {"written", row.written},
+               {"read", row.read},
+               {"lost", row.lost}};
+  add_traffic(json, row.traffic);
+  return json;
+}
+
+void take_segment(const Reader& from, SegmentsReport::Row& row) {
+  from.take_key(row.key);
+  from.take("id", row.id);
+  from.take("removed", row.removed);
+  from.take("login", row.login);
+  from.take_octal("mode", row.mode);
+  from.take("bytes", row.bytes);
+  from.take("page_bytes", row.page_bytes);
+  from.take("pages", row.pages);
+  from.take("attachments", row.attachments);
+  from.take("written", row.written);
+  from.take("read", row.read);
+  from.take("lost", row.lost);
+  take_traffic(from, row.traffic);
+}
+
 // Nesting is bounded by what a reply may hold; a parse error is a value.
 template <typename T, typename Function>
 Result<T> read(std::string_view text, Function function) {
@@ -238,6 +293,16 @@ Result<T> read(std::string_view text, Function function) {
 }
 
 }  // namespace
+
+PageTraffic& PageTraffic::operator+=(const PageTraffic& other) {
+  faults += other.faults;
+  read_aheads += other.read_aheads;
+  transfers += other.transfers;
+  bytes_moved += other.bytes_moved;
+  invalidations += other.invalidations;
+  bounces += other.bounces;
+  return *this;
+}
 
 std::string to_json(const StatusReport& report) {
   Json json = {{"host", report.host},
@@ -316,6 +381,31 @@ std::string to_json(const DeadLetterText& letter) {
   return dump(json);
 }
 
+std::string to_json(const SegmentsReport& report) {
+  Json json = {{"segments", Json::array()}};
+  for (const auto& row : report.rows) json["segments"].push_back(segment_json(row));
+  return dump(json);
+}
+
+std::string to_json(const PagesReport& report) {
+  Json json = {{"segment", segment_json(report.segment)}, {"map", report.map}, {"cell_pages", report.cell_pages}};
+  json["hosts"] = Json::array();
+  for (const auto& [name, traffic] : report.hosts) {
+    Json host = {{"name", name}};
+    add_traffic(host, traffic);
+    json["hosts"].push_back(std::move(host));
+  }
+  json["pages"] = Json::array();
+  for (const auto& page : report.pages) {
+    Json row = {{"page", page.page}, {"state", page.state}, {"holders", page.holders}, {"busy", page.busy}};
+    add_traffic(row, page.traffic);
+    row["bounces_by_host"] = page.bounces;
+    json["pages"].push_back(std::move(row));
+  }
+  json["more"] = report.more;
+  return dump(json);
+}
+
 std::string to_json(const AdminDone& done) { return dump({{"done", done.done}}); }
 
 std::string to_json(const AdminFailure& failure) {
@@ -388,6 +478,34 @@ Result<DeadLetterText> dead_letter_text_from_json(std::string_view json) {
     take_row(from, letter.row);
     from.take("offset", letter.offset);
     from.take_bytes("text", letter.text);
+  });
+}
+
+Result<SegmentsReport> segments_from_json(std::string_view json) {
+  return read<SegmentsReport>(
+      json, [](const Reader& from, SegmentsReport& report) { from.objects("segments", report.rows, take_segment); });
+}
+
+Result<PagesReport> pages_from_json(std::string_view json) {
+  return read<PagesReport>(json, [](const Reader& from, PagesReport& report) {
+    from.object("segment", [&](const Reader& row) { take_segment(row, report.segment); });
+    from.take("map", report.map);
+    from.take("cell_pages", report.cell_pages);
+    std::vector<std::pair<std::string, PageTraffic>> hosts;
+    from.objects("hosts", hosts, [](const Reader& row, std::pair<std::string, PageTraffic>& host) {
+      row.take("name", host.first);
+      take_traffic(row, host.second);
+    });
+    report.hosts.insert(hosts.begin(), hosts.end());
+    from.objects("pages", report.pages, [](const Reader& row, PagesReport::Page& page) {
+      row.take("page", page.page);
+      row.take("state", page.state);
+      row.take("holders", page.holders);
+      row.take("busy", page.busy);
+      take_traffic(row, page.traffic);
+      row.take("bounces_by_host", page.bounces);
+    });
+    from.take("more", report.more);
   });
 }
 

@@ -116,6 +116,60 @@ struct DeadLetterText {
   bool operator==(const DeadLetterText&) const = default;
 };
 
+// What hosts did with pages of a segment.
+struct PageTraffic {
+  std::uint64_t faults = 0;         // of programs, that the owner was asked about
+  std::uint64_t read_aheads = 0;    // pages got before they were touched
+  std::uint64_t transfers = 0;      // pages that were sent
+  std::uint64_t bytes_moved = 0;    // by these
+  std::uint64_t invalidations = 0;  // copies that were taken away
+  std::uint64_t bounces = 0;        // pages taken from the host that wrote to them
+  bool operator==(const PageTraffic&) const = default;
+  PageTraffic& operator+=(const PageTraffic& other);
+};
+
+// The segments of this host: {"segments": [{"key": "0x00001234", "id": 5, ...}]}, the field names being the members'.
+struct SegmentsReport {
+  struct Row {
+    std::int32_t key = 0;  // 0: IPC_PRIVATE, or removed
+    std::int32_t id = 0;
+    bool removed = false;  // and still attached
+    std::string login;     // of its owner
+    std::uint32_t mode = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t page_bytes = 0;  // with unit = "segment": all of it
+    std::uint64_t pages = 0;
+    std::uint64_t attachments = 0;                  // over all hosts
+    std::uint64_t written = 0, read = 0, lost = 0;  // pages with a writer, with readers, lost with a host
+    PageTraffic traffic;
+    bool operator==(const Row&) const = default;
+  };
+  std::vector<Row> rows;
+  bool operator==(const SegmentsReport&) const = default;
+};
+
+// One of them, page by page: {"segment": {...}, "map": "w.rr", ...}.
+struct PagesReport {
+  struct Page {
+    std::uint64_t page = 0;
+    std::string state;                             // "free", "read", "written", "lost"
+    std::vector<std::string> holders;              // hosts
+    bool busy = false;                             // on its way
+    PageTraffic traffic;                           // of all hosts
+    std::map<std::string, std::uint64_t> bounces;  // by host, those with some
+    bool operator==(const Page&) const = default;
+  };
+  SegmentsReport::Row segment;
+  // One character for each cell of `cell_pages` pages: what is gravest in it. '.' free, 'r' read, 'w' written, '*' on
+  // its way, '!' lost.
+  std::string map;
+  std::uint64_t cell_pages = 1;
+  std::map<std::string, PageTraffic> hosts;
+  std::vector<Page> pages;  // that were ever touched; those that bounce most come first, then by number
+  std::uint64_t more = 0;   // pages that are not in the list
+  bool operator==(const PagesReport&) const = default;
+};
+
 // {"done": ["hosts.allow: 3 lines", "session with sun ended"]}, for what changes something.
 struct AdminDone {
   std::vector<std::string> done;
@@ -132,6 +186,8 @@ std::string to_json(const StatusReport& report);
 std::string to_json(const ObjectsReport& report);
 std::string to_json(const DeadLettersReport& report);
 std::string to_json(const DeadLetterText& letter);
+std::string to_json(const SegmentsReport& report);
+std::string to_json(const PagesReport& report);
 std::string to_json(const AdminDone& done);
 std::string to_json(const AdminFailure& failure);
 
@@ -139,6 +195,8 @@ Result<StatusReport> status_from_json(std::string_view json);
 Result<ObjectsReport> objects_from_json(std::string_view json);
 Result<DeadLettersReport> dead_letters_from_json(std::string_view json);
 Result<DeadLetterText> dead_letter_text_from_json(std::string_view json);
+Result<SegmentsReport> segments_from_json(std::string_view json);
+Result<PagesReport> pages_from_json(std::string_view json);
 Result<AdminDone> done_from_json(std::string_view json);
 Result<AdminFailure> failure_from_json(std::string_view json);
 

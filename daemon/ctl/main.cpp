@@ -9,6 +9,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "daemon/core/object_name.h"
 #include "daemon/core/status_report.h"
@@ -26,6 +27,8 @@
 
 namespace dipc {
 namespace {
+
+constexpr auto kWatchEvery = std::chrono::milliseconds(500);
 
 enum Exit : int { kDone = 0, kFailed = 1, kUsage = 2, kUnreachable = 3 };
 
@@ -74,6 +77,10 @@ Result<std::string> shown(const AdminCommand& command, const std::string& json) 
       return shown(objects_from_json(json));
     case AdminCommand::Verb::kDeadLetters:
       return shown(dead_letters_from_json(json));
+    case AdminCommand::Verb::kSegments:
+      return shown(segments_from_json(json));
+    case AdminCommand::Verb::kPages:
+      return shown(pages_from_json(json));
     case AdminCommand::Verb::kShowLetter:
       return shown(dead_letter_text_from_json(json));
     case AdminCommand::Verb::kReload:
@@ -130,6 +137,14 @@ int run(int argc, char** argv) {
   std::string kind, key;
   forget->add_option("KIND", kind, "msg, sem or shm")->required();
   forget->add_option("KEY", key, "as dipcctl objects shows it: 0x00001234")->required();
+
+  auto* segments = app.add_subcommand("segments", "the segments that live on this host, and what moves of them");
+  segments->add_flag("--json", as_json, "the daemon's own text, for programs");
+  auto* pages = app.add_subcommand("pages", "a segment of this host: who has which page, and what moves");
+  pages->add_option("KEY", key, "as dipcctl segments shows it: 0x00001234")->required();
+  pages->add_flag("--json", as_json, "the daemon's own text, for programs");
+  bool watch = false;
+  pages->add_flag("--watch", watch, "again and again, until interrupted");
 
   auto* letters = app.add_subcommand(
       "deadletters", "messages of this host's queues whose delivery stayed in doubt; without a verb: list them");
@@ -230,6 +245,20 @@ if (*letters) {
 }
 if (*status) return ask(socket, {Verb::kStatus, {}}, limit, as_json);
 if (*objects) return ask(socket, {Verb::kObjects, {}}, limit, as_json);
+if (*segments) return ask(socket, {Verb::kSegments, {}}, limit, as_json);
+if (*pages) {
+  const auto command = parse_admin_command("pages " + key);
+  if (!command) {
+    complain(command.error());
+    return kUsage;
+  }
+  if (!watch) return ask(socket, *command, limit, as_json);
+  for (;;) {
+    if (::isatty(STDOUT_FILENO) == 1) std::cout << "\033[H\033[J";
+    if (const int done = ask(socket, *command, limit, as_json); done != kDone) return done;
+    std::this_thread::sleep_for(kWatchEvery);
+  }
+}
 if (*reload) return ask(socket, {Verb::kReload, {}}, limit, false);
 if (*forget) {
   const auto command = parse_admin_command("forget " + kind + " " + key);

@@ -6,18 +6,10 @@
 
 #include "daemon/core/number_text.h"
 #include "daemon/core/object_name.h"
+#include "daemon/ctl/printable.h"
 
 namespace dipc {
 namespace {
-
-std::string printable(std::string_view text) {
-  std::string result;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    result.push_back(byte < 0x20 || byte == 0x7f ? '?' : c);
-  }
-  return result;
-}
 
 std::size_t width_of(std::string_view text) {
   return static_cast<std::size_t>(

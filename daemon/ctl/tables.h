@@ -19,6 +19,9 @@ std::string show(const ObjectsReport& report);
 std::string show(const DeadLettersReport& report);
 // All facts, then the text: sixteen bytes a line, in hexadecimal and as what is printable of them.
 std::string show(const DeadLetterText& letter);
+std::string show(const SegmentsReport& report);
+// The map, who moves how much, and the pages that bounce most. `width`: columns of the terminal.
+std::string show(const PagesReport& report, std::size_t width = 80);
 std::string show(const AdminDone& done);
 std::string show(const AdminFailure& failure);  // "what" and "  remedy" lines
 

@@ -15,7 +15,8 @@ TEST(AdminCommand, WhatIsWrittenIsRead) {
         AdminCommand{Verb::kForget, {Kind::kSemaphoreSet, -2}}, AdminCommand{Verb::kDeadLetters, {}},
         AdminCommand{Verb::kDeadLetters, {}, 500}, AdminCommand{Verb::kShowLetter, {}, 7},
         AdminCommand{Verb::kShowLetter, {}, 7, 65536}, AdminCommand{Verb::kRequeueLetter, {}, ~0ull},
-        AdminCommand{Verb::kDropLetter, {}, 1}}) {
+        AdminCommand{Verb::kDropLetter, {}, 1}, AdminCommand{Verb::kSegments, {}},
+        AdminCommand{Verb::kPages, {Kind::kSegment, -2}}}) {
     const auto read = parse_admin_command(to_string(command));
     ASSERT_TRUE(read) << to_string(command);
     EXPECT_EQ(*read, command);
@@ -25,6 +26,8 @@ TEST(AdminCommand, WhatIsWrittenIsRead) {
 TEST(AdminCommand, OnlyWhatChangesSomethingIsForRoot) {
   EXPECT_FALSE(parse_admin_command("status")->changes_something());
   EXPECT_FALSE(parse_admin_command("objects")->changes_something());
+  EXPECT_FALSE(parse_admin_command("segments")->changes_something());
+  EXPECT_FALSE(parse_admin_command("pages 0x1234")->changes_something());
   EXPECT_FALSE(parse_admin_command("deadletters")->changes_something());
   EXPECT_FALSE(parse_admin_command("deadletters show 1")->changes_something());
   EXPECT_TRUE(parse_admin_command("deadletters requeue 1")->changes_something());
@@ -38,6 +41,11 @@ TEST(AdminCommand, MistakesComeWithARemedy) {
                            "\n",
                            "stat",
                            "status now",
+                           "segments 1",
+                           "pages",
+                           "pages 0",
+                           "pages x",
+                           "pages 1 2",
                            "forget",
                            "forget msg",
                            "forget pipe 1",

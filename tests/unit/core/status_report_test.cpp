@@ -54,6 +54,44 @@ TEST(StatusReport, WhatIsWrittenIsRead) {
   EXPECT_EQ(failure->troubles[0].remedy, "remedy");
 }
 
+SegmentsReport::Row segment_row() {
+  return {
+      .key = -2,
+      .id = 5,
+      .removed = true,
+      .login = "alice",
+      .mode = 0640,
+      .bytes = ~0ull,
+      .page_bytes = 4096,
+      .pages = 3,
+      .attachments = 4,
+      .written = 1,
+      .read = 2,
+      .lost = 3,
+      .traffic = {.faults = 1, .read_aheads = 2, .transfers = 3, .bytes_moved = 4, .invalidations = 5, .bounces = 6}};
+}
+
+TEST(StatusReport, WhatIsWrittenOfSegmentsAndPagesIsRead) {
+  const SegmentsReport segments{{segment_row(), {}}};
+  const auto read = segments_from_json(to_json(segments));
+  ASSERT_TRUE(read) << read.error().what;
+  EXPECT_EQ(*read, segments);
+  PagesReport pages;
+  pages.segment = segment_row();
+  pages.map = "w.!";
+  pages.cell_pages = 2;
+  pages.hosts = {{"sun", {.faults = 7}}, {"vax", {.bounces = 8}}};
+  pages.pages = {
+      {.page = 2, .state = "read", .holders = {"sun", "vax"}, .busy = true, .traffic = {}, .bounces = {}},
+      {.page = 0, .state = "written", .holders = {}, .busy = false, .traffic = {.faults = 9}, .bounces = {{"sun", 3}}}};
+  pages.more = 12;
+  const auto both = pages_from_json(to_json(pages));
+  ASSERT_TRUE(both) << both.error().what;
+  EXPECT_EQ(*both, pages);
+  EXPECT_FALSE(pages_from_json(R"({"segment": 5})"));
+  EXPECT_FALSE(segments_from_json(R"({"segments": [{"mode": "1777"}]})"));
+}
+
 DeadLettersReport::Row letter_row(std::uint64_t id) {
   return {.id = id,
           .time = "2026-11-22 16:00:00 UTC",

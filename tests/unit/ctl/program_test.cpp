@@ -54,7 +54,8 @@ TEST(Dipcctl, WrongUsageIsStatus2) {
 
 TEST(Dipcctl, WordThatIsNoCommandIsNamedWithThoseThatAre) {
   EXPECT_EQ(run("sttus").out,
-            "dipcctl: there is no 'sttus'; there are: status, objects, reload, forget, deadletters, ca, types\n");
+            "dipcctl: there is no 'sttus'; there are: status, objects, reload, forget, segments, pages, deadletters, "
+            "ca, types\n");
   EXPECT_THAT(run("ca isue vax").out, StartsWith("dipcctl ca: there is no 'isue'; there are: init, request, "));
 }
 

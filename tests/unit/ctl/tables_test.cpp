@@ -127,5 +127,41 @@ TEST(Tables, NumbersAreShownInUnitsThatPeopleRead) {
   EXPECT_EQ(show_bytes(~0ull), "16777216.0 TiB");
 }
 
+TEST(Tables, PagesAreAMapAndWhoFightsOverThem) {
+  PagesReport report;
+  report.segment.key = 0x20;
+  report.segment.id = 5;
+  report.segment.bytes = 12288;
+  report.segment.page_bytes = 4096;
+  report.segment.pages = 3;
+  report.segment.attachments = 2;
+  report.map = "wr.";
+  report.hosts = {{"moon", {.faults = 3, .bounces = 3}}};
+  report.pages = {{.page = 0,
+                   .state = "written",
+                   .holders = {"moon"},
+                   .busy = false,
+                   .traffic = {.faults = 6, .transfers = 5, .invalidations = 5, .bounces = 5},
+                   .bounces = {{"moon", 3}, {"sun\x1b[2J", 2}}},
+                  {.page = 1, .state = "read", .holders = {"sun"}, .busy = false, .traffic = {}, .bounces = {}}};
+  const std::string text = show(report, 20);
+  EXPECT_THAT(text, HasSubstr("segment 0x00000020, id 5: 12.0 KiB, 3 pages of 4.0 KiB, 2 attachments\n\n"));
+  EXPECT_THAT(text, HasSubstr("         0  wr.\n"));
+  EXPECT_THAT(text, HasSubstr("moon 3, sun?[2J 2\n"));
+  EXPECT_THAT(text, Not(HasSubstr("\x1b")));
+  EXPECT_THAT(text, Not(HasSubstr("read   sun"))) << "a page that nobody takes from anybody is in the map only";
+  report.map = std::string(20, 'r');
+  EXPECT_THAT(show(report, 20), HasSubstr("         0  rrrrrrrr\n         8  rrrrrrrr\n        16  rrrr\n"));
+}
+
+TEST(Tables, SegmentsHaveALineEach) {
+  EXPECT_EQ(show(SegmentsReport{}), "no segments live on this host\n");
+  SegmentsReport report;
+  report.rows = {{.key = 0x20, .id = 5, .login = "alice", .mode = 0640, .bytes = 5000, .page_bytes = 4096},
+                 {.key = 0, .id = 6, .removed = true}};
+  EXPECT_THAT(show(report), HasSubstr("0x00000020   5  alice  640    4.9 KiB  4.0 KiB"));
+  EXPECT_THAT(show(report), HasSubstr("removed"));
+}
+
 }  // namespace
 }  // namespace dipc

@@ -1,0 +1,212 @@
+// Shared memory between hosts of a lab, over real TLS and with real pagers: what programs see.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/shm.h>
+
+#include <memory>
+#include <vector>
+
+#include "tests/cluster/cluster.h"
+
+namespace dipc::test {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr int kIpcDipc = 010000;
+constexpr const char* kPageTwo = "4096";
+
+// The owner is vax.
+class SharedMemory : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!am_root()) GTEST_SKIP() << "needs root: a lab has namespaces";
+    cluster_ = std::make_unique<Cluster>("memory", "ref",
+                                         "[timing]\npeer_timeout = \"3s\"\nkeepalive = \"500ms\"\n"
+                                         "[limits]\nsegment_size = \"64MiB\"\n"
+                                         "[[host]]\nname = \"ref\"\nlogins = { alice = 1001 }\n"
+                                         "[[host]]\nname = \"vax\"\nlogins = { alice = 1001, bob = 1002 }\n"
+                                         "[[host]]\nname = \"sun\"\nlogins = { alice = 2001, bob = 1001 }\n"
+                                         "[[host]]\nname = \"moon\"\nlogins = { alice = 3001 }\n"
+                                         "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n");
+  }
+
+  std::unique_ptr<Program> sharer(const std::string& host, const std::string& login = "alice") {
+    return cluster_->start(host, login, {native_program("tests/cluster/sharer")});
+  }
+  static std::string get_flags(int more) { return std::to_string(kIpcDipc | more); }
+  // The id of the segment that the tests use, there.
+  std::string segment(Program& program, const std::string& bytes = "12288") {
+    return first_word(ask(program, "shmget 0x20 " + bytes + " " + get_flags(IPC_CREAT | 0600)));
+  }
+  // Attached once, as number 0. Its id.
+  std::string attach(Program& program) {
+    const std::string id = segment(program);
+    EXPECT_EQ(ask(program, "shmat " + id + " 0"), "0 -");
+    return id;
+  }
+  void expect_soon(Program& program, const std::string& command, const std::string& expected) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    std::string last;
+    do last = ask(program, command);
+    while (last != expected && std::chrono::steady_clock::now() < until);
+    EXPECT_EQ(last, expected) << command;
+  }
+
+  std::unique_ptr<Cluster> cluster_;
+};
+
+TEST_F(SharedMemory, WhatOneHostWritesTheOthersRead) {
+  const auto vax = sharer("vax"), sun = sharer("sun"), moon = sharer("moon");
+  for (Program* program : {vax.get(), sun.get(), moon.get()}) attach(*program);
+  EXPECT_EQ(ask(*moon, "get 0 0"), "0 -");
+  const std::vector<Program*> all = {vax.get(), sun.get(), moon.get()};
+  int value = 0;
+  for (int round = 0; round < 5; ++round) {
+    for (Program* writer : all) {
+      const std::string text = std::to_string(++value);
+      EXPECT_EQ(ask(*writer, "put 0 4097 " + text), "0 -");
+      for (Program* reader : all) EXPECT_EQ(ask(*reader, "get 0 4097"), text + " -");
+    }
+  }
+}
+
+TEST_F(SharedMemory, IncrementsUnderASemaphoreAreAllThere) {
+  const auto vax = sharer("vax"), sun = sharer("sun"), moon = sharer("moon");
+  const std::vector<Program*> all = {vax.get(), sun.get(), moon.get()};
+  std::vector<std::string> sets;
+  for (Program* program : all) {
+    attach(*program);
+    sets.push_back(first_word(ask(*program, "semget 0x21 1 " + get_flags(IPC_CREAT | 0600))));
+  }
+  ASSERT_EQ(ask(*vax, "semop " + sets[0] + " 1"), "0 -");
+  // Of sun it is a child, which has the attachment from its parent.
+  sun->write_line("forked add 0 0 " + sets[1] + " 200");
+  vax->write_line("add 0 0 " + sets[0] + " 200");
+  moon->write_line("add 0 0 " + sets[2] + " 200");
+  for (Program* program : all) EXPECT_EQ(program->read_line(std::chrono::seconds(60)), "0 -");
+  EXPECT_EQ(ask(*sun, "get 0 0"), std::to_string(600 & 255) + " -");
+  EXPECT_EQ(ask(*sun, "get 0 1"), std::to_string(600 >> 8) + " -");
+}
+
+TEST_F(SharedMemory, TheRecordCountsAttachmentsOfAllHosts) {
+  const auto vax = sharer("vax"), sun = sharer("sun");
+  const std::string theirs = attach(*vax);
+  const std::string id = attach(*sun);
+  const std::string sun_pid = first_word(ask(*sun, "pid"));
+  EXPECT_EQ(ask(*sun, "shmat " + id + " " + std::to_string(SHM_RDONLY)), "1 -");
+  EXPECT_THAT(ask(*vax, "stat " + theirs),
+              testing::AllOf(HasSubstr("bytes 12288 nattch 3 mode 600"), HasSubstr("lpid " + sun_pid + " key 20")));
+  EXPECT_EQ(ask(*sun, "get 1 0"), "0 -");
+  EXPECT_EQ(ask(*sun, "put 1 0 1"), "-1 SIGSEGV") << "read-only";
+  EXPECT_EQ(ask(*sun, "put 0 0 1"), "0 -");
+  EXPECT_EQ(ask(*sun, "get 1 0"), "1 -") << "of the same process";
+  EXPECT_EQ(ask(*sun, "shmdt 1"), "0 -");
+  EXPECT_THAT(ask(*sun, "stat " + id), HasSubstr("nattch 2"));
+  EXPECT_EQ(ask(*sun, "set " + id + " 0644"), "0 -");
+  EXPECT_THAT(ask(*vax, "stat " + theirs), HasSubstr("mode 644"));
+}
+
+TEST_F(SharedMemory, AKilledProgramIsDetached) {
+  const auto vax = sharer("vax");
+  auto sun = sharer("sun");
+  const std::string id = attach(*vax);
+  attach(*sun);
+  EXPECT_EQ(ask(*sun, "put 0 0 42"), "0 -");
+  sun->signal(SIGKILL);
+  sun.reset();
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  std::string stat;
+  do stat = ask(*vax, "stat " + id);
+  while (stat.find("nattch 1") == std::string::npos && std::chrono::steady_clock::now() < until);
+  EXPECT_THAT(stat, HasSubstr("nattch 1"));
+  EXPECT_EQ(ask(*vax, "get 0 0"), "42 -") << "what it had written is not lost with it";
+}
+
+TEST_F(SharedMemory, ARemovedSegmentGoesOnUntilItsLastDetach) {
+  const auto vax = sharer("vax"), sun = sharer("sun"), moon = sharer("moon");
+  const std::string theirs = attach(*vax);
+  const std::string ours = attach(*sun);
+  EXPECT_EQ(ask(*sun, "put 0 0 42"), "0 -");
+  const std::string idle = segment(*moon);
+  EXPECT_EQ(ask(*sun, "rm " + ours), "0 -");
+  EXPECT_EQ(ask(*vax, "shmget 0x20 0 " + get_flags(0)), "-1 ENOENT");
+  EXPECT_THAT(ask(*moon, "stat " + idle), HasSubstr("nattch 2 mode 1600"));
+  EXPECT_EQ(ask(*moon, "shmat " + idle + " 0"), "0 -") << "by its id";
+  EXPECT_EQ(ask(*moon, "get 0 0"), "42 -");
+  const std::string fresh = segment(*moon);
+  EXPECT_NE(fresh, idle);
+  EXPECT_EQ(ask(*vax, "shmdt 0"), "0 -");
+  EXPECT_EQ(ask(*sun, "shmdt 0"), "0 -");
+  EXPECT_EQ(ask(*moon, "put 0 0 43"), "0 -");
+  EXPECT_EQ(ask(*moon, "shmdt 0"), "0 -");
+  expect_soon(*vax, "stat " + theirs, "-1 EINVAL");
+  expect_soon(*moon, "stat " + idle, "-1 EINVAL");
+  EXPECT_THAT(ask(*moon, "stat " + fresh), HasSubstr("nattch 0 mode 600"));
+}
+
+TEST_F(SharedMemory, SizesAndPermissionsAreJudgedByTheOwner) {
+  const auto vax = sharer("vax"), alice = sharer("sun"), bob = sharer("sun", "bob");
+  const std::string create = " " + get_flags(IPC_CREAT | 0640);
+  EXPECT_EQ(ask(*alice, "shmget 0x30 0" + create), "-1 EINVAL");
+  EXPECT_EQ(ask(*alice, "shmget 0x30 67108865" + create), "-1 EINVAL") << "limits.segment_size";
+  EXPECT_EQ(ask(*alice, "shmget 0x30 1 " + get_flags(0)), "-1 ENOENT");
+  const std::string id = first_word(ask(*alice, "shmget 0x30 5000" + create));
+  EXPECT_EQ(ask(*alice, "shmget 0x30 5000 " + get_flags(IPC_CREAT | IPC_EXCL | 0600)), "-1 EEXIST");
+  EXPECT_EQ(ask(*alice, "shmget 0x30 5001" + create), "-1 EINVAL");
+  EXPECT_EQ(ask(*bob, "shmget 0x30 5000 " + get_flags(0600)), "-1 EACCES");
+  EXPECT_EQ(ask(*bob, "shmat " + id + " 0"), "-1 EACCES");
+  EXPECT_EQ(ask(*bob, "rm " + id), "-1 EPERM");
+  EXPECT_EQ(ask(*alice, "shmat " + id + " 0"), "0 -");
+  EXPECT_EQ(ask(*alice, "shmat 123456 0"), "-1 EINVAL");
+  EXPECT_EQ(ask(*alice, "rm " + id), "0 -");
+}
+
+TEST_F(SharedMemory, WithAHostGoThePagesThatOnlyItHad) {
+  const auto vax = sharer("vax"), moon = sharer("moon");
+  const auto sun = sharer("sun");
+  for (Program* program : {vax.get(), sun.get(), moon.get()}) attach(*program);
+  EXPECT_EQ(ask(*sun, "put 0 0 1"), "0 -");
+  EXPECT_EQ(ask(*moon, std::string("put 0 ") + kPageTwo + " 2"), "0 -");
+  ASSERT_EQ(cluster_->lab({"kill", "sun", "daemon"}).status, 0);
+  expect_soon(*sun, "get 0 0", "-1 SIGBUS");
+  EXPECT_EQ(ask(*sun, "get 0 8192"), "-1 SIGBUS") << "and no zeros";
+  expect_soon(*moon, "get 0 0", "-1 SIGBUS");
+  EXPECT_EQ(ask(*vax, "get 0 0"), "-1 SIGBUS");
+  EXPECT_EQ(ask(*vax, std::string("get 0 ") + kPageTwo), "2 -");
+  EXPECT_EQ(ask(*moon, "get 0 8192"), "0 -") << "nobody had written to it";
+}
+
+TEST_F(SharedMemory, WithItsOwnerASegmentIsLost) {
+  const auto sun = sharer("sun"), moon = sharer("moon");
+  attach(*sun);
+  attach(*moon);
+  EXPECT_EQ(ask(*sun, "put 0 0 1"), "0 -");
+  EXPECT_EQ(ask(*moon, "get 0 0"), "1 -");
+  ASSERT_EQ(cluster_->lab({"kill", "vax", "daemon"}).status, 0);
+  expect_soon(*moon, "get 0 0", "-1 SIGBUS");
+  expect_soon(*sun, "put 0 8192 1", "-1 SIGBUS");
+}
+
+TEST_F(SharedMemory, DipcctlShowsWhoHasWhat) {
+  const auto sun = sharer("sun"), moon = sharer("moon");
+  attach(*sun);
+  attach(*moon);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(ask(*sun, "put 0 0 1"), "0 -");
+    EXPECT_EQ(ask(*moon, "put 0 0 2"), "0 -");
+  }
+  EXPECT_EQ(ask(*sun, "get 0 4096"), "0 -");
+  const auto segments = cluster_->run("vax", "root", {native_program("daemon/ctl/dipcctl"), "segments"});
+  EXPECT_THAT(segments.output, HasSubstr("0x00000020"));
+  const auto pages = cluster_->run("vax", "root", {native_program("daemon/ctl/dipcctl"), "pages", "0x20"});
+  EXPECT_EQ(pages.status, 0);
+  EXPECT_THAT(pages.output, HasSubstr("wr."));
+  EXPECT_THAT(pages.output, HasSubstr("moon 3, sun 2"));
+  const auto elsewhere = cluster_->run("sun", "root", {native_program("daemon/ctl/dipcctl"), "pages", "0x20"});
+  EXPECT_EQ(elsewhere.status, 1);
+}
+
+}  // namespace
+}  // namespace dipc::test

@@ -1,0 +1,187 @@
+/* Shares memory with others, as told on standard input; an ordinary program that knows nothing of DIPC. One line in,
+ * one line out:
+ *
+ *   shmget KEY BYTES FLAGS    semget KEY NSEMS FLAGS    semop ID OP
+ *   shmat ID FLAGS                      -> number of the attachment, from 0
+ *   shmdt N    stat ID    set ID MODE    rm ID
+ *   put N OFFSET BYTE    get N OFFSET   -> the byte
+ *   add N OFFSET SEM TIMES              the int there, guarded by semaphore 0 of SEM
+ *   forked COMMAND...                   in a child that has what we have, and ends
+ *
+ * Answer: RESULT ERRNO-NAME [details]; "-1 SIGBUS" or "-1 SIGSEGV" where memory says no.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { kAttachmentsMax = 200 };
+
+static void* attachments[kAttachmentsMax];
+static int attachment_count;
+static sigjmp_buf memory_says_no;
+
+static void on_signal(int number) { siglongjmp(memory_says_no, number); }
+
+static const char* errno_name(int number) {
+  static char other[32];
+  switch (number) {
+    case 0:
+      return "-";
+    case EACCES:
+      return "EACCES";
+    case EEXIST:
+      return "EEXIST";
+    case EIDRM:
+      return "EIDRM";
+    case EINVAL:
+      return "EINVAL";
+    case ENOENT:
+      return "ENOENT";
+    case ENOMEM:
+      return "ENOMEM";
+    case ENOSYS:
+      return "ENOSYS";
+    case EPERM:
+      return "EPERM";
+    case EHOSTUNREACH:
+      return "EHOSTUNREACH";
+    case ECONNRESET:
+      return "ECONNRESET";
+  }
+  snprintf(other, sizeof other, "errno%d", number);
+  return other;
+}
+
+static void answer(long result, const char* details) {
+  printf("%ld %s%s%s\n", result, errno_name(result == -1 ? errno : 0), details[0] ? " " : "", details);
+  fflush(stdout);
+}
+
+/* The next number of the line; the controller always writes enough of them. */
+static long next(void) {
+  const char* word = strtok(NULL, " \n");
+  return word == NULL ? 0 : strtol(word, NULL, 0);
+}
+
+static volatile unsigned char* place(void) {
+  long number = next();
+  if (number < 0 || number >= attachment_count) exit(3);
+  return (volatile unsigned char*)attachments[number] + next();
+}
+
+static int operate(int set, int by) {
+  struct sembuf op = {0, 0, 0};
+  op.sem_op = (short)by;
+  return semop(set, &op, 1);
+}
+
+static void obey(char* line) {
+  char details[256] = "";
+  const char* verb = strtok(line, " \n");
+  long result = -1;
+  int number;
+  errno = 0;
+  if (verb == NULL) return;
+  number = sigsetjmp(memory_says_no, 1);
+  if (number != 0) {
+    printf("-1 %s\n", number == SIGBUS ? "SIGBUS" : "SIGSEGV");
+    fflush(stdout);
+    return;
+  }
+  if (strcmp(verb, "shmget") == 0) {
+    key_t key = (key_t)next();
+    size_t bytes = (size_t)next();
+    result = shmget(key, bytes, (int)next());
+  } else if (strcmp(verb, "semget") == 0) {
+    key_t key = (key_t)next();
+    int count = (int)next();
+    result = semget(key, count, (int)next());
+  } else if (strcmp(verb, "semop") == 0) {
+    int set = (int)next();
+    result = operate(set, (int)next());
+  } else if (strcmp(verb, "shmat") == 0) {
+    int id = (int)next();
+    void* at = shmat(id, NULL, (int)next());
+    if (at != (void*)-1 && attachment_count < kAttachmentsMax) {
+      result = attachment_count;
+      attachments[attachment_count++] = at;
+    }
+  } else if (strcmp(verb, "shmdt") == 0) {
+    long which = next();
+    result = shmdt(attachments[which]);
+  } else if (strcmp(verb, "stat") == 0) {
+    struct shmid_ds record;
+    memset(&record, 0, sizeof record);
+    result = shmctl((int)next(), IPC_STAT, &record);
+    if (result == 0) {
+      snprintf(details, sizeof details, "bytes %lu nattch %lu mode %o cpid %d lpid %d key %x",
+               (unsigned long)record.shm_segsz, (unsigned long)record.shm_nattch, (unsigned)record.shm_perm.mode,
+               (int)record.shm_cpid, (int)record.shm_lpid, (unsigned)record.shm_perm.__key);
+    }
+  } else if (strcmp(verb, "set") == 0) {
+    struct shmid_ds record;
+    int id = (int)next();
+    memset(&record, 0, sizeof record);
+    record.shm_perm.uid = geteuid();
+    record.shm_perm.gid = getegid();
+    record.shm_perm.mode = (unsigned short)next();
+    result = shmctl(id, IPC_SET, &record);
+  } else if (strcmp(verb, "rm") == 0) {
+    result = shmctl((int)next(), IPC_RMID, NULL);
+  } else if (strcmp(verb, "pid") == 0) {
+    result = getpid();
+  } else if (strcmp(verb, "put") == 0) {
+    volatile unsigned char* at = place();
+    *at = (unsigned char)next();
+    result = 0;
+  } else if (strcmp(verb, "get") == 0) {
+    result = *place();
+  } else if (strcmp(verb, "add") == 0) {
+    volatile int* counter = (volatile int*)place();
+    int set = (int)next();
+    long times = next();
+    result = 0;
+    while (times-- > 0 && result == 0) {
+      if (operate(set, -1) != 0) result = -1;
+      ++*counter;
+      if (operate(set, 1) != 0) result = -1;
+    }
+  } else if (strcmp(verb, "forked") == 0) {
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+      obey(strtok(NULL, "\n"));
+      _exit(0);
+    }
+    if (waitpid(child, &status, 0) != child || status != 0) {
+      printf("-1 child %d\n", status);
+      fflush(stdout);
+    }
+    return; /* the child has answered */
+  } else {
+    printf("unknown verb %s\n", verb);
+    fflush(stdout);
+    return;
+  }
+  answer(result, details);
+}
+
+int main(void) {
+  static char line[4096];
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = on_signal;
+  sigaction(SIGBUS, &action, NULL);
+  sigaction(SIGSEGV, &action, NULL);
+  while (fgets(line, sizeof line, stdin) != NULL) obey(line);
+  return 0;
+}
