@@ -6,12 +6,15 @@
 
 #include <fcntl.h>
 #include <linux/stat.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "shim/attachment_table.h"
 #include "shim/calls.h"
 #include "shim/exchange.h"
+#include "shim/fault_handler.h"
+#include "shim/paged_memory.h"
 
 namespace dipc::shim {
 namespace {
@@ -117,34 +120,133 @@ bool identify(int memory, Attachment* attachment) {
   return true;
 }
 
-// Maps what the daemon has offered and lets it take charge of it: 0, or an errno and nothing is mapped.
-int take_up(int id, const Place& place, int flags, const Exchange& offered, const local::AttachOffer& offer, int memory,
-            int device, Attachment* attachment) {
-  attachment->id = id;
-  attachment->bytes = static_cast<size_t>(offered.reply.extra);
-  int error = memory < 0 || device < 0 || !identify(memory, attachment) ? ENOMEM : 0;
-  if (error == 0 && offer.paging != local::Paging::kUserfault) error = ENOSYS;
-  if (error == 0) error = map(place, attachment->bytes, memory, offer.writable != 0, &attachment->address);
-  bool is_mapped = error == 0;
-  ShortLived userfaultfd(error == 0 ? raw(SYS_ioctl, device, kNewUserfaultfd, O_CLOEXEC | O_NONBLOCK) : -1);
-  if (error == 0 && userfaultfd.number() < 0) error = ENOMEM;
-
+// Says that what was offered is mapped at `address`, or why it is not; 0, or what shmat fails with.
+int answer_offer(int id, int64_t ticket, uintptr_t address, int error, int userfaultfd) {
   Exchange attached(local::Op::kAttached, Kind::kSegment, id);
-  attached.request.value = offered.reply.value;
-  attached.request.type = static_cast<int64_t>(attachment->address);
+  attached.request.value = ticket;
+  attached.request.type = static_cast<int64_t>(address);
   attached.request.command = error;
-  attached.passed = error == 0 ? userfaultfd.number() : -1;
+  attached.passed = error == 0 ? userfaultfd : -1;
   int answer = error_of(attached, id);
-  if (error == 0) error = answer;
-  auto* memory_at = reinterpret_cast<void*>(attachment->address);  // NOLINT(performance-no-int-to-ptr): mmap's
-  if (error == 0) {
-    int protection = PROT_READ;
-    if (offer.writable != 0) protection |= PROT_WRITE;
-    if ((flags & SHM_EXEC) != 0) protection |= PROT_EXEC;
-    if (raw(SYS_mprotect, memory_at, attachment->bytes, protection) != 0) error = EACCES;
-  }
-  if (error != 0 && is_mapped) raw(SYS_munmap, memory_at, attachment->bytes);
+  return error != 0 ? error : answer;
+}
+
+struct Offered {
+  int id;
+  int flags;  // of shmat
+  int64_t ticket;
+  size_t bytes;
+  local::AttachOffer offer;
+  int memory;  // descriptors; -1 where none came
+  int pager;
+};
+
+void unmap(uintptr_t address, size_t bytes) { raw(SYS_munmap, address, bytes); }
+
+// The daemon fills and protects what is mapped there: 0, or an errno.
+int let_daemon_page(const Offered& offered, uintptr_t address) {
+  ShortLived userfaultfd(raw(SYS_ioctl, offered.pager, kNewUserfaultfd, O_CLOEXEC | O_NONBLOCK));
+  int error =
+      answer_offer(offered.id, offered.ticket, address, userfaultfd.number() < 0 ? ENOMEM : 0, userfaultfd.number());
+  if (error != 0) return error;
+  int protection = PROT_READ;
+  if (offered.offer.writable != 0) protection |= PROT_WRITE;
+  if ((offered.flags & SHM_EXEC) != 0) protection |= PROT_EXEC;
+  return raw(SYS_mprotect, address, offered.bytes, protection) == 0 ? 0 : EACCES;
+}
+
+// As long as the memory is kTaken: 0, or an errno and it has no helpers.
+int page_ourselves(const Offered& offered, PagedMemory* paged) {
+  bool is_served = take_faults() && start_helpers(paged, offered.pager);
+  int error = answer_offer(offered.id, offered.ticket, paged->address, is_served ? 0 : ENOMEM, -1);
+  if (error != 0 && is_served) end_helpers(paged);
   return error;
+}
+
+// A forked child's memory, which is mapped without access.
+void attach_in_child(PagedMemory* paged);
+
+int page_in_this_process(const Offered& offered, uintptr_t address) {
+  static constinit std::atomic<bool> knows_of_forks{false};
+  if (!knows_of_forks.exchange(true)) pthread_atfork(nullptr, nullptr, [] { reattach_in_child(attach_in_child); });
+  PagedMemory* paged = take_paged_memory();
+  if (!paged) return answer_offer(offered.id, offered.ticket, address, ENOMEM, -1);
+  paged->id = offered.id;
+  paged->flags = offered.flags;
+  paged->address = address;
+  paged->bytes = offered.bytes;
+  paged->writable = offered.offer.writable != 0;
+  int error = page_ourselves(offered, paged);
+  if (error != 0) give_back(paged);
+  return error;
+}
+
+// Asks for the segment: 0, or what shmat fails with. The descriptors are the caller's to close.
+int ask(int id, int flags, Offered* offered) {
+  int descriptors[2] = {-1, -1};
+  Exchange attach(local::Op::kAttach, Kind::kSegment, id);
+  attach.request.flags = flags;
+  attach.wants_payload = true;
+  attach.room = &offered->offer;
+  attach.room_bytes = sizeof offered->offer;
+  attach.room_is_ours = true;
+  attach.descriptors = &descriptors;
+  int error = error_of(attach, id);
+  offered->id = id;
+  offered->flags = flags;
+  offered->ticket = attach.reply.value;
+  offered->bytes = static_cast<size_t>(attach.reply.extra);
+  offered->memory = descriptors[0];
+  offered->pager = descriptors[1];
+  return error;
+}
+
+void attach_in_child(PagedMemory* paged) {
+  SignalsBlocked signals;
+  Offered offered{};
+  int error = ask(paged->id, paged->flags, &offered);
+  ShortLived memory(offered.memory);
+  ShortLived pager(offered.pager);
+  if (error == 0 && offered.pager < 0) {
+    error = answer_offer(offered.id, offered.ticket, paged->address, ENOMEM, -1);
+  } else if (error == 0) {
+    error = page_ourselves(offered, paged);
+  }
+  if (error == 0) return;
+  take_away(paged->address, paged->bytes);
+  give_back(paged);
+}
+
+// Maps what the daemon has offered and has it paged: 0, or an errno and nothing is mapped.
+int take_up(const Place& place, const Offered& offered, uintptr_t* address) {
+  bool is_paged_here = offered.offer.paging == local::Paging::kSignal;
+  Attachment* attachment = is_paged_here ? nullptr : take_attachment();
+  int error = offered.memory < 0 || offered.pager < 0 || (!is_paged_here && !attachment) ? ENOMEM : 0;
+  if (error == 0 && attachment && !identify(offered.memory, attachment)) error = ENOMEM;
+  if (error == 0) error = map(place, offered.bytes, offered.memory, offered.offer.writable != 0, address);
+  if (error != 0) {
+    answer_offer(offered.id, offered.ticket, 0, error, -1);
+  } else {
+    error = is_paged_here ? page_in_this_process(offered, *address) : let_daemon_page(offered, *address);
+    if (error != 0) unmap(*address, offered.bytes);
+  }
+  if (!attachment) return error;
+  if (error != 0) {
+    give_back(attachment);
+    return error;
+  }
+  attachment->id = offered.id;
+  attachment->address = *address;
+  attachment->bytes = offered.bytes;
+  attachment->use.store(Attachment::kAttached, std::memory_order_release);
+  return 0;
+}
+
+void tell_detached(int id, uintptr_t address) {
+  Exchange detached(local::Op::kDetached, Kind::kSegment, id);
+  detached.request.type = static_cast<int64_t>(address);
+  detached.tries_once = true;
+  detached.run();  // should it be lost, the daemon sees that the memory is gone
 }
 
 }  // namespace
@@ -157,52 +259,43 @@ void* remote_attach(int id, const void* address, int flags) {
   Place place;
   if (int error = find_place(address, flags, &place); error != 0) return fail(error);
   SignalsBlocked signals;
-  local::AttachOffer offer;
-  int descriptors[2] = {-1, -1};
-  Exchange attach(local::Op::kAttach, Kind::kSegment, id);
-  attach.request.flags = flags;
-  attach.wants_payload = true;
-  attach.room = &offer;
-  attach.room_bytes = sizeof offer;
-  attach.room_is_ours = true;
-  attach.descriptors = &descriptors;
-  int error = error_of(attach, id);
-  ShortLived memory(descriptors[0]);
-  ShortLived device(descriptors[1]);
+  Offered offered{};
+  int error = ask(id, flags, &offered);
+  ShortLived memory(offered.memory);
+  ShortLived pager(offered.pager);
+  uintptr_t at = 0;
+  if (error == 0) error = take_up(place, offered, &at);
   if (error != 0) return fail(error);
-  Attachment none;  // where there is no room for one, which the daemon is told
-  Attachment* attachment = take_attachment();
-  error = take_up(id, place, flags, attach, offer, attachment ? memory.number() : -1, device.number(),
-                  attachment ? attachment : &none);
-  if (error != 0) {
-    if (attachment) give_back(attachment);
-    return fail(error);
-  }
-  attachment->use.store(Attachment::kAttached, std::memory_order_release);
-  return reinterpret_cast<void*>(attachment->address);  // NOLINT(performance-no-int-to-ptr): mmap's
+  return reinterpret_cast<void*>(at);  // NOLINT(performance-no-int-to-ptr): mmap's
 }
 
-bool has_remote_attachments() { return has_attachments(); }
+bool has_remote_attachments() { return has_attachments() || has_paged_memory(); }
 
 bool remote_detach(const void* address, int* result) {
   constexpr size_t kPartsAtOnce = 32;
+  uintptr_t at = reinterpret_cast<uintptr_t>(address);
+  *result = 0;
+  SignalsBlocked signals;
+  if (PagedMemory* paged = paged_memory_at(at); paged && paged->address == at && end_helpers(paged)) {
+    unmap(paged->address, paged->bytes);
+    int id = paged->id;
+    give_back(paged);
+    tell_detached(id, at);
+    return true;
+  }
   AttachedPart parts[kPartsAtOnce];
   size_t count;
-  Attachment* attachment = take_attachment_at(reinterpret_cast<uintptr_t>(address), parts, kPartsAtOnce, &count);
+  Attachment* attachment = take_attachment_at(at, parts, kPartsAtOnce, &count);
   if (!attachment) return false;
-  SignalsBlocked signals;
-  *result = 0;
   for (;;) {
-    for (size_t i = 0; i < count; ++i) raw(SYS_munmap, parts[i].begin, parts[i].end - parts[i].begin);
+    for (size_t i = 0; i < count; ++i) unmap(parts[i].begin, parts[i].end - parts[i].begin);
     if (count < kPartsAtOnce) break;
     attachment->use.store(Attachment::kAttached, std::memory_order_release);
-    if (!take_attachment_at(reinterpret_cast<uintptr_t>(address), parts, kPartsAtOnce, &count)) break;
+    if (!take_attachment_at(at, parts, kPartsAtOnce, &count)) break;
   }
-  Exchange detached(local::Op::kDetached, Kind::kSegment, attachment->id);
-  detached.request.type = static_cast<int64_t>(reinterpret_cast<uintptr_t>(address));
-  detached.tries_once = true;
+  int id = attachment->id;
   give_back(attachment);
-  detached.run();  // should it be lost, the daemon sees that the memory is gone
+  tell_detached(id, at);
   return true;
 }
 

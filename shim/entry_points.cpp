@@ -17,8 +17,9 @@
 //  9. libc.so.6 and nothing else; 32-bit atomics and no wider (m68k has no others without libatomic).
 //
 // This file has the names that programs call. calls.cpp decides where a call goes, exchange.cpp carries it,
-// attachments.cpp has the memory of distributed segments, daemon_link.cpp finds the daemon, thread_state.cpp keeps a
-// thread's connection, kernel_calls.cpp is all below.
+// attachments.cpp has the memory of distributed segments, paged_memory.cpp pages it where there is no userfaultfd (two
+// threads and the SIGSEGV of the program: fault_handler.cpp), daemon_link.cpp finds the daemon, thread_state.cpp keeps
+// a thread's connection, kernel_calls.cpp is all below.
 
 #include "shim/control.h"
 #include "shim/daemon_link.h"

@@ -7,6 +7,7 @@
 
 #include "shim/daemon_link.h"
 #include "shim/kernel_calls.h"
+#include "shim/paged_memory.h"
 #include "shim/thread_state.h"
 
 namespace dipc::shim {
@@ -159,6 +160,10 @@ Exchange::Result Exchange::fail(int with) {
 
 Exchange::Result Exchange::run() {
   prepare();
+  if (has_paged_memory() && !room_is_ours) {  // while signals are blocked nobody could bring a page
+    if (body) touch_paged(body, body_bytes, false);
+    if (room) touch_paged(room, room_bytes, true);
+  }
   Frame frame{};
   block_signals(&frame.programs_mask);
   frame.pid = current_pid();

@@ -1,3 +1,4 @@
+#include "daemon/pager/signal_pager.h"
 #include "daemon/pager/userfault_pager.h"
 
 namespace dipc {
@@ -11,8 +12,7 @@ PagerChoice choose_pager(std::optional<PagerKind> forced) {
 
 Result<std::unique_ptr<Pager>> make_pager(PagerKind kind, Pager::Options options, Pager::Handler& handler) {
   if (kind == PagerKind::kUserfault) return UserfaultPager::make(std::move(options), handler);
-  return trouble(options.name + ": programs of this host can't be paged: " + UserfaultPager::missing(),
-                 "run dipcd as root on a kernel with userfaultfd");
+  return SignalPager::make(std::move(options), handler);
 }
 
 }  // namespace dipc

@@ -4,16 +4,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <functional>
 #include <map>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "tests/unit/pager/segment_daemon.h"
 
@@ -193,6 +198,164 @@ int runs_out_of_descriptors(Program&) {
   return last > 0 ? 0 : 1;
 }
 
+int shares_with_its_child(Program&) {
+  char* memory = attach();
+  byte_at(memory, 1) = 'p';
+  const pid_t child = fork();
+  if (child == 0) {
+    if (byte_at(memory, 0) != 'x' || byte_at(memory, 1) != 'p') _exit(1);
+    byte_at(memory, 1) = 'c';
+    _exit(0);
+  }
+  int status;
+  waitpid(child, &status, 0);
+  REQUIRE(status == 0);
+  REQUIRE(byte_at(memory, 1) == 'c');
+  return 0;
+}
+
+sigjmp_buf g_back;
+volatile sig_atomic_t g_caught = 0;
+void* volatile g_fault_address = nullptr;
+void go_back(int, siginfo_t* info, void*) {
+  g_caught = g_caught + 1;
+  g_fault_address = info->si_addr;
+  siglongjmp(g_back, 1);
+}
+void go_back_plainly(int) {
+  g_caught = g_caught + 1;
+  siglongjmp(g_back, 1);
+}
+volatile char* volatile g_nowhere = reinterpret_cast<char*>(64);
+
+int handles_its_own_faults(Program&) {
+  struct sigaction action {};
+  action.sa_sigaction = go_back;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGSEGV, &action, nullptr);
+  char* memory = attach();
+  if (sigsetjmp(g_back, 1) == 0) *g_nowhere = 1;
+  REQUIRE(g_caught == 1 && g_fault_address == g_nowhere);
+  REQUIRE(byte_at(memory, 0) == 'x');
+  struct sigaction before {};
+  struct sigaction plain {};
+  plain.sa_handler = go_back_plainly;
+  sigaction(SIGSEGV, &plain, &before);
+  REQUIRE(before.sa_sigaction == go_back && (before.sa_flags & SA_SIGINFO) != 0);
+  if (sigsetjmp(g_back, 1) == 0) *g_nowhere = 1;
+  REQUIRE(g_caught == 2);
+  byte_at(memory, 1) = 'y';
+  REQUIRE(signal(SIGSEGV, SIG_DFL) == go_back_plainly);
+  byte_at(memory, 2) = 'y';
+  REQUIRE(signal(SIGSEGV, SIG_IGN) == SIG_DFL);
+  byte_at(memory, 3) = 'y';
+  kill(getpid(), SIGSEGV);  // ignored
+  REQUIRE(g_caught == 2);
+  return 0;
+}
+
+int faults_elsewhere(Program&) {
+  char* memory = attach();
+  REQUIRE(byte_at(memory, 0) == 'x');
+  *g_nowhere = 1;
+  return 0;
+}
+
+int is_sent_a_sigsegv(Program&) {
+  char* memory = attach();
+  REQUIRE(byte_at(memory, 0) == 'x');
+  kill(getpid(), SIGSEGV);
+  return 0;
+}
+
+char* g_memory = nullptr;
+volatile char g_seen = 0;
+
+int touches_it_anywhere(Program&) {
+  g_memory = attach();
+  struct sigaction action {};
+  action.sa_handler = [](int) { g_seen = byte_at(g_memory, 0); };
+  sigfillset(&action.sa_mask);
+  sigaction(SIGUSR1, &action, nullptr);
+  raise(SIGUSR1);
+  REQUIRE(g_seen == 'x');
+
+  static char stack[256 * 1024];
+  stack_t alternate{};
+  alternate.ss_sp = stack;
+  alternate.ss_size = sizeof stack;
+  sigaltstack(&alternate, nullptr);
+  action.sa_handler = [](int) {
+    byte_at(g_memory, 1) = 'a';
+    g_seen = byte_at(g_memory, 1);
+  };
+  action.sa_flags = SA_ONSTACK;
+  sigaction(SIGUSR2, &action, nullptr);
+  raise(SIGUSR2);
+  REQUIRE(g_seen == 'a');
+
+  sigset_t all;
+  sigfillset(&all);
+  REQUIRE(sigprocmask(SIG_SETMASK, &all, nullptr) == 0);
+  byte_at(g_memory, 2) = 'b';
+  REQUIRE(byte_at(g_memory, 2) == 'b');
+  return 0;
+}
+
+int reads_a_lost_page(Program& test) {
+  char* memory = attach();
+  test.say('!');
+  test.hear();
+  struct sigaction action {};
+  action.sa_sigaction = go_back;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGBUS, &action, nullptr);
+  if (sigsetjmp(g_back, 1) == 0) g_seen = byte_at(memory, 1);
+  REQUIRE(g_caught == 1);
+  REQUIRE(byte_at(memory, 0) == 'x');
+  return 0;
+}
+
+int loses_all(Program& test) {
+  char* memory = attach();
+  byte_at(memory, 0) = 'y';
+  test.say('!');
+  test.hear();
+  struct sigaction action {};
+  action.sa_sigaction = go_back;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGBUS, &action, nullptr);
+  static std::size_t page = 0;
+  for (; page < 4; ++page) {
+    if (sigsetjmp(g_back, 1) == 0) g_seen = byte_at(memory, page);
+  }
+  REQUIRE(g_caught == 4);
+  REQUIRE(shmdt(memory) == 0);
+  return 0;
+}
+
+// Counts in both pages until it is told to end, and adds to `declared` of the first page how often it did.
+int counts_in_threads(Program& test) {
+  char* memory = attach();
+  std::atomic<bool> ends{false};
+  std::vector<std::thread> threads;
+  for (std::size_t thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&, thread] {
+      std::uint32_t counted = 0;
+      for (; !ends; ++counted) {
+        char* page = memory + (counted + thread) % 2 * kPage;
+        __atomic_fetch_add(&reinterpret_cast<CountedPage*>(page)->counted, 1, __ATOMIC_SEQ_CST);
+      }
+      __atomic_fetch_add(&reinterpret_cast<CountedPage*>(memory)->declared, counted, __ATOMIC_SEQ_CST);
+    });
+  }
+  test.say('!');
+  test.hear();
+  ends = true;
+  for (std::thread& thread : threads) thread.join();
+  return 0;
+}
+
 #define FUNCTION(name) \
   { #name, name }
 const std::map<std::string, std::function<int(Program&)>> kFunctions = {
@@ -209,6 +372,14 @@ const std::map<std::string, std::function<int(Program&)>> kFunctions = {
     FUNCTION(uses_segments_of_the_kernel_too),
     FUNCTION(childs_detach_is_its_own),
     FUNCTION(runs_out_of_descriptors),
+    FUNCTION(shares_with_its_child),
+    FUNCTION(handles_its_own_faults),
+    FUNCTION(faults_elsewhere),
+    FUNCTION(is_sent_a_sigsegv),
+    FUNCTION(touches_it_anywhere),
+    FUNCTION(reads_a_lost_page),
+    FUNCTION(loses_all),
+    FUNCTION(counts_in_threads),
 };
 
 }  // namespace

@@ -152,7 +152,9 @@ PagedHost::PagedHost(Options options) : options_(options) {
   pager.name = "test segment";
   pager.segment_bytes = options.segment_bytes;
   pager.unit_bytes = options.unit_bytes;
-  auto made = UserfaultPager::make(std::move(pager), *this, options.poisons);
+  pager.stuck_after = options.stuck_after;
+  auto made = options.kind == PagerKind::kUserfault ? UserfaultPager::make(std::move(pager), *this, options.poisons)
+                                                    : make_pager(options.kind, std::move(pager), *this);
   if (!made) throw std::runtime_error(made.error().what);
   pager_ = std::move(*made);
 }

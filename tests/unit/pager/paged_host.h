@@ -51,6 +51,7 @@ class Process {
   Process& operator=(const Process&) = delete;
   pid_t pid() const { return pid_; }
   void say(char letter) const;
+  bool has_said() const { return !said_.empty() || closed_; }
   char hear();   // 0: it has ended, or did not speak in time
   int status();  // waits for its end: exit status, or minus the signal
   void kill(int signal = SIGKILL) const;
@@ -70,7 +71,9 @@ class PagedHost : public Pager::Handler {
   struct Options {
     std::size_t segment_bytes = 4 * kernel_page_bytes();
     std::size_t unit_bytes = kernel_page_bytes();
-    bool poisons = true;
+    PagerKind kind = PagerKind::kUserfault;
+    bool poisons = true;  // kUserfault
+    Duration stuck_after = std::chrono::seconds(10);
     bool grants = true;  // faults are answered by themselves, with what was written by `put` or taken before
   };
   PagedHost() : PagedHost(Options{}) {}

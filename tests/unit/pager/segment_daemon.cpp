@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
+#include <sstream>
 
 namespace dipc::test {
 
@@ -158,7 +160,16 @@ std::unique_ptr<Process> run_under_shim(SegmentDaemon& daemon, const std::string
     setenv("LD_PRELOAD", DIPC_TEST_SHIM, 1);
     setenv("DIPC_SOCKET", socket.c_str(), 1);
     fcntl(it.socket(), F_SETFD, 0);
-    execl(DIPC_TEST_SUBJECT, DIPC_TEST_SUBJECT, std::to_string(it.socket()).c_str(), name.c_str(), nullptr);
+    // Crossed, the program needs the emulator that runs us, too.
+    std::istringstream emulator(DIPC_TEST_EMULATOR);
+    std::vector<std::string> words{std::istream_iterator<std::string>(emulator), {}};
+    for (const std::string& word : {std::string(DIPC_TEST_SUBJECT), std::to_string(it.socket()), name}) {
+      words.push_back(word);
+    }
+    std::vector<char*> arguments;
+    for (std::string& word : words) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    execvp(arguments[0], arguments.data());
     return 127;
   });
 }

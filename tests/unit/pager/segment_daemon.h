@@ -14,6 +14,13 @@ namespace dipc::test {
 
 inline constexpr int kSegmentId = 1'000'000;  // no kernel gives such an id to the few objects of a test
 
+// What the programs and the other hosts of a test count in a page.
+struct CountedPage {
+  std::uint32_t counted;   // by programs
+  std::uint32_t declared;  // how often they did
+  std::uint32_t others;    // by other hosts
+};
+
 class SegmentDaemon : public PagedHost {
  public:
   explicit SegmentDaemon(Options options = {});
