@@ -100,8 +100,10 @@ constexpr std::string_view machine_name() {
 #endif
 }
 
-// The ABI of a machine by that name (Linux, Debian's compiler), e.g. to try a layout for a machine that is not
-// at hand. Nothing for a name we don't know.
+// The machines whose ABI is known here, at hand or not.
+inline constexpr std::string_view kKnownMachines[] = {"x86-64", "i386", "m68k", "s390x", "arm64"};
+
+// The ABI of one of them (Linux, Debian's compiler); nothing for another name.
 std::optional<Abi> known_abi(std::string_view machine);
 
 // One line for logs: "big-endian, long 4/2, long long 8/2, ..." (size/alignment).

@@ -4,7 +4,7 @@ namespace dipc {
 
 std::string spoken(const Abi& abi) {
   std::string machines;
-  for (const char* machine : {"x86-64", "arm64", "i386", "m68k", "s390x"}) {
+  for (const std::string_view machine : kKnownMachines) {
     if (known_abi(machine) == abi) machines.append(machines.empty() ? "" : ", ").append(machine);
   }
   std::string text = std::to_string(abi[CType::kPointer].size_bytes * 8) + "-bit ";

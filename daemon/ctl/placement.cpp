@@ -8,8 +8,6 @@
 namespace dipc {
 namespace {
 
-constexpr std::string_view kMachines[] = {"x86-64", "i386", "m68k", "s390x", "arm64"};
-
 bool is_seen(const StructShape& shape, const SeenPlaces& seen) {
   for (std::size_t i = 0; i < seen.offsets.size(); ++i) {
     if (shape.fields[i].offset != seen.offsets[i]) return false;
@@ -32,7 +30,7 @@ Shapes shapes_under_pack(const TypeSet& plain, Abi abi, std::uint8_t n) {
 }  // namespace
 
 Placement::Placement(const Form& form) : shapes_({}, form) {
-  for (const std::string_view machine : kMachines)
+  for (const std::string_view machine : kKnownMachines)
     everywhere_.emplace_back(TypeSet(), *Form::native(*known_abi(machine)));
 }
 
@@ -136,7 +134,7 @@ std::optional<Difference> hidden_packing(const TypeSet& types, const TypeSet& pl
     bool is_possible = true;
     for (std::size_t i = 0; i < seen.size(); ++i) is_possible = is_possible && is_seen(here[i], seen[i]);
     if (!is_possible) continue;
-    for (const std::string_view machine : kMachines) {
+    for (const std::string_view machine : kKnownMachines) {
       const Abi other = *known_abi(machine);
       const Shapes declared(types, *Form::native(other));
       if (auto found = first_difference(types, structure, declared, shapes_under_pack(plain, other, n))) return found;

@@ -151,8 +151,7 @@ std::string replies_text(const TypeSet& types) {
 
 // Hosts whose compilers place a segment's fields elsewhere can't share it.
 std::string segments_text(const TypeSet& types) {
-  constexpr std::string_view kFirst = "x86-64";
-  constexpr std::string_view kOthers[] = {"i386", "m68k", "s390x", "arm64"};
+  constexpr std::string_view kFirst = kKnownMachines[0];
   std::set<std::size_t> segments;
   for (const Binding& binding : types.bindings) {
     if (binding.kind == Kind::kSegment && binding.otherwise) segments.insert(*binding.otherwise);
@@ -160,7 +159,7 @@ std::string segments_text(const TypeSet& types) {
   std::string text;
   if (segments.empty()) return text;
   const Shapes here(types, *Form::native(*known_abi(kFirst)));
-  for (const std::string_view other : kOthers) {
+  for (const std::string_view other : kKnownMachines) {
     const Shapes there(types, *Form::native(*known_abi(other)));
     std::set<std::size_t> alike;
     for (const std::size_t segment : segments) {

@@ -31,7 +31,6 @@ constexpr std::string_view kLayouts = R"(
   struct loose { long mtype; char c; int i aligned(16); short tail[] ; } aligned(32);
 )";
 constexpr std::size_t kFirstMessage = 2;
-constexpr std::array<std::string_view, 5> kMachines = {"x86-64", "i386", "m68k", "s390x", "arm64"};
 
 // From, to; the canonical form stands last.
 struct Conversions {
@@ -39,7 +38,7 @@ struct Conversions {
     const TypeFile file{"layouts", kLayouts};
     types = std::make_shared<const TypeSet>(*parse_types({&file, 1}));
     std::vector<Form> forms;
-    for (const std::string_view machine : kMachines) forms.push_back(*Form::native(*known_abi(machine)));
+    for (const std::string_view machine : kKnownMachines) forms.push_back(*Form::native(*known_abi(machine)));
     forms.push_back(Form::canonical());
     for (std::size_t structure = kFirstMessage; structure < types->structs.size(); ++structure) {
       if (!types->structs[structure].tagged) continue;
@@ -96,7 +95,7 @@ void run(const std::uint8_t* data, std::size_t bytes) {
   constexpr std::size_t kHead = 4;
   if (bytes < kHead) return;
   const auto& of_structure = conversions.all[data[0] % conversions.all.size()];
-  const std::size_t canonical = kMachines.size();
+  const std::size_t canonical = std::size(kKnownMachines);
   const std::size_t from = data[1] % (canonical + 1);
   const std::size_t to = data[2] % canonical;
   std::vector<std::byte> payload(bytes - kHead);
