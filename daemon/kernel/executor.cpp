@@ -265,16 +265,14 @@ Executor::LiveCall Executor::remove_live(CallToken token) {
   Load& load = load_.at(request.key.host);
   --load.waiting;
   load.bytes -= call.bytes;
-  relieve(request.key.host, load);
+  relieve(load);
   return call;
 }
 
 // ---- how much a host makes us keep
 
 bool Executor::admit(const Request& request) {
-  const auto found = load_.find(request.key.host);
-  if (found == load_.end()) return true;
-  Load& load = found->second;
+  Load& load = load_[request.key.host];
   const auto* send = std::get_if<MessageSend>(&request.body);
   if (load.waiting >= options_.blocked_calls_per_peer) {
     refuse(request, load, std::to_string(load.waiting) + " calls waiting here (limits.blocked_calls_per_peer)");
@@ -288,9 +286,7 @@ bool Executor::admit(const Request& request) {
 }
 
 bool Executor::may_keep(const Request& request) {
-  const auto found = load_.find(request.key.host);
-  if (found == load_.end()) return true;
-  Load& load = found->second;
+  Load& load = load_[request.key.host];
   if (load.kept >= options_.blocked_calls_per_peer) {
     refuse(request, load,
            std::to_string(load.kept) + " messages here that it does not take (limits.blocked_calls_per_peer)");
@@ -309,13 +305,12 @@ void Executor::refuse(const Request& request, Load& load, const std::string& why
   reply_error(request, Error::kNoMemory);
 }
 
-void Executor::relieve(const std::string& host, Load& load) {
+void Executor::relieve(Load& load) {
   // At half of the limit, not just below it: a call that leaves the queue comes back to wait in a thread.
   if (std::max(load.waiting, load.kept) <= options_.blocked_calls_per_peer / 2 &&
       load.bytes <= options_.bytes_per_peer / 2) {
     load.told = false;
   }
-  if (load.waiting == 0 && load.kept == 0) load_.erase(host);
 }
 
 void Executor::keep_message(const CallKey& key, Slot* slot) {
@@ -326,13 +321,12 @@ void Executor::keep_message(const CallKey& key, Slot* slot) {
 }
 
 Slot* Executor::release_message(std::map<CallKey, Slot*>::iterator kept) {
-  const std::string host = kept->first.host;
   Slot* const slot = kept->second;
-  kept_.erase(kept);
-  Load& load = load_.at(host);
+  Load& load = load_.at(kept->first.host);
   --load.kept;
   load.bytes -= slot->text_bytes();
-  relieve(host, load);
+  relieve(load);
+  kept_.erase(kept);
   return slot;
 }
 

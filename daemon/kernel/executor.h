@@ -224,7 +224,7 @@ class Executor {
   bool may_keep(const Request& request);
   void refuse(const Request& request, Load& load, const std::string& why);
   // Less is waiting or kept.
-  void relieve(const std::string& host, Load& load);
+  void relieve(Load& load);
   void keep_message(const CallKey& key, Slot* slot);
   // The slot is the caller's again.
   Slot* release_message(std::map<CallKey, Slot*>::iterator kept);
@@ -290,7 +290,7 @@ class Executor {
   std::map<CallToken, LiveCall> live_;
   std::map<CallKey, CallToken> by_key_;  // those that will be answered
   std::map<ProcessKey, std::set<CallToken>> by_process_;
-  std::map<std::string, Load> load_;  // by host
+  std::map<std::string, Load> load_;  // by host; those that were let in once
   std::map<ObjectKey, ObjectState> objects_;
   std::set<ObjectKey> polled_;  // a queue behind an unsettled call
   std::map<ProcessKey, UndoGroupNumber> group_of_;
