@@ -4,23 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <string>
 
 #include "tests/sim/pages_world.h"
+#include "tests/sim/seeds.h"
 
 namespace dipc::sim {
 namespace {
 
-std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
-std::string replay(std::uint64_t seed) {
-  return "seed " + std::to_string(seed) + ", replay with: DIPC_SIM_SEED=" + std::to_string(seed) +
-         " sim_pages --gtest_filter=PagesSimulation.KeepsItsPromises";
-}
+std::string replay(std::uint64_t seed) { return sim::replay(seed, "sim_pages", "PagesSimulation.KeepsItsPromises"); }
 
 // The same histories on every architecture. Whoever changes the machines or the world changes them: then put in the new
 // value, once it is the same on two architectures of different byte order and word size.
@@ -33,36 +25,29 @@ TEST(PagesSimulation, OneSeedIsOneHistory) {
 }
 
 TEST(PagesSimulation, KeepsItsPromises) {
-  if (const std::uint64_t seed = number_from_environment("DIPC_SIM_SEED", 0); seed != 0) {
+  if (const std::uint64_t seed = seed_to_replay(); seed != 0) {
     const PageOutcome outcome = PagesWorld(seed, PageDefect::kNone, true).run();
     EXPECT_EQ(outcome.violation, "") << replay(seed);
     return;
   }
-  const std::uint64_t seeds = number_from_environment("DIPC_SIM_SEEDS", 5000);
+  const std::uint64_t seeds = seeds_to_try();
   std::map<std::string, std::uint64_t> counts;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     const PageOutcome outcome = PagesWorld(seed, PageDefect::kNone, false).run();
     ASSERT_EQ(outcome.violation, "") << replay(seed);
     for (const auto& [what, count] : outcome.counts) counts[what] += count;
   }
-  for (const auto& [what, count] : counts) {
-    std::printf("%10llu %s\n", static_cast<unsigned long long>(count), what.c_str());
-  }
-  if (seeds < 1000) return;
-  // The faults reach what is there for them: else the silence of the checks says nothing.
-  for (const char* what : {"SIGBUS",         "asks ahead",
-                           "attached more",  "caches finished",
-                           "daemons killed", "data through the owner",
-                           "declined",       "destroyed",
-                           "dismissed",      "holder gone",
-                           "hosts crashed",  "killed in a fault",
-                           "messages lost",  "no data",
-                           "page lost",      "pager failures",
-                           "pages lost",     "relays",
-                           "release",        "restore",
-                           "sessions cut",   "sessions with the owner cut"}) {
-    EXPECT_GE(counts[what], seeds / 100) << what;
-  }
+  expect_reached(counts, seeds, {"SIGBUS",         "asks ahead",
+                                 "attached more",  "caches finished",
+                                 "daemons killed", "data through the owner",
+                                 "declined",       "destroyed",
+                                 "dismissed",      "holder gone",
+                                 "hosts crashed",  "killed in a fault",
+                                 "messages lost",  "no data",
+                                 "page lost",      "pager failures",
+                                 "pages lost",     "relays",
+                                 "release",        "restore",
+                                 "sessions cut",   "sessions with the owner cut"});
 }
 
 struct Break {
@@ -74,14 +59,8 @@ struct Break {
 class PagesSimulationFinds : public testing::TestWithParam<Break> {};
 
 TEST_P(PagesSimulationFinds, ADefectiveMachine) {
-  std::map<std::string, int> found;
-  for (std::uint64_t seed = 1; seed <= 1000; ++seed) {
-    const PageOutcome outcome = PagesWorld(seed, GetParam().defect, false).run();
-    if (outcome.violation.empty()) continue;
-    if (++found[outcome.violation]; outcome.violation.find(GetParam().violation) == 0) return;
-  }
-  for (const auto& [violation, count] : found) std::printf("%6d %s\n", count, violation.c_str());
-  FAIL() << "no history shows: " << GetParam().violation;
+  expect_found(GetParam().violation, 1000,
+               [](std::uint64_t seed) { return PagesWorld(seed, GetParam().defect, false).run().violation; });
 }
 
 INSTANTIATE_TEST_SUITE_P(PagesSimulation, PagesSimulationFinds,

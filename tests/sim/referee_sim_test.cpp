@@ -5,31 +5,26 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <string>
 
 #include "tests/sim/referee_world.h"
+#include "tests/sim/seeds.h"
 
 namespace dipc::sim {
 namespace {
 
 using testing::StartsWith;
 
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text ? std::strtoull(text, nullptr, 0) : otherwise;
-}
-
 TEST(RefereeSim, NoNameEverHasTwoOwnersAndEveryGetEnds) {
-  const std::uint64_t only = from_environment("DIPC_SIM_SEED", 0);
+  const std::uint64_t only = seed_to_replay();
   const std::uint64_t first = only != 0 ? only : 1;
-  const std::uint64_t last = only != 0 ? only : from_environment("DIPC_SIM_SEEDS", 5000);
+  const std::uint64_t last = only != 0 ? only : seeds_to_try();
   std::uint64_t ended = 0;
   std::uint64_t succeeded = 0;
   for (std::uint64_t seed = first; seed <= last; ++seed) {
     World world(seed, Fault::kNone, only != 0);
     const std::string wrong = world.run();
-    ASSERT_EQ(wrong, "") << "replay: DIPC_SIM_SEED=" << seed << " sim_referee --gtest_filter='RefereeSim.*'";
+    ASSERT_EQ(wrong, "") << replay(seed, "sim_referee", "'RefereeSim.*'");
     ended += world.history().gets_ended();
     succeeded += world.history().gets_succeeded();
   }

@@ -4,22 +4,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <string>
 
+#include "tests/sim/seeds.h"
 #include "tests/sim/session_world.h"
 
 namespace dipc::sim {
 namespace {
 
-std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
 std::string replay(std::uint64_t seed) {
-  return "seed " + std::to_string(seed) + ", replay with: DIPC_SIM_SEED=" + std::to_string(seed) +
-         " sim_session --gtest_filter=SessionSimulation.KeepsItsPromises";
+  return sim::replay(seed, "sim_session", "SessionSimulation.KeepsItsPromises");
 }
 
 // The same histories on every architecture. Whoever changes the machine or the world changes them: then put in the new
@@ -33,47 +27,41 @@ TEST(SessionSimulation, OneSeedIsOneHistory) {
 }
 
 TEST(SessionSimulation, KeepsItsPromises) {
-  if (const std::uint64_t seed = number_from_environment("DIPC_SIM_SEED", 0); seed != 0) {
+  if (const std::uint64_t seed = seed_to_replay(); seed != 0) {
     const Outcome outcome = SessionWorld(seed, Defect::kNone, true).run();
     EXPECT_EQ(outcome.violation, "") << replay(seed);
     return;
   }
-  const std::uint64_t seeds = number_from_environment("DIPC_SIM_SEEDS", 5000);
+  const std::uint64_t seeds = seeds_to_try();
   Coverage coverage;
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) {
     const Outcome outcome = SessionWorld(seed, Defect::kNone, false).run();
     ASSERT_EQ(outcome.violation, "") << replay(seed);
     coverage.add(outcome.coverage);
   }
-  for (const auto& [what, count] : coverage.counts) {
-    std::printf("%10llu %s\n", static_cast<unsigned long long>(count), what.c_str());
-  }
-  if (seeds < 1000) return;
-  // The faults reach what is there for them: else the silence of the checks says nothing.
-  for (const char* what : {"connections replaced",
-                           "crashes",
-                           "cuts",
-                           "delivered",
-                           "ended: peer restarted",
-                           "ended: superseded",
-                           "ended: timeout",
-                           "frames of an old connection",
-                           "frames repeated",
-                           "frames sent again",
-                           "half-open connections",
-                           "in doubt, delivered",
-                           "in doubt, not delivered",
-                           "one-way partitions",
-                           "partitions",
-                           "refused: already connected",
-                           "refused: name in use",
-                           "refused: unknown session",
-                           "standstills",
-                           "unreachable at once",
-                           "unreachable in the end",
-                           "withdrawn"}) {
-    EXPECT_GE(coverage.counts[what], seeds / 100) << what;
-  }
+  expect_reached(coverage.counts, seeds,
+                 {"connections replaced",
+                  "crashes",
+                  "cuts",
+                  "delivered",
+                  "ended: peer restarted",
+                  "ended: superseded",
+                  "ended: timeout",
+                  "frames of an old connection",
+                  "frames repeated",
+                  "frames sent again",
+                  "half-open connections",
+                  "in doubt, delivered",
+                  "in doubt, not delivered",
+                  "one-way partitions",
+                  "partitions",
+                  "refused: already connected",
+                  "refused: name in use",
+                  "refused: unknown session",
+                  "standstills",
+                  "unreachable at once",
+                  "unreachable in the end",
+                  "withdrawn"});
 }
 
 struct Break {
@@ -85,14 +73,8 @@ struct Break {
 class SessionSimulationFinds : public testing::TestWithParam<Break> {};
 
 TEST_P(SessionSimulationFinds, ADefectiveMachine) {
-  std::map<std::string, int> found;
-  for (std::uint64_t seed = 1; seed <= 2000; ++seed) {
-    const Outcome outcome = SessionWorld(seed, GetParam().defect, false).run();
-    if (outcome.violation.empty()) continue;
-    if (++found[outcome.violation]; outcome.violation.find(GetParam().violation) == 0) return;
-  }
-  for (const auto& [violation, count] : found) std::printf("%6d %s\n", count, violation.c_str());
-  FAIL() << "no history shows: " << GetParam().violation;
+  expect_found(GetParam().violation, 2000,
+               [](std::uint64_t seed) { return SessionWorld(seed, GetParam().defect, false).run().violation; });
 }
 
 INSTANTIATE_TEST_SUITE_P(
