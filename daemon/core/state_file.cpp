@@ -1,8 +1,6 @@
 #include "daemon/core/state_file.h"
 
 #include <algorithm>
-#include <cinttypes>
-#include <cstdio>
 #include <optional>
 #include <set>
 #include <utility>

@@ -76,6 +76,7 @@ class PeerNetwork : public PeerOutbox {
   struct Peer;
   Peer& peer(const std::string& host);
   void on_accept(std::shared_ptr<Connection> connection);
+  ConnectionLimits connection_limits() const;
   bool make_room(const IpAddress& address);
   void drop_stranger(const Connection& connection);
   void on_first_record(const std::shared_ptr<Connection>& connection, Record record);
@@ -98,7 +99,6 @@ class PeerNetwork : public PeerOutbox {
   Hello own_;
   Handler& handler_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  ConnectionLimits connection_limits() const;
   // Sockets that came from each address and are not closed yet; outlived by those that still say their last words.
   std::shared_ptr<std::map<IpAddress, std::size_t>> guests_;
   std::list<std::shared_ptr<Connection>> strangers_;  // accepted, no Hello yet; the oldest first

@@ -408,7 +408,7 @@ bool ShimServer::on_packet(Client& client, std::span<const std::byte> packet, De
                                                                                : 0;
   const ClientId id = client.id;
   if (!admit(client, request.header, bytes, credentials.uid)) return clients_.contains(id);
-  if (request.header.marks & local::kPayloadInMemfd) {
+  if (in_memfd) {
     if (!passed || !is_memfd(passed.get())) return false;
     if (request.header.payload_bytes <= kPayloadBytesMax) {
       request.payload = read_memfd(passed.get(), request.header.payload_bytes);
