@@ -41,6 +41,7 @@ Stage::Stage(const Cluster& cluster, const std::vector<Role>& roles, bool preloa
 void Stage::tell(std::size_t puppet, const std::string& command) {
   if (puppets_[puppet].busy) throw std::logic_error("told to a busy puppet");
   puppets_[puppet].busy = true;
+  puppets_[puppet].timed = command.starts_with("semtimedop ");
   puppets_[puppet].program->write_line(command);
 }
 
@@ -49,7 +50,8 @@ void Stage::interrupt(std::size_t puppet) { ::kill(puppets_[puppet].outer_pid, S
 std::map<std::size_t, std::string> Stage::settle() {
   std::map<std::size_t, std::string> answers;
   const auto until = Clock::now() + kAnswerLimit;
-  for (bool again = true; again && Clock::now() < until;) {
+  for (bool again = true; again;) {
+    if (Clock::now() > until) throw std::runtime_error("a puppet neither answers nor sleeps in its call");
     again = false;
     for (std::size_t i = 0; i < puppets_.size(); ++i) {
       Puppet& puppet = puppets_[i];
@@ -59,7 +61,7 @@ std::map<std::size_t, std::string> Stage::settle() {
         answers[i] = *line;
         puppet.busy = false;
         again = true;  // what it did may have woken another
-      } else if (!sleeps_in_system_v(puppet.outer_pid)) {
+      } else if (puppet.timed || !sleeps_in_system_v(puppet.outer_pid)) {
         again = true;
       }
     }

@@ -18,6 +18,7 @@ struct Puppet {
   pid_t own_pid = 0;    // in its own PID namespace: what the kernel records
   pid_t outer_pid = 0;  // in the test's
   bool busy = false;
+  bool timed = false;  // in a semtimedop: it may sleep for an instant and goes on by itself
 };
 
 class Stage {
@@ -34,7 +35,8 @@ class Stage {
   void tell(std::size_t puppet, const std::string& command);
   void interrupt(std::size_t puppet);  // SIGUSR1, which puppets handle with SA_RESTART
 
-  // Bare kernel only: waits until every busy puppet has answered or sleeps in its call; who answered, with what.
+  // Bare kernel only: waits until every busy puppet has answered or sleeps in its call; who answered, with what. One in
+  // a timed call answers: time-outs of scripts are zero, for which the kernel sleeps some 50 us (timer slack).
   std::map<std::size_t, std::string> settle();
   // Waits for the answers of exactly these; a puppet that does not answer in time is missing from the result.
   std::map<std::size_t, std::string> answers_of(const std::set<std::size_t>& expected);
