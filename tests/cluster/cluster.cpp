@@ -193,17 +193,23 @@ Cluster::Cluster(const std::string& name, const std::string& referee, const std:
   ::close(fd);
   file_ = path;
   std::ofstream(file_) << "cluster = \"" << name_ << "\"\nreferee = \"" << referee << "\"\n" << rest;
+  // Reads until the test has ended; if that was before it had cleaned up (abort, SIGKILL), cleans up.
+  guard_ = std::make_unique<Program>(std::vector<std::string>{
+      "sh", "-c", "trap '' INT TERM HUP; read -r _; \"$0\" lab --name \"$1\" down; rm -f \"$2\"",
+      native_program("cli/dipc"), name_, file_});
   const Ran up = lab({"up", file_});
   if (up.status != 0) {
-    lab({"down"});
-    ::unlink(file_.c_str());
+    take_down();
     throw std::runtime_error("the lab does not come up: " + up.output);
   }
 }
 
-Cluster::~Cluster() {
+Cluster::~Cluster() { take_down(); }
+
+void Cluster::take_down() {
   lab({"down"});
   ::unlink(file_.c_str());
+  guard_->signal(SIGKILL);
 }
 
 std::vector<std::string> Cluster::exec_command(const std::string& host, const std::string& login,

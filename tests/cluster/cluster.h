@@ -1,7 +1,7 @@
 #pragma once
 
-// A lab cluster for tests: up in the constructor, down in the destructor, also when a test fails. Programs on its hosts
-// are children of the test with pipes to their standard streams. Needs root.
+// A lab cluster for tests: up in the constructor, down in the destructor, also when a test fails, or when its process is
+// ended. Programs on its hosts are children of the test with pipes to their standard streams. Needs root.
 
 #include <sys/types.h>
 
@@ -71,8 +71,11 @@ class Cluster {
   std::string folder() const;                        // where the lab keeps ca/ and hosts/HOST/ (cli/lab_directory.h)
 
  private:
+  void take_down();
+
   std::string name_;
   std::string file_;
+  std::unique_ptr<Program> guard_;
 };
 
 // Where the build put its programs; m68k programs may be absent (then tests that need them skip, with the reason).
