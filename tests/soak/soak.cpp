@@ -118,11 +118,11 @@ class Soak {
       if (!is_well) keep_evidence();
       rounds_.clean_up();
     }
-    if (is_well && interrupted == 0) is_well = judge_growth();
-    if (is_well && interrupted == 0) is_well = judge_coverage();
+    // Also of a run that was cut short: of what it saw.
+    if (is_well) is_well = judge_growth();
+    if (is_well) is_well = judge_coverage();
     summarize();
-    if (interrupted != 0) say("interrupted");
-    say(is_well && interrupted == 0 ? "all held" : "NOT all held");
+    say(!is_well ? "NOT all held" : interrupted != 0 ? "interrupted; so far all held" : "all held");
     return is_well && interrupted == 0;
   }
 
@@ -173,7 +173,11 @@ class Soak {
         std::to_string(figures.killed) + " processes killed; errors:";
     for (const auto& [name, count] : figures.errors) line += " " + name + " " + std::to_string(count);
     say(line);
-    for (const std::string& violation : outcome.violations) say("VIOLATION: " + violation);
+    std::map<std::string, unsigned> times;
+    for (const std::string& violation : outcome.violations) ++times[violation];
+    for (const auto& [violation, count] : times) {
+      say("VIOLATION: " + violation + (count > 1 ? " (" + std::to_string(count) + " times)" : ""));
+    }
     bool is_well = outcome.violations.empty();
     // A load that does nothing proves nothing.
     if (figures.sent < 100 || figures.received < 100 || figures.undone_operations < 50 || figures.booked < 50) {
