@@ -132,12 +132,11 @@ tl::expected<std::int32_t, Error> Naming::ensure_stand_in(const ObjectName& name
     if (same_object || (name.key != 0 && stand_in.name == name)) old.push_back(stand_in);
   }
   for (const StandIn& stand_in : old) drop_stand_in(stand_in);
-  auto made = make_stand_in(name, object.size);
-  if (!made && made.error() == Error::kExists && !is_known(name) && remove_leftover_stand_in(name)) {
-    log_info("stand-in", format_name(name) + ": one that a killed daemon left is removed");
-    made = make_stand_in(name, object.size);
-  }
+  if (name.key != 0 && !write_down(name, options_.own.uid)) return tl::unexpected(Error::kNoSpace);
+  const auto made = make_stand_in(name, object.size);
+  making_.erase(name);
   if (!made) {
+    if (name.key != 0) save();
     log_error("stand-in",
               format_name(name) + " of " + owner + ": " +
                   (made.error() == Error::kExists
@@ -166,8 +165,6 @@ tl::expected<std::int32_t, Error> Naming::ensure_stand_in(const ObjectName& name
   }
   return *made;
 }
-
-bool Naming::is_known(const ObjectName& name) const { return !known_owner(name).empty(); }
 
 void Naming::pin(const StandIn& stand_in) {
   if (stand_in.name.kind != Kind::kSegment) return;
@@ -328,34 +325,31 @@ tl::expected<ObjectMade, Error> Naming::kernel_get(const OwnedObjects::KernelGet
   return segments_->look(object == nullptr ? ObjectRef{} : object->ref, call, who.as);
 }
 
-// Written down before the kernel is asked: a daemon that is killed between the two must not leave an object that its
+// Before the kernel is asked: a daemon that is killed between the two must not leave an object, or a stand-in, that its
 // successor takes for somebody else's.
+bool Naming::write_down(const ObjectName& name, std::uint32_t uid) {
+  making_.insert_or_assign(name, uid);
+  if (save()) return true;
+  making_.erase(name);
+  return false;
+}
+
 tl::expected<ObjectMade, Error> Naming::make_object(const GetCall& call, std::uint64_t generation, const Served& who) {
-  const ObjectName name = call.name;
-  const bool is_segment = name.kind == Kind::kSegment;
-  const auto make = [&]() -> tl::expected<ObjectMade, Error> {
-    if (!is_segment) return get_object(options_.own, who.as, call);
-    if (segments_ == nullptr) return tl::unexpected(Error::kNotImplemented);
-    return segments_->make(call, generation, who.as, who.process);
-  };
-  if (name.key == 0) {
-    if (trouble_) return tl::unexpected(Error::kNoSpace);
-    return make();
-  }
-  making_.insert_or_assign(name, is_segment ? options_.own.uid : who.as.uid);  // a segment's stand-in is our own
-  auto made = save() ? make() : tl::expected<ObjectMade, Error>(tl::unexpected(Error::kNoSpace));
-  if (!made && made.error() == Error::kExists && !is_known(name) && remove_leftover_stand_in(name)) {
-    log_info("stand-in", format_name(name) + ": one that a killed daemon left is removed");
-    made = make();
-  }
-  making_.erase(name);  // as made, it is saved next
-  if (!made && !trouble_) save();
+  const bool has_name = call.name.key != 0;
+  const bool is_segment = call.name.kind == Kind::kSegment;
+  if (is_segment && segments_ == nullptr) return tl::unexpected(Error::kNotImplemented);
+  const std::uint32_t maker = is_segment ? options_.own.uid : who.as.uid;  // a segment's stand-in is our own
+  if (has_name ? !write_down(call.name, maker) : trouble_.has_value()) return tl::unexpected(Error::kNoSpace);
+  auto made =
+      is_segment ? segments_->make(call, generation, who.as, who.process) : get_object(options_.own, who.as, call);
+  making_.erase(call.name);  // as made, it is saved next
+  if (!made && has_name) save();
   return made;
 }
 
 void Naming::remove_leftovers() {
   for (const auto& [name, uid] : making_) {
-    if (is_known(name) || !remove_leftover_object(name, uid)) continue;
+    if (!known_owner(name).empty() || !remove_leftover(name, uid)) continue;
     log_info("objects", format_name(name) + ": one that a killed daemon was making is removed");
   }
   making_.clear();

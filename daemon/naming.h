@@ -114,7 +114,6 @@ class Naming final : private Gets::Objects {
   tl::expected<std::int32_t, Error> ensure_stand_in(const ObjectName& name, const std::string& owner,
                                                     const GetReply& object) override;
 
-  bool is_known(const ObjectName& name) const;  // an object or stand-in of ours
   void drop_stand_in(const StandIn& stand_in, bool lingers = false);
   void pin(const StandIn& stand_in);
   void on_dropped(const Dropped& dropped);
@@ -123,6 +122,7 @@ class Naming final : private Gets::Objects {
   void announce();
   void sweep();
   tl::expected<ObjectMade, Error> kernel_get(const OwnedObjects::KernelGet& get);
+  bool write_down(const ObjectName& name, std::uint32_t uid);  // that it is being made
   tl::expected<ObjectMade, Error> make_object(const GetCall& call, std::uint64_t generation, const Served& who);
   void remove_leftovers();
   bool save();  // true: what is in the state file is on disk

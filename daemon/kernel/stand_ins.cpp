@@ -111,14 +111,7 @@ bool remove_stand_in(ObjectName name, std::int32_t id) {
   return remove_object(name.kind, id) == 0 || errno == EINVAL || errno == EIDRM;
 }
 
-bool remove_leftover_stand_in(ObjectName name) {
-  const auto id = find_object(name);
-  const auto facts = id ? object_facts(name.kind, *id) : tl::expected<ObjectFacts, Error>(tl::unexpected(id.error()));
-  if (!facts || facts->was_used || !looks_like_stand_in(*facts, geteuid())) return false;
-  return remove_object(name.kind, *id) == 0;
-}
-
-bool remove_leftover_object(ObjectName name, uid_t made_as) {
+bool remove_leftover(ObjectName name, uid_t made_as) {
   const auto id = find_object(name);
   const auto facts = id ? object_facts(name.kind, *id) : tl::expected<ObjectFacts, Error>(tl::unexpected(id.error()));
   if (!facts || facts->was_used || facts->uid != made_as) return false;

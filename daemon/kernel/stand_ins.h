@@ -32,11 +32,9 @@ bool remove_stand_in(ObjectName name, std::int32_t id);
 // The object of this name in this kernel, whatever it is; kNoEntry if there is none.
 tl::expected<std::int32_t, Error> find_object(ObjectName name);
 
-// Removes the object of this name if nobody has used it and it looks as a daemon that was killed while it made it would
-// have left it: a stand-in; or, with `made_as`, that user's object. For names of which no object is known to us. False:
-// there is none such.
-bool remove_leftover_stand_in(ObjectName name);
-bool remove_leftover_object(ObjectName name, uid_t made_as);
+// Removes the object of this name if it is that user's and nobody has used it: what a daemon that was killed while it
+// made it has left. False: there is none such.
+bool remove_leftover(ObjectName name, uid_t made_as);
 
 // What to tell an administrator when there is no room: which limit, and what stands in it now.
 std::string limits_of(Kind kind);

@@ -351,22 +351,21 @@ TEST_F(NamingTest, WhatIsBeingMadeIsWrittenDownFirst) {
   msgctl(other, IPC_RMID, nullptr);
 }
 
-TEST_F(NamingTest, AStandInThatAKilledDaemonLeftDoesNotStandInTheWay) {
+TEST_F(NamingTest, AStandInThatAKilledDaemonWasMakingIsRemoved) {
+  naming_.reset();
   const auto left = make_stand_in(kQueue, 0);
   ASSERT_TRUE(left);
+  std::ofstream(directory_.path() / "state")
+      << render_state({.boot = "boot", .incarnation = Incarnation{1}, .making = {{kQueue, 0}}});
+  start();
+  EXPECT_FALSE(stand_in_exists(kQueue, *left));
   get(kQueue, "moon");
   present("moon");
   reply("moon", Error::kNone, {Kind::kMessageQueue, 5, 7});
   ASSERT_TRUE(got_);
   EXPECT_EQ(got_->error, Error::kNone);
-  EXPECT_NE(got_->id, *left);
-  EXPECT_FALSE(stand_in_exists(kQueue, *left));
-
-  const ObjectName other{Kind::kMessageQueue, 0x11};
-  ASSERT_TRUE(make_stand_in(other, 0));
-  naming_->serve_get({.name = other, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot, "moon", 1,
-                     [](Error, const GetReply&) {});
-  EXPECT_TRUE(peers_.next<Register>("vax"));
+  std::ifstream file(directory_.path() / "state");
+  EXPECT_TRUE(parse_state(std::string(std::istreambuf_iterator<char>(file), {}), "state")->making.empty());
 }
 
 TEST_F(NamingTest, WithoutRoomForItsStandInAnOlderObjectStays) {
