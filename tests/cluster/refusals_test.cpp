@@ -104,5 +104,29 @@ TEST_F(Refusals, WithoutTheFlagAndOutsideTheRangesTheKernelAloneIsAsked) {
   EXPECT_NE(ask(cluster, "alice", "msgget 12288 4096"), "-1 ENOENT");
 }
 
+TEST_F(Refusals, ALoginThatHasUsedUpItsConnectionsGetsENOMEMAndNobodyElseNotices) {
+  const Cluster cluster(
+      "crowd", "vax",
+      hosts("", "limits = { connections_per_login = 3 }\n", "[[keys]]\nrange = \"0x7003\"\nhome = \"vax\"\n"));
+  std::vector<std::unique_ptr<Program>> crowd;
+  for (int i = 0; i < 3; ++i) {
+    crowd.push_back(cluster.start("sun", "alice", {native_program("tests/kernel/puppet")}));
+    crowd.back()->write_line("msgget 28675 950");
+    ASSERT_NE(crowd.back()->read_line(kLimit).value_or("-1").substr(0, 2), "-1");
+  }
+  EXPECT_EQ(ask(cluster, "alice", "msgget 28675 950"), "-1 ENOMEM");
+  EXPECT_NE(ask(cluster, "bob", "msgget 28675 950").substr(0, 2), "-1");
+  const auto status = cluster.run("sun", "root", {"dipcctl", "status"});
+  EXPECT_EQ(status.status, 0) << status.output;
+  EXPECT_TRUE(logs(cluster, "sun", "alice (uid 1001) has 3 connections (limits.connections_per_login)"));
+  crowd.pop_back();
+  // The daemon sees the socket's end by itself.
+  const auto until = std::chrono::steady_clock::now() + kLimit;
+  std::string got;
+  while ((got = ask(cluster, "alice", "msgget 28675 950")) == "-1 ENOMEM" && std::chrono::steady_clock::now() < until) {
+  }
+  EXPECT_NE(got.substr(0, 2), "-1") << "there is room again";
+}
+
 }  // namespace
 }  // namespace dipc::test
