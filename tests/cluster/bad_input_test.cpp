@@ -12,6 +12,7 @@
 #include "daemon/core/status_report.h"
 #include "daemon/io/certificates.h"
 #include "tests/cluster/cluster.h"
+#include "wire/messages.h"
 
 namespace dipc::test {
 namespace {
@@ -296,6 +297,31 @@ TEST_F(BadInput, AKeyThatTheOwnerRefusesIsEaccesAndItsLogNamesTheLine) {
   ASSERT_EQ(lab().run("vax", "root", {"dipcctl", "reload"}).status, 0);
   // The refusal gave the claim back: the name is free at once, not when the claim's time is over.
   EXPECT_NE(ask("msgget 28673 950").substr(0, 2), "-1");
+}
+
+// Certificate, name and address are good; it says of everything that is another's what might do harm.
+TEST_F(BadInput, AHostThatIsLetInAndLiesGetsNothingThatIsNotItsOwn) {
+  const DaemonFolder folder(lab(), "moon", "10.77.0.3");
+  folder.certify(authority());
+  // alice waits on sun in a receive.
+  const auto waiting = lab().start("sun", "alice", {native_program("tests/kernel/puppet")});
+  waiting->write_line("msgget 1 950");
+  ASSERT_NE(waiting->read_line(kLimit).value_or("-1").substr(0, 2), "-1");
+  waiting->write_line("msgrcv " + queue_ + " 77 10 0");
+  const auto ran = lab().run(
+      "moon", "root",
+      {native_program("tests/cluster/rogue"), "10.77.0.1:7310", folder.path() + "/tls", lab().name(), "moon", "1"});
+  const std::string eperm = std::to_string(static_cast<int>(Error::kNotPermitted));
+  const std::string eacces = std::to_string(static_cast<int>(Error::kAccess));
+  const std::string stale = std::to_string(static_cast<int>(Error::kStale));
+  EXPECT_EQ(ran.output, "get 0\npresent 1\nannounced, refused 2\nregistered 0\nremove " + eperm + "\nremove " + eacces +
+                            "\nremove " + eacces + "\nremove " + eacces + "\nremove " + eacces + "\nstale " + stale +
+                            "\nstill there 0\n")
+      << lab().log_of("vax");
+  EXPECT_TRUE(logs("vax", "peer moon: speaks as if it were the referee, which is vax"));
+  EXPECT_FALSE(waiting->has_output()) << "alice's receive goes on";
+  EXPECT_EQ(ask("msgsnd " + queue_ + " 77 1 10 2048"), "0 -");
+  EXPECT_THAT(waiting->read_line(kLimit).value_or("(silent)"), HasSubstr("10 -"));
 }
 
 }  // namespace

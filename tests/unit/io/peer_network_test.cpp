@@ -14,6 +14,7 @@
 #include <random>
 #include <thread>
 
+#include "tests/unit/io/rogue.h"
 #include "tests/unit/io/tls_fixture.h"
 #include "wire/codec.h"
 
@@ -176,68 +177,6 @@ TEST_F(PeerNetworkTest, WhyAPeerIsNotConnectedIsInItsStatusAndLoggedOnce) {
   EXPECT_THAT(log, HasSubstr("peer vax: " + refused));
   EXPECT_EQ(log.find(refused), log.rfind(refused)) << log;
 }
-
-sockaddr_in to_sockaddr(const Endpoint& endpoint) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(endpoint.port);
-  ::inet_pton(AF_INET, endpoint.address.to_string().c_str(), &address.sin_addr);
-  return address;
-}
-
-// A member of the cluster, with a good certificate, that sends what it likes after its Hello: blocking, by hand.
-class Rogue {
- public:
-  Rogue(const Endpoint& to, const TlsContext& tls, std::optional<IpAddress> from = std::nullopt)
-      : tls_(tls, TlsStream::Role::kDialler) {
-    fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const timeval limit{60, 0};
-    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-    const sockaddr_in own = to_sockaddr({from.value_or(IpAddress{}), 0});
-    if (from) {
-      EXPECT_EQ(::bind(fd_, reinterpret_cast<const sockaddr*>(&own), sizeof(own)), 0);
-    }
-    const sockaddr_in address = to_sockaddr(to);
-    EXPECT_EQ(::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
-    flush();
-    while (tls_.state() == TlsStream::State::kHandshake && receive()) flush();
-  }
-  ~Rogue() { ::close(fd_); }
-  Rogue(const Rogue&) = delete;
-  Rogue& operator=(const Rogue&) = delete;
-
-  void send(const Bytes& plaintext) {
-    if (tls_.write(plaintext)) flush();
-  }
-  // Reads until the other side closes.
-  bool is_closed() {
-    Bytes room(65536);
-    do {
-      while (true) {
-        const auto count = tls_.read(room);
-        if (!count || *count == 0) break;
-      }
-      if (tls_.state() != TlsStream::State::kReady) return true;
-    } while (receive());
-    return !timed_out_;
-  }
-
- private:
-  bool receive() {
-    const ssize_t count = ::recv(fd_, received_.data(), received_.size(), 0);
-    timed_out_ = count < 0 && errno == EAGAIN;
-    return count > 0 && tls_.receive({received_.data(), static_cast<std::size_t>(count)});
-  }
-  void flush() {
-    const Bytes out = tls_.take_output();
-    if (!out.empty()) (void)!::send(fd_, out.data(), out.size(), MSG_NOSIGNAL);
-  }
-
-  TlsStream tls_;
-  Bytes received_ = Bytes(65536);  // tls_ reads from it until it gives 0
-  int fd_ = -1;
-  bool timed_out_ = false;
-};
 
 Bytes hello_record(const std::string& host, std::uint64_t session) {
   Hello hello = hello_of(host);

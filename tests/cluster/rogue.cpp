@@ -1,0 +1,125 @@
+// A host of the cluster that lies: rogue ADDRESS TLS-FOLDER CLUSTER HOST KEY. With a certificate of its own it begins a
+// session with the host at ADDRESS, which is the referee and owns the queue KEY, says of everything that is not its own
+// whatever might do harm, and prints what it is answered, a line each.
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "daemon/core/ip_address.h"
+#include "daemon/io/random.h"
+#include "tests/unit/io/rogue.h"
+
+namespace dipc {
+namespace {
+
+constexpr std::chrono::seconds kPatience{10};
+constexpr std::uint64_t kGuesses = 200;  // calls, requests and claims are numbered from 1 on
+
+class Liar {
+ public:
+  Liar(const Endpoint& to, const TlsContext& tls, const std::string& cluster, const std::string& host)
+      : rogue_(to, tls) {
+    Hello hello;
+    hello.protocol_min = hello.protocol_max = 1;
+    hello.cluster = cluster;
+    hello.referee = "vax";
+    hello.host = host;
+    hello.incarnation = Incarnation{random_number()};
+    hello.boot = "boot of a liar";
+    hello.session = SessionNumber{random_number()};
+    hello.abi = measured_abi();
+    hello.page_bytes = 4096;
+    rogue_.send(encode(hello));
+  }
+  void say(PeerMessage message) { rogue_.send(encode(Frame{++sequence_, received_, std::move(message)})); }
+  // The next message of this type; others are passed over.
+  template <typename T>
+  std::optional<T> hear() {
+    while (auto record = rogue_.next(kPatience)) {
+      auto* frame = std::get_if<Frame>(&*record);
+      if (frame == nullptr || !frame->message) continue;
+      received_ = frame->sequence;
+      if (const auto* message = std::get_if<T>(&*frame->message)) return *message;
+    }
+    return std::nullopt;
+  }
+  Error call(CallBody body, const std::string& login) {
+    say(Call{.id = CallId{++calls_}, .caller = {login, {1, 1}}, .body = std::move(body)});
+    const auto reply = hear<Reply>();
+    if (!reply) return Error::kConnectionReset;
+    if (const auto* got = std::get_if<GetReply>(&reply->body)) object_ = got->object;
+    return reply->error;
+  }
+  const ObjectRef& object() const { return object_; }
+
+ private:
+  Rogue rogue_;
+  std::uint64_t sequence_ = 0;
+  std::uint64_t received_ = 0;
+  std::uint64_t calls_ = 0;
+  ObjectRef object_;
+};
+
+void print(const char* what, long long outcome) {
+  std::printf("%s %lld\n", what, outcome);
+  std::fflush(stdout);
+}
+
+void lie(Liar& liar, const ObjectName& name) {
+  // Which it may: the queue is open to all, and its generation is told to whoever asks.
+  print("get", static_cast<int>(liar.call(GetCall{.name = name}, "alice")));
+  liar.say(Resolve{.id = RequestId{1}, .name = name, .create = true});
+  const auto resolved = liar.hear<Resolved>();
+  const std::uint64_t generation = resolved ? resolved->generation : 0;
+  print("present", resolved && resolved->outcome == Resolved::Outcome::kPresent);
+  // Names of another.
+  liar.say(Announce{.owned = {{name, generation}, {name, generation + 1}}, .used = {}, .last = true});
+  const auto announced = liar.hear<Announced>();
+  print("announced, refused", announced ? static_cast<long long>(announced->refused.size()) : -1);
+  liar.say(Removed{name, generation});
+  liar.say(Dropped{name, generation});
+  liar.say(Announced{{{name, generation}}});
+  int accepted = 0;
+  for (std::uint64_t guess = 1; guess <= kGuesses; ++guess) {
+    liar.say(Abandon{ClaimId{guess}, guess % 2 == 0 ? "sun" : ""});
+    liar.say(Registered{RequestId{guess}, false});
+    liar.say(Resolved{.id = RequestId{guess}, .outcome = Resolved::Outcome::kAbsent});
+    liar.say(Register{RequestId{guess}, ClaimId{guess}, name, generation, guess % 2 == 0 ? "sun" : ""});
+    const auto registered = liar.hear<Registered>();
+    if (!registered || registered->accepted) ++accepted;
+  }
+  print("registered", accepted);
+  // Calls and processes of others.
+  for (std::uint64_t guess = 1; guess <= kGuesses; ++guess) {
+    liar.say(Reply{.id = CallId{guess}, .value = 1, .body = Message{1, Bytes(1)}});
+    liar.say(Cancel{CallId{guess}});
+    liar.say(Taken{CallId{guess}});
+    liar.say(Returned{CallId{guess}});
+    liar.say(ProcessEnded{{static_cast<std::int32_t>(guess), guess}});
+  }
+  // Logins of others.
+  const Control remove{.object = liar.object(), .command = ControlCommand::kRemove};
+  for (const char* login : {"root", "alice@sun", "bob", "", "alice@moon@sun"}) {
+    print("remove", static_cast<int>(liar.call(remove, login)));
+  }
+  // The queue that it was told of, in another generation, and objects that nobody told it of.
+  Control other = remove;
+  ++other.object.generation;
+  print("stale", static_cast<int>(liar.call(other, "alice")));
+  print("still there", static_cast<int>(liar.call(GetCall{.name = name}, "alice")));
+}
+
+}  // namespace
+}  // namespace dipc
+
+int main(int argc, char** argv) {
+  if (argc != 6) return 2;
+  const std::string tls = argv[2];
+  const auto address = dipc::Endpoint::parse(argv[1]);
+  const auto context = dipc::TlsContext::load({tls + "/ca.pem", tls + "/host.pem", tls + "/host.key"});
+  if (!address || !context) return 1;
+  dipc::Liar liar(*address, **context, argv[3], argv[4]);
+  dipc::lie(liar, {dipc::Kind::kMessageQueue, static_cast<std::int32_t>(std::strtol(argv[5], nullptr, 0))});
+  return 0;
+}
