@@ -12,6 +12,8 @@ namespace dipc {
 namespace {
 
 constexpr auto kRetryEvery = std::chrono::seconds(1);
+// Messages that wait for the registry because of one host. More come from a flood only: it has 1024 claims to register.
+constexpr std::size_t kHeldPerHostMax = 20000;
 
 std::filesystem::path registry_file(const std::string& state_dir) {
   return std::filesystem::path(state_dir) / "registry";
@@ -67,6 +69,11 @@ bool RefereeService::is_for_referee(const PeerMessage& message) {
 }
 
 void RefereeService::on_message(const std::string& host, const PeerMessage& message) {
+  if (trouble_ && held_for_[host] >= kHeldPerHostMax) {
+    log_warning("referee", "too much of " + host + " waits for the registry: what it says is not heard");
+    return;
+  }
+  const std::size_t held_before = held_.size();
   const TimePoint now = loop_now();
   if (const auto* resolve = std::get_if<Resolve>(&message)) {
     if (!trouble_) referee_.on_resolve(now, host, *resolve);
@@ -80,6 +87,7 @@ void RefereeService::on_message(const std::string& host, const PeerMessage& mess
     referee_.on_announce(now, host, *announcement);
   }
   advance();
+  if (trouble_) held_for_[host] += held_.size() - held_before;
 }
 
 void RefereeService::on_session_began(const std::string& host, const std::string& boot) {
@@ -137,6 +145,7 @@ bool RefereeService::write() {
   }
   if (trouble_) log_info("referee", registry_file(options_.state_dir).string() + " is written again");
   trouble_.reset();
+  held_for_.clear();
   retry_at_ = kNever;
   changed_ = false;
   return true;

@@ -4,10 +4,11 @@
 //
 // What a host is told is on disk before. While the registry can't be written nothing that depends on it is sent, and
 // no more questions for names are taken: to who asks, this referee is one that can't be reached (ETIMEDOUT). Writing is
-// tried again every second; what was held back is sent then.
+// tried again every second; what was held back is sent then. What one host makes this one hold back is bounded.
 //
 // In: on_*(), forget()   Out: PeerOutbox   Owns: the registry and its file.
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -60,9 +61,10 @@ class RefereeService {
   PeerOutbox& peers_;
   Timer timer_;
   Referee referee_;
-  std::set<std::string> sessions_;  // hosts that have one with us
-  std::vector<Outgoing> held_;      // not sent yet, in order
-  bool changed_ = false;            // the registry is not on disk as it is here
+  std::set<std::string> sessions_;               // hosts that have one with us
+  std::vector<Outgoing> held_;                   // not sent yet, in order
+  std::map<std::string, std::size_t> held_for_;  // since the trouble began: so many came of a host's messages
+  bool changed_ = false;                         // the registry is not on disk as it is here
   std::optional<Trouble> trouble_;
   TimePoint retry_at_ = kNever;
 };

@@ -89,6 +89,29 @@ TEST_F(RefereeServiceTest, WhatCanNotBeWrittenIsNotPromised) {
   EXPECT_TRUE(claim("sun", kOther));
 }
 
+TEST_F(RefereeServiceTest, AFloodIsNotKeptWhileTheRegistryCanNotBeWritten) {
+  open();
+  service_->on_session_began("sun", "boot of sun");
+  service_->on_session_began("mars", "boot of mars");
+  const auto number = claim("mars", kQueue);
+  ASSERT_TRUE(number);
+  std::filesystem::rename(folder(), hidden_folder());
+  const NamedObject object{kOther, 1};
+  testing::internal::CaptureStderr();
+  for (int i = 0; i < 50000; ++i) service_->on_message("sun", Announce{.owned = {object}});
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("too much of sun"));
+  service_->on_message("mars", Register{RequestId{2}, *number, kQueue, 7});
+  std::filesystem::rename(hidden_folder(), folder());
+  run_until([&] { return !service_->trouble(); });
+  int answered = 0;
+  while (peers_.next<Announced>("sun")) ++answered;
+  EXPECT_GT(answered, 1024);
+  EXPECT_LT(answered, 50000);
+  const auto registered = peers_.next<Registered>("mars");
+  ASSERT_TRUE(registered) << "others are heard";
+  EXPECT_TRUE(registered->accepted);
+}
+
 TEST_F(RefereeServiceTest, AnAnswerHeldBackIsNotForTheNextSession) {
   open();
   service_->on_session_began("sun", "boot of sun");
