@@ -30,6 +30,10 @@ Reply failed(Error error) {
 
 std::uint64_t round_up(std::uint64_t bytes, std::uint64_t to) { return (bytes + to - 1) / to * to; }
 
+std::uint32_t bits_for(const SegmentAttach& call) {
+  return kReadBits | (call.read_only ? 0 : kWriteBits) | (call.executable ? kExecuteBits : 0);
+}
+
 std::string words(const ObjectRef& segment, std::int32_t key) {
   return format_name({Kind::kSegment, key}) + " (id " + std::to_string(segment.id) + ")";
 }
@@ -130,6 +134,11 @@ std::optional<AttachReply> OwnedSegments::shape(const ObjectRef& segment) const 
   return shape_of(*found);
 }
 
+bool OwnedSegments::may_attach(const Identity& as, const SegmentAttach& call) const {
+  const Segment* found = find(call.object);
+  return found != nullptr && may_use(found->permissions, user_of(as), bits_for(call));
+}
+
 std::optional<ObjectRef> OwnedSegments::with_id(std::int32_t id) const {
   const auto found = segments_.find(id);
   if (found == segments_.end()) return std::nullopt;
@@ -179,15 +188,14 @@ Reply OwnedSegments::control(TimePoint now, Segment& segment, const SegmentUser&
 
 Reply OwnedSegments::attach(TimePoint now, HostId host, Segment& segment, const SegmentUser& user, std::int32_t process,
                             const SegmentAttach& call) {
-  const std::uint32_t wanted = kReadBits | (call.read_only ? 0 : kWriteBits) | (call.executable ? kExecuteBits : 0);
-  if (!may_use(segment.permissions, user, wanted)) return failed(Error::kAccess);
+  if (!may_use(segment.permissions, user, bits_for(call))) return failed(Error::kAccess);
   if (call.page_bytes == 0 || segment.unit_bytes % call.page_bytes != 0) {
     log_warning("refused", words(segment.ref, segment.key) + " has pages of " + std::to_string(segment.unit_bytes) +
                                " bytes; " + hosts_.name(host) + " has larger ones (" + std::to_string(call.page_bytes) +
                                ") and was not there when it was made: make it again");
     return failed(Error::kInvalid);
   }
-  if (!segment.directory.on_attach(now, host)) return failed(Error::kRemoved);
+  if (!segment.directory.on_attach(now, host, !call.read_only)) return failed(Error::kRemoved);
   segment.attach_time_s = options_.time_of_day();
   segment.last_pid = process;
   Reply reply;

@@ -67,6 +67,7 @@ class OwnedSegments {
 
   // As every host that attaches it is told. Nothing: there is no such segment.
   std::optional<AttachReply> shape(const ObjectRef& segment) const;
+  bool may_attach(const Identity& as, const SegmentAttach& call) const;
   // Control and SegmentAttach of a program of that host, at once. kStale: there is no such segment.
   Reply call(TimePoint now, HostId host, const Identity& as, std::int32_t process, const CallBody& body);
   void on_report(TimePoint now, HostId host, const SegmentReport& report);

@@ -97,6 +97,7 @@ void SegmentCalls::on_granted(const LocalCalls::Granted& granted) {
   header.extra = static_cast<std::int64_t>(offer->map_bytes);
   const std::array<int, 2> descriptors = {offer->memory.get(), offer->pager.get()};
   const std::span<const std::byte> bytes(reinterpret_cast<const std::byte*>(&payload), sizeof(payload));
+  on_client_gone(granted.client);  // an earlier offer that it has not answered
   offers_.insert_or_assign(granted.client, Offer{key, offer->ticket});
   if (!programs_->reply(granted.client, header, bytes, false, descriptors)) on_client_gone(granted.client);
 }

@@ -1,12 +1,20 @@
 #include "daemon/segments.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "daemon/io/log.h"
 #include "wire/check.h"
 
 namespace dipc {
+namespace {
+
+// Of the machines that Linux runs on.
+constexpr std::uint32_t kPageBytesMin = 4096;
+constexpr std::uint32_t kPageBytesMax = 65536;
+
+}  // namespace
 
 Segments::Segments(uv_loop_t* loop, Options options, PeerOutbox& peers)
     : options_(std::move(options)),
@@ -42,7 +50,7 @@ void Segments::on_stand_in_gone(const ObjectRef& segment) {
 
 Reply Segments::call(const std::string& host, const Identity& as, std::int32_t process, const CallBody& body) {
   const auto* attach = std::get_if<SegmentAttach>(&body);
-  const auto shape = attach == nullptr ? std::nullopt : owned_.shape(attach->object);
+  const auto shape = attach == nullptr || !owned_.may_attach(as, *attach) ? std::nullopt : owned_.shape(attach->object);
   if (shape && !attached_.open(key(options_.host, attach->object), sessions_, *shape)) {
     // Whoever attaches it, this host is to store what nobody uses.
     Reply reply;
@@ -65,6 +73,11 @@ AttachedSegments::Key Segments::key(const std::string& owner, const ObjectRef& s
 
 tl::expected<AttachOffer, Error> Segments::begin(const AttachedSegments::Key& segment, const AttachReply& shape,
                                                  bool writable) {
+  if (shape.segment_bytes > options_.owned.memory_bytes) {
+    send_report(segment, SegmentDetached{1}, 0);
+    deliver();
+    return tl::unexpected(Error::kNoMemory);
+  }
   auto offer = attached_.begin(loop_now(), segment, sessions_, shape, writable);
   deliver();
   return offer;
@@ -123,7 +136,11 @@ void Segments::on_session_began(const std::string& host, const Hello& hello) {
   const HostId id = hosts_.admit(host);
   if (id == hosts_.self()) return;
   sessions_.insert(id);
-  page_bytes_[id] = hello.page_bytes;
+  if (hello.page_bytes >= kPageBytesMin && hello.page_bytes <= kPageBytesMax && std::has_single_bit(hello.page_bytes)) {
+    page_bytes_[id] = hello.page_bytes;
+  } else {
+    log_error("peer " + host, "it says that its pages have " + std::to_string(hello.page_bytes) + " bytes: ignored");
+  }
   const auto [boot, is_first] = boots_.emplace(id, hello.boot);
   if (!is_first && boot->second != hello.boot) {
     boot->second = hello.boot;

@@ -42,6 +42,8 @@ KernelRecord look_at(Kind kind, int id) {
   } else if (kind == Kind::kSegment) {
     shmid_ds status;
     record.is_readable = next_shmctl.get()(id, IPC_STAT, &status) == 0;
+    // One of one byte: a stand-in. Root's own of mode 0 are common, and larger.
+    record.is_readable = record.is_readable && status.shm_segsz == 1;
     if (record.is_readable) record = {true, status.shm_perm.mode, status.shm_perm.uid};
   } else {
     semid_ds status;

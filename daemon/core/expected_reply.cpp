@@ -3,6 +3,11 @@
 #include <limits>
 
 namespace dipc {
+namespace {
+
+constexpr std::uint64_t kHoldNsMax = 10'000'000'000;  // the longest that a configuration may say (hold_time)
+
+}  // namespace
 
 ExpectedReply::ExpectedReply(const CallBody& call, std::int64_t semaphores) {
   if (const auto* get = std::get_if<GetCall>(&call)) {
@@ -65,8 +70,10 @@ std::optional<std::string> ExpectedReply::objection(const Reply& reply) const {
           segment->unit_bytes > kUnitBytesMax) {
         return "pages of " + std::to_string(segment->unit_bytes) + " bytes are no pages";
       }
-      if (segment->segment_bytes / segment->unit_bytes > kPagesMax)
+      if (segment->segment_bytes / segment->unit_bytes > kPagesMax) {
         return "the segment has more pages than can be named";
+      }
+      if (segment->hold_ns > kHoldNsMax) return "it holds pages for too long";
       break;
     }
   }

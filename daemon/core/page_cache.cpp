@@ -160,7 +160,8 @@ void PageCache::on_message(TimePoint now, const OwnerPageMessage& message) {
   if (const auto* data = std::get_if<PageData>(&message)) return on_data(now, options_.owner, *data);
   if (std::holds_alternative<SegmentDestroyed>(message)) return lose_all(true);
   const std::optional<PageIndex> index = page_of(message);
-  if (!index) {  // SegmentDismissed
+  if (!index && attachments_ != 0) return lose_all(true);  // dismissed while programs use it: no owner of ours does so
+  if (!index) {                                            // SegmentDismissed
     ending_ = true;
     actions_.emplace_back(Finished{});
     return;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/core/page_cache.h"
 #include "wire/check.h"
 
 namespace dipc {
@@ -22,10 +23,12 @@ PageDirectory::PageDirectory(PageDirectoryOptions options) : options_(options) {
 
 // ---- inputs
 
-bool PageDirectory::on_attach(TimePoint, HostId host) {
+bool PageDirectory::on_attach(TimePoint, HostId host, bool writable) {
   if (destroyed_) return false;
-  if (const auto member = members_.find(host); member != members_.end() && !in_reach(host)) clear(host);
-  ++members_[host].attachments;
+  if (members_.find(host) != members_.end() && !in_reach(host)) clear(host);
+  Member& member = members_[host];
+  ++member.attachments;
+  member.may_write |= writable;
   leaving_.erase(host);
   continue_evictions();
   return true;
@@ -70,6 +73,9 @@ void PageDirectory::on(HostId host, const PageRequest& message) {
   if (static_cast<std::uint32_t>(message.page) >= options_.page_count || member.attachments == 0) {
     return accuse(host, "it asks for " + words(message.page) + " and has not attached it");
   }
+  if (message.access == PageAccess::kWrite && !member.may_write) {
+    return accuse(host, "it asks to write to " + words(message.page) + " and may read only");
+  }
   if (!member.requests.insert(message.page).second) return accuse(host, "it asks twice for " + words(message.page));
   Page& page = pages_[message.page];
   ++page.counts[host].faults;
@@ -83,6 +89,8 @@ void PageDirectory::on(HostId host, const AskAhead& message) {
   if (first > options_.page_count || message.count > options_.page_count - first || member.attachments == 0) {
     return accuse(host, "it asks ahead for pages that it has not attached");
   }
+  if (message.count > PageCacheOptions{}.read_ahead_max)
+    return accuse(host, "it asks ahead for too many pages at once");
   for (std::uint32_t number = first; number < first + message.count; ++number) {
     const PageIndex index{number};
     if (!member.requests.insert(index).second) return accuse(host, "it asks twice for " + words(index));

@@ -85,8 +85,9 @@ class PageDirectory {
 
   explicit PageDirectory(PageDirectoryOptions options);
 
-  // shmat by a process of that host, allowed. False: destroyed (EIDRM). A host comes by its first one.
-  bool on_attach(TimePoint now, HostId host);
+  // shmat by a process of that host, allowed. False: destroyed (EIDRM). A host comes by its first one, and may ask for
+  // writing from its first one on that is for writing.
+  bool on_attach(TimePoint now, HostId host, bool writable);
   void on_message(TimePoint now, HostId host, const HostPageMessage& message);
   // Its session is over. on_host_cleared(): and nothing of the segment can be left there (another boot id).
   void on_host_lost(TimePoint now, HostId host);
@@ -140,6 +141,7 @@ class PageDirectory {
   };
   struct Member {
     std::uint64_t attachments = 0;
+    bool may_write = false;
     TimePoint fence_end = kNever;  // other than kNever: out of reach
     std::set<PageIndex> held;
     std::set<PageIndex> requests;   // waiting or running, at most one for each page

@@ -10,6 +10,11 @@ PagerChoice choose_pager(std::optional<PagerKind> forced) {
   return {PagerKind::kSignal, std::move(missing)};
 }
 
+AttachTicket next_ticket() {
+  static std::uint64_t last = 0;
+  return static_cast<AttachTicket>(++last);
+}
+
 Result<std::unique_ptr<Pager>> make_pager(PagerKind kind, Pager::Options options, Pager::Handler& handler) {
   if (kind == PagerKind::kUserfault) return UserfaultPager::make(std::move(options), handler);
   return SignalPager::make(std::move(options), handler);

@@ -114,6 +114,9 @@ struct PagerChoice {
 };
 PagerChoice choose_pager(std::optional<PagerKind> forced);
 
+// Another one each time, whichever pager asks: an offer of a pager that is gone is nobody else's. On the loop thread.
+AttachTicket next_ticket();
+
 // `handler` is borrowed. Trouble: no memory or descriptors; kUserfault where choose_pager() would not choose it.
 Result<std::unique_ptr<Pager>> make_pager(PagerKind kind, Pager::Options options, Pager::Handler& handler);
 

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "daemon/pager/program_signals.h"
 #include "wire/check.h"
 
 namespace dipc {
@@ -246,7 +247,7 @@ Result<AttachOffer> SignalPager::offer(bool writable) {
     return trouble(options_.name + ": no descriptors for a program: " + std::strerror(errno));
   }
   made.pager = Descriptor(ends[1]);
-  made.ticket = static_cast<AttachTicket>(next_ticket_++);
+  made.ticket = next_ticket();
   Attachment& attachment = attachments_[made.ticket];
   attachment.socket = Descriptor(ends[0]);
   attachment.writable = writable;
@@ -255,9 +256,12 @@ Result<AttachOffer> SignalPager::offer(bool writable) {
 
 void SignalPager::attached(AttachTicket ticket, pid_t pid, std::uint64_t, Descriptor) {
   const auto found = attachments_.find(ticket);
+  const auto uid = real_uid_of(pid);
   int error = 0;
   if (found == attachments_.end() || found->second.attached) {
     error = EINVAL;
+  } else if (!uid) {
+    error = ESRCH;
   } else if (all_lost_) {
     error = EIDRM;
   } else if (!listen(epoll_.get(), found->second.socket.get(), static_cast<std::uint64_t>(ticket))) {
@@ -265,8 +269,9 @@ void SignalPager::attached(AttachTicket ticket, pid_t pid, std::uint64_t, Descri
   } else {
     found->second.attached = true;
     found->second.pid = pid;
+    found->second.uid = *uid;
   }
-  if (error == EIDRM || error == ENOMEM) attachments_.erase(found);
+  if (error == EIDRM || error == ENOMEM || error == ESRCH) attachments_.erase(found);
   later([this, ticket, error] { handler_.on_attached(ticket, error); });
 }
 
@@ -338,7 +343,7 @@ void SignalPager::on_fault(const Fault& fault, PageIndex page) {
   if (all_lost_ || state(page) == State::kLost) {
     return give_it(local::PagingOp::kTakeAway, local::PagingAccess::kNone);
   }
-  const bool writes = fault.access == local::PagingAccess::kWrite;
+  const bool writes = attachment.writable && fault.access == local::PagingAccess::kWrite;
   if (state(page) == State::kExclusive) return give_it(local::PagingOp::kSetAccess, local::PagingAccess::kWrite);
   if (state(page) == State::kShared && !writes) {
     return give_it(local::PagingOp::kSetAccess, local::PagingAccess::kRead);
@@ -363,7 +368,7 @@ void SignalPager::look_for_stuck() {
     if (attachment.unanswered.empty()) continue;
     const TimePoint since = attachment.unanswered.begin()->second.second;
     if (now - since < options_.stuck_after) continue;
-    const bool killed = kill(attachment.pid, SIGKILL) == 0;
+    const bool killed = send_signal(attachment.pid, attachment.uid, SIGKILL);
     later([this, pid = attachment.pid, killed] {
       handler_.on_log(options_.name + ": process " + std::to_string(pid) + " does not give pages back" +
                       (killed ? "; killed" : ""));

@@ -53,6 +53,7 @@ class SignalPager : public Pager {
     bool writable = false;
     bool attached = false;
     pid_t pid = 0;
+    uid_t uid = 0;  // real, at shmat: whose programs may be ended because of it (0: anybody's)
     std::map<PageIndex, local::PagingAccess> given;  // more than none, as of the last record sent
     std::deque<local::PagingRecord> unsent;
     std::map<std::uint64_t, std::pair<PageIndex, TimePoint>> unanswered;  // by number, sent at
@@ -99,7 +100,6 @@ class SignalPager : public Pager {
   std::map<AttachTicket, Attachment> attachments_;
   std::map<PageIndex, std::vector<Fault>> waiters_;
   std::map<PageIndex, Work> works_;
-  std::uint64_t next_ticket_ = 1;
   std::uint64_t next_number_ = 1;
   std::deque<std::function<void()>> events_;
   Descriptor epoll_;

@@ -80,7 +80,7 @@ Result<AttachOffer> UserfaultPager::offer(bool writable) {
   if (!made.memory || !made.pager) {
     return trouble(options_.name + ": no descriptors for a program: " + std::strerror(errno));
   }
-  made.ticket = static_cast<AttachTicket>(next_ticket_++);
+  made.ticket = next_ticket();
   offered_.emplace(made.ticket, writable);
   return made;
 }

@@ -40,7 +40,6 @@ class UserfaultPager : public Pager {
   Handler& handler_;
   const SegmentMemory memory_;
   std::unique_ptr<UserfaultThread> thread_;
-  std::uint64_t next_ticket_ = 1;
   std::map<AttachTicket, bool> offered_;  // whether for writing
 };
 

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <string>
 
+#include "daemon/pager/program_signals.h"
 #include "daemon/pager/userfault_thread.h"
 
 namespace dipc {
@@ -34,6 +35,7 @@ bool can_take_sigbus(pid_t thread) {
 template <typename Call>
 int UserfaultThread::insist(AttachmentId id, Attachment& attachment, Call call) {
   const auto give_up = std::chrono::steady_clock::now() + 2 * options_.stuck_after;
+  watched_uid_ = attachment.uid;
   watch_->enter(attachment.pid);
   int error = call();
   while (error == EAGAIN) {
@@ -106,6 +108,9 @@ void UserfaultThread::attach(Attach& command) {
   made.writable = command.writable;
   made.pid = command.pid;
   made.process = Descriptor(static_cast<int>(syscall(SYS_pidfd_open, command.pid, 0)));
+  const auto uid = real_uid_of(command.pid);
+  if (!uid) return refuse(ESRCH);
+  made.uid = *uid;
   if (const int error = made.userfault.set_up(true); error != 0) {
     tell(Log{options_.name + ": the userfaultfd of process " + std::to_string(command.pid) + ": " +
              std::strerror(error)});
@@ -173,6 +178,7 @@ void UserfaultThread::read_messages(AttachmentId id, Attachment& attachment) {
 void UserfaultThread::fork(const Attachment& parent, Descriptor userfaultfd) {
   Attachment child(Userfault(std::move(userfaultfd)), parent.ranges);
   child.writable = parent.writable;
+  child.uid = parent.uid;
   child.userfault.never_wait();
   const AttachmentId id = add(std::move(child));
   if (!listen(attachments_.at(id).userfault.fd(), id, false)) {
@@ -222,7 +228,9 @@ void UserfaultThread::on_fault(AttachmentId id, Attachment& attachment, const uf
   }
   const auto page = static_cast<PageIndex>(*offset / options_.unit_bytes);
   const Waiter waiter{id, address, thread};
-  const bool is_write = (message.arg.pagefault.flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
+  // A reader's mapping is private: what it stores there is its own, and takes no more than reading.
+  const bool is_write =
+      attachment.writable && (message.arg.pagefault.flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
   const bool is_missing = (message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) == 0;
   if (attachment.pid == 0) attachment.pid = thread;  // of its process; killing a thread ends all of it
   if (all_lost_) {
@@ -277,10 +285,10 @@ void UserfaultThread::signal_lost(Attachment& attachment, const Waiter& waiter) 
   if (!can_take_sigbus(waiter.thread)) {
     tell(Log{options_.name + ": process " + std::to_string(attachment.pid) +
              " has touched a lost page and can't take a SIGBUS; killed"});
-    kill(waiter.thread, SIGKILL);
+    send_signal(waiter.thread, attachment.uid, SIGKILL);
     return;
   }
-  syscall(SYS_tkill, waiter.thread, SIGBUS);
+  send_signal_to_thread(waiter.thread, attachment.uid, SIGBUS);
 }
 
 }  // namespace dipc

@@ -9,6 +9,9 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
+
+#include "daemon/pager/program_signals.h"
 
 namespace dipc {
 namespace {
@@ -20,7 +23,11 @@ constexpr int kSweepMs = 100;
 
 Result<std::unique_ptr<UserfaultThread>> UserfaultThread::start(const SegmentMemory& memory, Options options) {
   std::unique_ptr<UserfaultThread> made(new UserfaultThread(memory, std::move(options)));
-  if (auto ready = made->set_up(); !ready) return tl::unexpected(ready.error());
+  try {
+    if (auto ready = made->set_up(); !ready) return tl::unexpected(ready.error());
+  } catch (const std::system_error& error) {  // of std::thread
+    return trouble(made->options_.name + ": no thread for it: " + error.what());
+  }
   return made;
 }
 
@@ -53,7 +60,7 @@ Result<void> UserfaultThread::set_up() {
   if (error != 0) return trouble(options_.name + ": userfaultfd: " + std::strerror(error));
 
   watch_ = std::make_unique<StuckWatch>(options_.stuck_after, [this](pid_t pid) {
-    const bool killed = pid > 0 && kill(pid, SIGKILL) == 0;
+    const bool killed = send_signal(pid, watched_uid_, SIGKILL);
     tell(Log{options_.name + ": process " + (pid > 0 ? std::to_string(pid) : "(unknown)") +
              " does not let us reach its memory" + (killed ? "; killed" : "")});
   });

@@ -113,7 +113,7 @@ class UserfaultThread {
     bool poisons = true;  // false: as on a kernel that has no UFFDIO_POISON
   };
 
-  // `memory` is borrowed. Trouble: no descriptors, no userfaultfd.
+  // `memory` is borrowed. Trouble: no descriptors, no threads, no userfaultfd.
   static Result<std::unique_ptr<UserfaultThread>> start(const SegmentMemory& memory, Options options);
   // Programs are left as they are: their faults are answered by nobody.
   ~UserfaultThread();
@@ -133,7 +133,9 @@ class UserfaultThread {
     MappedRanges ranges;
     bool writable = false;
     bool gone = false;
-    pid_t pid = 0;  // of a forked child: not known before its first fault
+    // Of a forked child: not known before its first fault, and then what the child's PID namespace calls it.
+    pid_t pid = 0;
+    uid_t uid = 0;  // real, at shmat: whose programs may be ended because of it (0: anybody's)
     Descriptor process;
   };
   struct Waiter {
@@ -215,6 +217,7 @@ class UserfaultThread {
   std::vector<Command> commands_;
   std::vector<Event> events_;
   bool stops_ = false;
+  std::atomic<uid_t> watched_uid_ = 0;  // of whom watch_ watches
   std::unique_ptr<StuckWatch> watch_;
   std::thread thread_;
 };

@@ -1,6 +1,6 @@
 #pragma once
 
-// A lab cluster for tests: up in the constructor, down in the destructor, also when a test fails, or when its process is
+// A lab cluster for tests: up in the constructor, down in the destructor, also when a test fails, or its process is
 // ended. Programs on its hosts are children of the test with pipes to their standard streams. Needs root.
 
 #include <sys/types.h>

@@ -85,7 +85,7 @@ void PagesWorld::attach(std::size_t index) {
   if (self.host != 0) {
     put(self.host, 0, AttachCall{index, self.stamp});
   } else {
-    attached(index, self.stamp, directory_->on_attach(now_, HostId{0}));
+    attached(index, self.stamp, directory_->on_attach(now_, HostId{0}, true));
   }
 }
 

@@ -217,7 +217,7 @@ bool PagesWorld::put(HostIndex from, HostIndex to, Message message) {
 void PagesWorld::arrive(HostIndex from, HostIndex to, const Message& message) {
   PageCache* cache = hosts_[to].member ? hosts_[to].member->cache.get() : nullptr;
   if (const auto* call = std::get_if<AttachCall>(&message)) {
-    const bool attached = directory_ && directory_->on_attach(now_, HostId{from});
+    const bool attached = directory_ && directory_->on_attach(now_, HostId{from}, true);
     drain();
     put(0, from, AttachReply{call->program, call->stamp, attached});
   } else if (const auto* reply = std::get_if<AttachReply>(&message)) {

@@ -436,6 +436,13 @@ TEST_F(PageCacheTest, TheLastDetachForgetsFaultsAndAnswersWhatComes) {
   EXPECT_THAT(out(), ElementsAre("finished"));
 }
 
+TEST_F(PageCacheTest, WhoIsDismissedWhileProgramsUseTheSegmentLosesIt) {
+  hear(SegmentDismissed{});
+  EXPECT_THAT(out(), ElementsAre("lose all"));
+  cache_->on_all_lost(now_);
+  EXPECT_THAT(out(), ElementsAre("finished"));
+}
+
 TEST_F(PageCacheTest, ADestroyedSegmentIsForgotten) {
   cache_->on_detached(now_, 1);
   out();

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "daemon/core/page_cache.h"
+
 namespace dipc {
 namespace {
 
@@ -69,7 +71,7 @@ struct Words {
 class PageDirectoryTest : public testing::Test {
  protected:
   PageDirectoryTest() : directory_({kOwner, 100, 4096, kFence}) {
-    for (const HostId host : {kAmy, kBob, kCid}) directory_.on_attach(now_, host);
+    for (const HostId host : {kAmy, kBob, kCid}) directory_.on_attach(now_, host, true);
   }
 
   std::vector<std::string> out() {
@@ -144,7 +146,7 @@ TEST_F(PageDirectoryTest, AWriterIsGrantedThePageWhenAllReadersHaveDroppedIt) {
   amy_and_bob_read();
   read(kOwner);
   EXPECT_THAT(out(), ElementsAre(HasSubstr("owner misbehaves")));  // nobody there has attached it
-  directory_.on_attach(now_, kOwner);
+  directory_.on_attach(now_, kOwner, true);
   read(kOwner);
   installed(kOwner, 3);
   out();
@@ -254,7 +256,7 @@ TEST_F(PageDirectoryTest, AHostThatAttachesAgainHasNothing) {
   amy_and_bob_read();
   lose(kBob);
   write(kAmy);
-  EXPECT_TRUE(directory_.on_attach(now_, kBob));
+  EXPECT_TRUE(directory_.on_attach(now_, kBob, true));
   EXPECT_THAT(out(), ElementsAre("amy grant p0 #3 write held"));
 }
 
@@ -405,7 +407,7 @@ TEST_F(PageDirectoryTest, AHostThatAttachesAgainKeepsTheRest) {
   out();
   say(kAmy, SegmentDetached{1});
   EXPECT_EQ(out().size(), 2 * 16u);  // so many at once
-  directory_.on_attach(now_, kAmy);
+  directory_.on_attach(now_, kAmy, true);
   installed(kOwner, 21);
   EXPECT_THAT(out(), IsEmpty());
   EXPECT_EQ(directory_.holders(p0), (std::set<HostId>{kOwner, kAmy}));
@@ -416,7 +418,7 @@ TEST_F(PageDirectoryTest, ASegmentIsDestroyedWithTheLastAttachmentAfterItsRemova
   say(kAmy, SegmentAttached{2});
   EXPECT_EQ(directory_.attachments(), 5u);
   directory_.on_remove(now_);
-  EXPECT_TRUE(directory_.on_attach(now_, kOwner));  // by its id
+  EXPECT_TRUE(directory_.on_attach(now_, kOwner, true));  // by its id
   say(kOwner, SegmentDetached{1});
   say(kAmy, SegmentDetached{3});
   say(kBob, SegmentDetached{1});
@@ -424,7 +426,7 @@ TEST_F(PageDirectoryTest, ASegmentIsDestroyedWithTheLastAttachmentAfterItsRemova
   EXPECT_FALSE(directory_.destroyed());
   lose(kCid);
   EXPECT_THAT(out(), ElementsAre("owner destroyed", "amy destroyed", "DESTROYED"));
-  EXPECT_FALSE(directory_.on_attach(now_, kAmy));
+  EXPECT_FALSE(directory_.on_attach(now_, kAmy, true));
   read(kAmy);  // crossed
   EXPECT_THAT(out(), IsEmpty());
 }
@@ -472,6 +474,26 @@ TEST_F(PageDirectoryTest, EveryHostsPartInAPageIsCounted) {
   EXPECT_EQ(counts.at(kBob), (PageCounts{1, 0, 1, 4096, 1, 1}));
   EXPECT_EQ(counts.at(kCid), (PageCounts{2, 0, 1, 4096, 0, 1}));
   EXPECT_TRUE(directory_.counts(p1).empty());
+}
+
+TEST_F(PageDirectoryTest, WhoMayReadOnlyGetsNothingToWriteTo) {
+  const HostId dan{9};
+  directory_.on_attach(now_, dan, false);
+  say(dan, PageRequest{p0, PageAccess::kRead});
+  EXPECT_EQ(out().size(), 1u);
+  say(dan, PageRequest{p1, PageAccess::kWrite});
+  ASSERT_THAT(directory_.take_actions(), ElementsAre(testing::VariantWith<PageDirectory::Misbehaved>(testing::_)));
+  directory_.on_attach(now_, dan, true);
+  say(dan, PageRequest{p1, PageAccess::kWrite});
+  EXPECT_THAT(directory_.take_actions(), ElementsAre(testing::VariantWith<PageDirectory::Send>(testing::_)));
+}
+
+TEST_F(PageDirectoryTest, NobodyAsksAheadForManyPagesAtOnce) {
+  const std::uint32_t most = PageCacheOptions{}.read_ahead_max;
+  say(kAmy, AskAhead{p0, most});
+  EXPECT_EQ(out().size(), most);
+  say(kAmy, AskAhead{PageIndex{40}, most + 1});
+  EXPECT_THAT(out(), ElementsAre("amy misbehaves: it asks ahead for too many pages at once"));
 }
 
 }  // namespace

@@ -310,6 +310,24 @@ TEST_F(SegmentsTest, AHostWithLargerPagesThanTheSegmentsIsRefused) {
 
 // ---- peers that say what can't be
 
+TEST_F(SegmentsTest, PagesOfASizeThatNoMachineHasChangeNothing) {
+  testing::internal::CaptureStderr();
+  for (const std::uint32_t bytes : {0u, 4097u, 2048u, 1u << 17, 1u << 26, 1u << 31}) {
+    add("atari" + std::to_string(bytes), bytes);
+  }
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("its pages have 67108864 bytes: ignored"));
+  const ObjectRef segment = make(*sun_, 3 * 4096);
+  EXPECT_EQ(sun_->segments->owned().shape(segment)->unit_bytes, 4096u);
+}
+
+TEST_F(SegmentsTest, WhoMayNotAttachStartsNothing) {
+  const ObjectRef segment = make(*sun_, 4096);
+  const Identity stranger{.uid = 4001, .gid = 4001, .groups = {}};
+  EXPECT_EQ(sun_->segments->call("sun", stranger, 1, SegmentAttach{.object = segment, .page_bytes = 4096}).error,
+            Error::kAccess);
+  EXPECT_TRUE(sun_->pagers.empty());
+}
+
 TEST_F(SegmentsTest, AHostThatClaimsAPageItWasNotGrantedLosesItsSession) {
   const ObjectRef segment = make(*sun_, 4096);
   everybody_attaches(segment);
