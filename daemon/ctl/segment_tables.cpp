@@ -1,6 +1,7 @@
 // Segments and their pages as people read them (tables.h).
 
 #include <algorithm>
+#include <cinttypes>
 #include <cstdio>
 
 #include "daemon/core/object_name.h"
@@ -28,7 +29,8 @@ std::string map_of(const PagesReport& report, std::size_t width) {
   std::string text;
   for (std::size_t at = 0; at < report.map.size(); at += room) {
     char label[24];
-    std::snprintf(label, sizeof label, "%10llu  ", static_cast<unsigned long long>(at * report.cell_pages));
+    const std::uint64_t page = at * report.cell_pages;
+    std::snprintf(label, sizeof label, "%10" PRIu64 "  ", page);
     text.append(label).append(printable(report.map.substr(at, room))).append("\n");
   }
   return text;

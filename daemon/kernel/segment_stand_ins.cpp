@@ -32,15 +32,16 @@ SegmentPin::~SegmentPin() {
 }
 
 tl::expected<SegmentPin, Error> SegmentPin::take(std::int32_t id) {
+  const auto failed = [](const void* address) { return reinterpret_cast<std::intptr_t>(address) == -1; };
   void* address = shmat(id, nullptr, 0);
-  if (address == reinterpret_cast<void*>(-1) && errno == EACCES && set_mode(id, 0600)) {
+  if (failed(address) && errno == EACCES && set_mode(id, 0600)) {
     // Without root mode 0 is for nobody, the owner neither.
     address = shmat(id, nullptr, 0);
     const int error = errno;
     set_mode(id, 0);
     errno = error;
   }
-  if (address == reinterpret_cast<void*>(-1)) return tl::unexpected(from_errno(errno));
+  if (failed(address)) return tl::unexpected(from_errno(errno));
   return SegmentPin(address);
 }
 

@@ -64,7 +64,7 @@ int guard(void* daemon) {
   sigprocmask(SIG_SETMASK, &all, nullptr);
   setsid();
   prctl(PR_SET_NAME, "dipc-guard");
-  pollfd ended{static_cast<int>(reinterpret_cast<std::intptr_t>(daemon)), POLLIN, 0};
+  pollfd ended{*static_cast<const int*>(daemon), POLLIN, 0};
   while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
   }
   truncate_segments();
@@ -75,10 +75,10 @@ int guard(void* daemon) {
 
 Result<void> start_memory_guard() {
   // It stays open: the guard looks at it.
-  const auto daemon = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
+  auto daemon = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
   if (daemon < 0) return trouble(std::string("pidfd_open: ") + std::strerror(errno));
   alignas(64) static char stack[kStackBytes];
-  if (clone(guard, stack + sizeof stack, CLONE_FILES | SIGCHLD, reinterpret_cast<void*>(std::intptr_t{daemon})) < 0) {
+  if (clone(guard, stack + sizeof stack, CLONE_FILES | SIGCHLD, &daemon) < 0) {
     const int error = errno;
     close(daemon);
     return trouble(std::string("clone: ") + std::strerror(error));
