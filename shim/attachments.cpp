@@ -254,7 +254,7 @@ void tell_detached(int id, uintptr_t address) {
 void* remote_attach(int id, const void* address, int flags) {
   auto fail = [](int error) {
     fail_with(error);
-    return reinterpret_cast<void*>(-1);
+    return MAP_FAILED;
   };
   Place place;
   if (int error = find_place(address, flags, &place); error != 0) return fail(error);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
@@ -119,7 +120,8 @@ long operate(int id, const sembuf* operations, size_t count, bool has_timeout, R
   return result;
 }
 
-// shmat and shmdt of attachments that the daemon pages: attachments.cpp. (void*)-1 and -1, as the C functions fail.
+// shmat and shmdt of attachments that the daemon pages: attachments.cpp. MAP_FAILED, which is (void*)-1, and -1, as the
+// C functions fail.
 void* remote_attach(int id, const void* address, int flags);
 bool has_remote_attachments();
 // False: nothing there is one, so `address` is this kernel's business.
@@ -129,11 +131,11 @@ template <typename Native>
 void* attach_segment(int id, const void* address, int flags, Native native) {
   if (!segment_ids.goes_to_kernel(id)) [[unlikely]] {
     Route way = route(Kind::kSegment, id);
-    if (way == Route::kFailed) return reinterpret_cast<void*>(-1);
+    if (way == Route::kFailed) return MAP_FAILED;
     if (way == Route::kDaemon) return remote_attach(id, address, flags);
   }
   void* result = native();
-  if (result == reinterpret_cast<void*>(-1)) [[unlikely]]
+  if (result == MAP_FAILED) [[unlikely]]
     forget_if_gone(Kind::kSegment, id);
   return result;
 }

@@ -146,9 +146,9 @@ long multiplexed(const Words& words) {
       if (version != 0) return native();  // EINVAL
       void* at = attach_segment(static_cast<int>(first), pointer<void>(address), static_cast<int>(second), [&] {
         long result = native();  // which stores the address itself
-        return result < 0 ? reinterpret_cast<void*>(-1) : nullptr;
+        return result < 0 ? MAP_FAILED : nullptr;
       });
-      if (at == nullptr || at == reinterpret_cast<void*>(-1)) return at ? -1 : 0;
+      if (at == nullptr || at == MAP_FAILED) return at ? -1 : 0;
       int error = copy_out(pointer<void>(third), &at, sizeof at);
       if (error == 0) return 0;
       int detached;

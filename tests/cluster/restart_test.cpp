@@ -30,7 +30,9 @@ class Restart : public testing::TestWithParam<std::string> {
                                              "[[host]]\nname = \"sun\"\nlogins = { alice = 1001 }\n"
                                              "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n");
     other_ = cluster_->start("sun", "alice", {native_program("tests/kernel/puppet")});
-    set_ = first_word(ask(*other_, "semget 1 1 950"));
+    const std::string got = ask(*other_, "semget 1 1 950");
+    set_ = first_word(got);
+    ASSERT_NE(set_, "-1") << got;
     ASSERT_EQ(ask(*other_, "semop " + set_ + " 1 0 10 0"), "0 -");
     holder_ = cluster_->start("sun", "alice", {native_program("tests/kernel/puppet")});
     ASSERT_EQ(first_word(ask(*holder_, "semget 1 1 0")), set_);
