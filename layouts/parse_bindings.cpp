@@ -146,8 +146,9 @@ bool refuse_counted(ParserState& state, const Token& where, std::size_t structur
 bool parse_segment(ParserState& state, const Token& name, std::size_t structure) {
   const bool is_counted = state.types.structs[structure].fields.back().extent == Field::Extent::kCounted;
   if (is_counted) refuse_counted(state, name, structure);
-  if (state.have_ids[structure]) refuse_ids(state, name, structure);
-  return !is_counted && !state.have_ids[structure];
+  const bool has_id = state.contents[structure].has_id;
+  if (has_id) refuse_ids(state, name, structure);
+  return !is_counted && !has_id;
 }
 
 bool parse_layout(ParserState& state, Kind kind, std::size_t& structure) {
@@ -167,7 +168,7 @@ bool parse_layout(ParserState& state, Kind kind, std::size_t& structure) {
     return state.fail(name, "struct " + std::string(name.text) + " is not declared before this",
                       remedy_or("declare it above, or in an earlier file", name.text, names_in(state.tags)));
   }
-  if (state.are_broken[structure]) return true;  // what it lacks may be what was refused, so no binding is made of it
+  if (state.contents[structure].is_broken) return true;  // it may lack what was refused; no binding is made of it
   if (kind == Kind::kSegment) return parse_segment(state, name, structure);
   const auto mtype = state.types.mtype_of(structure);
   return mtype || state.fail(name, mtype.error().what, mtype.error().remedy);
@@ -208,7 +209,7 @@ bool parse_case(ParserState& state, Binding& binding, std::vector<ReadCase>& cas
     return false;
   }
   if (is_default && binding.otherwise) return state.fail(first, "there is a default already", "leave one of them out");
-  const bool is_broken = state.are_broken[found.structure];
+  const bool is_broken = state.contents[found.structure].is_broken;
   if (!is_default && !is_broken && state.types.mtype_of(found.structure)->meaning == Meaning::kPid) {
     return state.fail(name, "a message type that is a pid can't choose a struct by its value", "bind it as default");
   }

@@ -20,7 +20,6 @@ class StructParser {
     const Token begin = state_.take();
     const int inside = state_.depth();
     bool good = true;
-    nesting_ = 1;
     while (!state_.peek().is("}") && !state_.at_end() && !begins_declaration(state_) &&
            state_.has_room_for_troubles()) {
       if (!field_line(structure)) {
@@ -39,7 +38,7 @@ class StructParser {
     }
     if (structure.fields.empty())
       structure.fields.push_back({"nothing", {"int", false, {}, 0}, {}, {}, {}, {}, false, 1, {}});
-    is_broken_ = is_broken_ || !good;
+    content_.is_broken = content_.is_broken || !good;
     return declare(std::move(structure), begin, use) && good;
   }
 
@@ -49,10 +48,7 @@ class StructParser {
     use.structure = state_.types.structs.size();
     use.text = structure.tagged ? "struct " + structure.name : "struct {...}";
     state_.sizes.add(structure);
-    state_.places.push_back(places_);
-    state_.depths.push_back(nesting_);
-    state_.have_ids.push_back(has_id_);
-    state_.are_broken.push_back(is_broken_);
+    state_.contents.push_back(content_);
     const bool too_large = state_.sizes[use.structure].size > kStructBytesMax;
     const bool lonely = structure.is_open() && structure.fields.size() == 1;
     if (structure.tagged) state_.tags.emplace(structure.name, use.structure);
@@ -220,25 +216,29 @@ class StructParser {
         return state_.fail(name, "'" + field.name + "' has more than 1 GiB", "declare a shorter array");
       }
     }
-    has_id_ =
-        has_id_ || (is_struct ? state_.have_ids[field.type.structure] : field.type.scalar.meaning != Meaning::kNumber);
-    is_broken_ = is_broken_ || (is_struct && state_.are_broken[field.type.structure]);
-    places_ += is_struct ? state_.places[field.type.structure] : 1;
-    if (places_ > kStructPlacesMax) {
+    ParserState::Content inner;
+    if (is_struct) {
+      inner = state_.contents[field.type.structure];
+      content_.depth = std::max(content_.depth, inner.depth + 1);
+    } else {
+      inner.places = 1;
+      inner.has_id = field.type.scalar.meaning != Meaning::kNumber;
+    }
+    content_.places += inner.places;
+    content_.has_id = content_.has_id || inner.has_id;
+    content_.is_broken = content_.is_broken || inner.is_broken;
+    if (content_.places > kStructPlacesMax) {
       return state_.fail(name, "this struct has more than 65536 numbers, its nested structs written out",
                          "use an array for what repeats");
     }
-    if (is_struct) nesting_ = std::max(nesting_, state_.depths[field.type.structure] + 1);
-    if (nesting_ > kStructDepthMax) return state_.fail(type, "structs are nested more than 32 deep", "nest fewer");
+    if (content_.depth > kStructDepthMax)
+      return state_.fail(type, "structs are nested more than 32 deep", "nest fewer");
     return true;
   }
 
   ParserState& state_;
-  std::set<std::string_view> names_;  // of the fields so far
-  std::uint64_t places_ = 0;
-  unsigned nesting_ = 1;
-  bool has_id_ = false;
-  bool is_broken_ = false;
+  std::set<std::string_view> names_;
+  ParserState::Content content_;  // of the fields so far
 };
 
 }  // namespace

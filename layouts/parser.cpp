@@ -146,9 +146,7 @@ void ParserState::note_refused(const Token& first, const Token& second) {
 void ParserState::forget_structs_from(std::size_t structure) {
   types.structs.erase(types.structs.begin() + static_cast<std::ptrdiff_t>(structure), types.structs.end());
   sizes.forget_from(structure);
-  places.resize(structure);
-  depths.resize(structure);
-  have_ids.resize(structure);
+  contents.resize(structure);
 }
 
 bool ParserState::fail(const Token& where, std::string_view what, std::string_view remedy) {

@@ -72,11 +72,15 @@ class ParserState {
     std::string place;
   };
   TypeSet types;
-  Shapes sizes;                       // in the largest form: for limits
-  std::vector<std::uint64_t> places;  // per struct: scalars, those of nested structs counted in
-  std::vector<unsigned> depths;       // per struct: levels of structs, itself counted
-  std::vector<bool> have_ids;         // per struct: a pid, uid or gid, in nested structs too
-  std::vector<bool> are_broken;  // per struct: a field was refused, in nested structs too: what it lacks is no news
+  Shapes sizes;  // in the largest form: for limits
+  // What a struct has, those nested in it counted in.
+  struct Content {
+    std::uint64_t places = 0;  // scalars
+    unsigned depth = 1;        // levels of structs, itself one
+    bool has_id = false;       // a pid, uid or gid
+    bool is_broken = false;    // a field was refused: what the struct lacks is no news
+  };
+  std::vector<Content> contents;  // of each struct of `types`
   std::map<std::string, std::size_t, std::less<>> tags;
   std::map<std::string, NamedType, std::less<>> aliases;
   std::map<std::string, NamedType, std::less<>> enum_tags;

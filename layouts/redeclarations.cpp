@@ -87,6 +87,7 @@ bool fail_as_another(ParserState& state, const Token& where, const std::string& 
 
 bool declare_struct_again(ParserState& state, const Token& name, std::size_t first_of_it, TypeUse& use) {
   const std::size_t known = state.tags.find(name.text)->second;
+  if (state.contents[known].is_broken) return true;  // of that one all is said
   const Unlike found = unlike_in(state.types, known, use.structure, "");
   if (found.found()) {
     const StructDeclaration& declared = state.types.structs[known];

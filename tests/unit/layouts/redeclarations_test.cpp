@@ -58,6 +58,19 @@ TEST(TypesRedeclarations, WhatIsWrongInAnEnumIsNotLookedUpInIt) {
   EXPECT_EQ(trouble_of("struct b { int n; }; struct b { struct b b; };").what.substr(0, 12), "a.types:1:29");
 }
 
+// What was refused is known by its place in the set, which what is declared again does not take.
+TEST(TypesRedeclarations, WhatIsWrongInAStructIsSaidOnceWhateverWasDeclaredTwice) {
+  const std::string point = "struct point { int x; };\n";
+  const Troubles all = troubles(point + point + "struct bad { lnog mtype; }; struct other { int n; };\n" +
+                                "bind msg 1 to bad; bind msg 2 to other;");
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_THAT(all[0].what, HasSubstr("a.types:3:14: 'lnog'"));
+  EXPECT_THAT(all[1].what, HasSubstr("struct other is no message"));
+  EXPECT_EQ(troubles("struct s { lnog n; }; struct s { struct in { int x; } in; }; struct t { struct in in; };").size(),
+            1U)
+      << "the first s is not known, so nothing can be said of the second";
+}
+
 struct Other {
   std::string first, second;
   const char* what;  // part of it
