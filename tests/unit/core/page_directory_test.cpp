@@ -16,7 +16,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr HostId kOwner{0}, kAmy{1}, kBob{2}, kCid{3};
+constexpr HostId kOwner{0}, kAmy{1}, kBob{2}, kCid{3}, kDan{4};
 constexpr PageIndex p0{0}, p1{1}, p2{2}, p3{3};
 constexpr Duration kFence = 20s;
 
@@ -24,7 +24,7 @@ constexpr Duration kFence = 20s;
 struct Words {
   static std::string number(TransactionNumber of) { return "#" + std::to_string(static_cast<std::uint64_t>(of)); }
   static std::string name(HostId host) {
-    const char* const names[] = {"owner", "amy", "bob", "cid"};
+    const char* const names[] = {"owner", "amy", "bob", "cid", "dan"};
     return names[static_cast<std::uint32_t>(host)];
   }
   static std::string name(PageIndex page) { return "p" + std::to_string(static_cast<std::uint32_t>(page)); }
@@ -477,14 +477,13 @@ TEST_F(PageDirectoryTest, EveryHostsPartInAPageIsCounted) {
 }
 
 TEST_F(PageDirectoryTest, WhoMayReadOnlyGetsNothingToWriteTo) {
-  const HostId dan{9};
-  directory_.on_attach(now_, dan, false);
-  say(dan, PageRequest{p0, PageAccess::kRead});
+  directory_.on_attach(now_, kDan, false);
+  say(kDan, PageRequest{p0, PageAccess::kRead});
   EXPECT_EQ(out().size(), 1u);
-  say(dan, PageRequest{p1, PageAccess::kWrite});
+  say(kDan, PageRequest{p1, PageAccess::kWrite});
   ASSERT_THAT(directory_.take_actions(), ElementsAre(testing::VariantWith<PageDirectory::Misbehaved>(testing::_)));
-  directory_.on_attach(now_, dan, true);
-  say(dan, PageRequest{p1, PageAccess::kWrite});
+  directory_.on_attach(now_, kDan, true);
+  say(kDan, PageRequest{p1, PageAccess::kWrite});
   EXPECT_THAT(directory_.take_actions(), ElementsAre(testing::VariantWith<PageDirectory::Send>(testing::_)));
 }
 
