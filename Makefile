@@ -29,7 +29,7 @@ help:
 	@echo 'make format    settle the layout of the sources'
 	@echo 'make sanitize  tests under ASan, UBSan and TSan'
 	@echo 'make fuzz      hostile input, FUZZ_SECONDS=60 for each target, under ASan and UBSan'
-	@echo 'make soak      a cluster under load and random faults for MINUTES=10 [SEED=s], as root'
+	@echo 'make soak      a cluster under load and random faults for MINUTES=10 [SEED=s], then litmus tests, as root'
 	@echo 'make bench     figures, also into build/bench.json'
 	@echo 'make install   PREFIX=/usr/local, DESTDIR='
 	@echo 'make clean     remove build/ (set-up keeps its cache)'
@@ -96,6 +96,7 @@ MINUTES ?= 10
 SEED ?= $(shell date +%s)
 soak: all
 	@$(NATIVE)/tests/soak/soak $(MINUTES) $(SEED) $(BUILD)/soak
+	@DIPC_LITMUS_ITERATIONS=1000000 $(NATIVE)/tests/litmus/litmus_test
 
 bench: native
 	@bench/run
