@@ -45,11 +45,13 @@ Descriptor SegmentMemory::share(bool writable) const {
 }
 
 bool SegmentMemory::punch(std::uint64_t offset, std::uint64_t length) const {
+  return fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                   static_cast<off_t>(length)) == 0;
+}
+
+bool SegmentMemory::clear(std::uint64_t offset, std::uint64_t length) const {
   for (int i = 0; i < kPunchTries; ++i) {
-    if (fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
-                  static_cast<off_t>(length)) != 0) {
-      continue;
-    }
+    if (!punch(offset, length)) continue;
     const off_t data = lseek(fd_.get(), static_cast<off_t>(offset), SEEK_DATA);
     if (data < 0 || static_cast<std::uint64_t>(data) >= offset + length) return true;
   }

@@ -28,9 +28,11 @@ class SegmentMemory {
   // Another descriptor of it, to be given away. None, with errno set, if there is none to be had.
   Descriptor share(bool writable) const;
 
-  // Takes the bytes from all programs at once, mapped or not. False if some of them came back: somebody fills them
-  // behind our back.
+  // Takes the bytes from all programs at once, mapped or not. Who has mapped them where nobody watches may make zeros
+  // of them again at any time.
   bool punch(std::uint64_t offset, std::uint64_t length) const;
+  // And sees that they are gone. False if some of them came back: somebody fills them behind our back.
+  bool clear(std::uint64_t offset, std::uint64_t length) const;
   bool is_hole(std::uint64_t offset) const;
   // Neither makes a hole into a page (a load through a mapping would). False: the memory has been cut short.
   bool read(std::uint64_t offset, Bytes& into) const;

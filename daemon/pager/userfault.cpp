@@ -52,7 +52,8 @@ int Userfault::set_up(bool events) const {
   if (!never_wait()) return errno;
   uffdio_api argument{};
   argument.api = UFFD_API;
-  argument.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM;
+  argument.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM |
+                      UFFD_FEATURE_WP_HUGETLBFS_SHMEM;
   if (events) {
     argument.features |= UFFD_FEATURE_THREAD_ID | UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_EVENT_REMAP |
                          UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP;
@@ -64,10 +65,12 @@ bool Userfault::never_wait() const {
   return fcntl(fd(), F_SETFL, O_NONBLOCK) == 0 && fcntl(fd(), F_SETFD, FD_CLOEXEC) == 0;
 }
 
-int Userfault::watch(std::uint64_t address, std::uint64_t length, bool writes) const {
+int Userfault::watch(std::uint64_t address, std::uint64_t length, Also also) const {
   uffdio_register argument{};
   argument.range = {address, length};
-  argument.mode = UFFDIO_REGISTER_MODE_MISSING | (writes ? UFFDIO_REGISTER_MODE_WP : 0);
+  argument.mode = UFFDIO_REGISTER_MODE_MISSING;
+  if (also == Also::kWrites) argument.mode |= UFFDIO_REGISTER_MODE_WP;
+  if (also == Also::kPresent) argument.mode |= UFFDIO_REGISTER_MODE_MINOR;
   return call(fd(), UFFDIO_REGISTER, argument);
 }
 
@@ -86,6 +89,13 @@ int Userfault::fill(std::uint64_t address, const std::byte* from, std::uint64_t 
   argument.len = page_bytes;
   argument.mode = UFFDIO_COPY_MODE_DONTWAKE;
   return call(fd(), UFFDIO_COPY, argument);
+}
+
+int Userfault::let_have(std::uint64_t address, std::uint64_t page_bytes) const {
+  uffdio_continue argument{};
+  argument.range = {address, page_bytes};
+  argument.mode = UFFDIO_CONTINUE_MODE_DONTWAKE;
+  return call(fd(), UFFDIO_CONTINUE, argument);
 }
 
 int Userfault::wake(std::uint64_t address, std::uint64_t length) const {

@@ -30,12 +30,16 @@ class Userfault {
   // As set_up() does; for a forked child's, which is set up like its parent's. The process, which has it too, can undo
   // it; epoll then says EPOLLERR.
   bool never_wait() const;
-  // Missing pages, and `writes` to protected ones.
-  int watch(std::uint64_t address, std::uint64_t length, bool writes) const;
+  // What is told besides the touch of a page that is not in the memory: a write to a protected one, or every first
+  // touch of one that is there.
+  enum class Also : std::uint8_t { kNothing, kWrites, kPresent };
+  int watch(std::uint64_t address, std::uint64_t length, Also also) const;
   int protect(std::uint64_t address, std::uint64_t length) const;
   int unprotect(std::uint64_t address, std::uint64_t length) const;  // and wakes
   // Fills one hole of a page; wakes nobody.
   int fill(std::uint64_t address, const std::byte* from, std::uint64_t page_bytes) const;
+  // Also::kPresent: lets programs have one page that is there; wakes nobody. EEXIST: they have it.
+  int let_have(std::uint64_t address, std::uint64_t page_bytes) const;
   int wake(std::uint64_t address, std::uint64_t length) const;
   // SIGBUS for who touches it, where there is neither page nor protection; wakes. EINVAL before Linux 6.6.
   int poison(std::uint64_t address, std::uint64_t length) const;

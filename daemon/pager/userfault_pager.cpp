@@ -20,11 +20,15 @@ Overloaded(F...) -> Overloaded<F...>;
 }  // namespace
 
 Result<std::unique_ptr<Pager>> UserfaultPager::make(Options options, Handler& handler, bool poisons) {
-  auto memory = SegmentMemory::make(options.name, round_up(options.segment_bytes, options.unit_bytes));
+  const std::uint64_t bytes = round_up(options.segment_bytes, options.unit_bytes);
+  auto memory = SegmentMemory::make(options.name, bytes);
   if (!memory) return tl::unexpected(memory.error());
-  std::unique_ptr<UserfaultPager> made(new UserfaultPager(std::move(options), handler, std::move(*memory)));
+  auto for_reading = SegmentMemory::make(options.name + ", read", bytes);
+  if (!for_reading) return tl::unexpected(for_reading.error());
+  std::unique_ptr<UserfaultPager> made(
+      new UserfaultPager(std::move(options), handler, std::move(*memory), std::move(*for_reading)));
   auto thread = UserfaultThread::start(
-      made->memory_,
+      made->memory_, made->for_reading_,
       {made->options_.name, static_cast<std::size_t>(made->options_.unit_bytes), made->options_.stuck_after, poisons});
   if (!thread) return tl::unexpected(thread.error());
   made->thread_ = std::move(*thread);
@@ -49,14 +53,18 @@ std::string UserfaultPager::missing() {
   if (!memory) return memory.error().what;
   void* address = mmap(nullptr, memory->bytes(), PROT_NONE, MAP_SHARED, memory->fd(), 0);
   if (address == MAP_FAILED) return std::string("mmap: ") + std::strerror(errno);
-  const int error = userfault->watch(reinterpret_cast<std::uintptr_t>(address), memory->bytes(), true);
+  const int error =
+      userfault->watch(reinterpret_cast<std::uintptr_t>(address), memory->bytes(), Userfault::Also::kWrites);
   userfault.reset();  // before the memory: munmap() would wait until somebody has read that it is gone
   munmap(address, memory->bytes());
   return error == 0 ? "" : std::string("userfaultfd of shared memory: ") + std::strerror(error);
 }
 
-UserfaultPager::UserfaultPager(Options options, Handler& handler, SegmentMemory memory)
-    : options_(std::move(options)), handler_(handler), memory_(std::move(memory)) {}
+UserfaultPager::UserfaultPager(Options options, Handler& handler, SegmentMemory memory, SegmentMemory for_reading)
+    : options_(std::move(options)),
+      handler_(handler),
+      memory_(std::move(memory)),
+      for_reading_(std::move(for_reading)) {}
 
 void UserfaultPager::install(PageIndex page, PageContents contents, bool writable) {
   thread_->ask(UserfaultThread::Install{page, std::move(contents), writable});
@@ -75,7 +83,7 @@ Result<AttachOffer> UserfaultPager::offer(bool writable) {
   AttachOffer made;
   made.kind = PagerKind::kUserfault;
   made.map_bytes = round_up(options_.segment_bytes, kernel_page_bytes());
-  made.memory = memory_.share(writable);
+  made.memory = writable ? memory_.share(true) : for_reading_.share(false);
   made.pager = Userfault::open_device();
   if (!made.memory || !made.pager) {
     return trouble(options_.name + ": no descriptors for a program: " + std::strerror(errno));

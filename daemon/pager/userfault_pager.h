@@ -34,11 +34,12 @@ class UserfaultPager : public Pager {
   Duration hold_floor() const override { return std::chrono::microseconds(200); }
 
  private:
-  UserfaultPager(Options options, Handler& handler, SegmentMemory memory);
+  UserfaultPager(Options options, Handler& handler, SegmentMemory memory, SegmentMemory for_reading);
 
   const Options options_;
   Handler& handler_;
   const SegmentMemory memory_;
+  const SegmentMemory for_reading_;
   std::unique_ptr<UserfaultThread> thread_;
   std::map<AttachTicket, bool> offered_;  // whether for writing
 };

@@ -33,6 +33,7 @@ void UserfaultThread::carry_out(Install& command) {
     return tell(Failed{page});
   }
   state(page) = command.writable ? State::kExclusive : State::kShared;
+  if (command.writable) turn_over(page);
   release(page);
   tell(Done{page});
 }
@@ -41,7 +42,9 @@ void UserfaultThread::carry_out(const Upgrade& command) {
   const PageIndex page = command.page;
   DIPC_CHECK(is_page(page));
   if (all_lost_ || state(page) != State::kShared) return tell(Failed{page});
+  if (!take_copy(page)) return tell(Failed{page});
   state(page) = State::kExclusive;
+  turn_over(page);
   release(page);
   tell(Done{page});
 }
@@ -52,7 +55,7 @@ void UserfaultThread::carry_out(const ProtectAndRead& command) {
   if (all_lost_ || (state(page) != State::kShared && state(page) != State::kExclusive)) return tell(Failed{page});
   const Span span = span_of(page);
   if (state(page) == State::kExclusive) {
-    protect_everywhere(span);
+    if (!copied_.contains(page)) protect_everywhere(span);
   } else {
     for (std::size_t done = 0; done < span.length; done += kernel_page_bytes()) {
       if (!memory_.is_hole(span.offset + done)) continue;
@@ -61,7 +64,8 @@ void UserfaultThread::carry_out(const ProtectAndRead& command) {
     }
   }
   auto contents = std::make_shared<Bytes>(span.length);
-  if (!memory_.read(span.offset, *contents) || (command.drop && !memory_.punch(span.offset, span.length))) {
+  if (command.drop && !take_copy(page)) return tell(Failed{page});
+  if (!memory_.read(span.offset, *contents) || (command.drop && !memory_.clear(span.offset, span.length))) {
     fail(page, "it can't be read, or taken from the programs");
     return tell(Failed{page});
   }
@@ -74,7 +78,8 @@ void UserfaultThread::carry_out(const Drop& command) {
   DIPC_CHECK(is_page(page));
   const Span span = span_of(page);
   if (all_lost_ || state(page) == State::kLost) return tell(Failed{page});
-  if (!memory_.punch(span.offset, span.length)) {
+  if (!take_copy(page)) return tell(Failed{page});
+  if (!memory_.clear(span.offset, span.length)) {
     fail(page, "it can't be taken from the programs");
     return tell(Failed{page});
   }
@@ -91,6 +96,7 @@ void UserfaultThread::carry_out(const MarkLost& command) {
 void UserfaultThread::carry_out(const LoseAll&) {
   all_lost_ = true;
   memory_.cut_to_nothing();
+  for_reading_.cut_to_nothing();
   for (auto& [id, attachment] : attachments_) wake(attachment, {0, memory_.bytes()});
   waiters_.clear();
   tell(AllLost{});
@@ -113,7 +119,8 @@ void UserfaultThread::fail(PageIndex page, const std::string& why) {
   if (!why.empty()) {
     tell(Log{options_.name + ": page " + std::to_string(static_cast<std::uint32_t>(page)) + " is lost here: " + why});
   }
-  if (!memory_.punch(span.offset, span.length)) {
+  copied_.erase(page);
+  if (!memory_.clear(span.offset, span.length) || !for_reading_.punch(span.offset, span.length)) {
     tell(Log{options_.name + ": page " + std::to_string(static_cast<std::uint32_t>(page)) +
              " can't be taken from the programs"});
   }
@@ -138,6 +145,10 @@ void UserfaultThread::release(PageIndex page) {
     Attachment& attachment = at->second;
     if (state(page) == State::kLost && !poisons_) {
       signal_lost(attachment, waiter);
+      continue;
+    }
+    if (state(page) == State::kShared && !attachment.writable) {
+      show(at->first, attachment, page, waiter.address);
       continue;
     }
     if (state(page) == State::kExclusive && attachment.writable) unprotect(at->first, attachment, span_of(page));

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -79,6 +80,16 @@ void UserfaultThread::wake(Attachment& attachment, Span span) const {
   }
 }
 
+void UserfaultThread::let_have(AttachmentId id, Attachment& attachment, Span span) {
+  on_each_range(id, attachment, span, [&](std::uint64_t address, std::uint64_t length) {
+    for (std::uint64_t done = 0; done < length; done += kernel_page_bytes()) {
+      const int error = attachment.userfault.let_have(address + done, kernel_page_bytes());
+      if (error != 0 && error != EEXIST) return error;
+    }
+    return 0;
+  });
+}
+
 // False: this kernel, or this mapping, has no such thing.
 bool UserfaultThread::poison(AttachmentId id, Attachment& attachment, Span span) {
   if (!poisons_) return false;
@@ -127,11 +138,14 @@ void UserfaultThread::attach(Attach& command) {
 // Registers a mapping that nobody may touch yet, and brings it to what the pages are.
 int UserfaultThread::settle_in(AttachmentId id, Attachment& attachment) {
   const MappedRange whole = attachment.ranges.all().front();
-  int error = insist(id, attachment,
-                     [&] { return attachment.userfault.watch(whole.address, whole.length, attachment.writable); });
+  int error = insist(id, attachment, [&] {
+    return attachment.userfault.watch(whole.address, whole.length,
+                                      attachment.writable ? Userfault::Also::kWrites : Userfault::Also::kPresent);
+  });
   if (error != 0) return error;
   if (!listen(attachment.userfault.fd(), id, false)) return ENOMEM;
   if (attachment.process) listen(attachment.process.get(), id, true);
+  if (!attachment.writable) has_readers_ = true;
   for (std::size_t first = 0; attachment.writable && first < states_.size();) {
     std::size_t end = first;
     while (end < states_.size() && states_[end] == State::kShared) ++end;
@@ -140,6 +154,9 @@ int UserfaultThread::settle_in(AttachmentId id, Attachment& attachment) {
       if (error != 0) return error;
     }
     first = end + 1;
+  }
+  if (attachment.writable) {
+    for (const PageIndex page : copied_) protect(id, attachment, span_of(page));
   }
   for (const PageIndex page : lost_) poison(id, attachment, span_of(page));
   return attachment.gone ? ESRCH : 0;
@@ -193,7 +210,8 @@ void UserfaultThread::probe(Attachment& attachment) {
   const MappedRange& range = attachment.ranges.all().front();
   const State now = states_[static_cast<std::size_t>(range.offset / options_.unit_bytes)];
   const std::uint64_t length = kernel_page_bytes();
-  const int error = now == State::kExclusive || now == State::kLost
+  const bool is_copied = copied_.contains(static_cast<PageIndex>(range.offset / options_.unit_bytes));
+  const int error = (now == State::kExclusive && !is_copied) || now == State::kLost
                         ? attachment.userfault.unprotect(range.address, length)
                         : attachment.userfault.protect(range.address, length);
   if (error == ESRCH) attachment.gone = true;
@@ -215,6 +233,8 @@ void UserfaultThread::bury() {
     it = attachments_.erase(it);
     tell(Detached{});
   }
+  const auto reads = [](const auto& each) { return !each.second.writable; };
+  if (has_readers_ && std::none_of(attachments_.begin(), attachments_.end(), reads)) take_all_copies();
 }
 
 void UserfaultThread::on_fault(AttachmentId id, Attachment& attachment, const uffd_msg& message) {
@@ -228,15 +248,14 @@ void UserfaultThread::on_fault(AttachmentId id, Attachment& attachment, const uf
   }
   const auto page = static_cast<PageIndex>(*offset / options_.unit_bytes);
   const Waiter waiter{id, address, thread};
-  // A reader's mapping is private: what it stores there is its own, and takes no more than reading.
-  const bool is_write =
-      attachment.writable && (message.arg.pagefault.flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
+  const bool is_write = (message.arg.pagefault.flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
   const bool is_missing = (message.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP) == 0;
   if (attachment.pid == 0) attachment.pid = thread;  // of its process; killing a thread ends all of it
   if (all_lost_) {
     attachment.userfault.wake(address, page_bytes);
     return;
   }
+  if (!attachment.writable && state(page) != State::kLost) return on_reader_fault(id, attachment, message, page);
   switch (state(page)) {
     case State::kHole:
       waiters_[page].insert(waiter);
@@ -253,7 +272,8 @@ void UserfaultThread::on_fault(AttachmentId id, Attachment& attachment, const uf
       return;
     case State::kExclusive:
       if (is_missing && memory_.is_hole(*offset)) return refill(page, attachment, waiter, *offset);
-      if (attachment.writable) unprotect(id, attachment, span_of(page));
+      if (is_write && copied_.contains(page) && !on_copied_fault(id, message, page)) return;
+      if (!copied_.contains(page)) unprotect(id, attachment, span_of(page));
       attachment.userfault.wake(address, page_bytes);
       return;
     case State::kLost:
@@ -270,6 +290,7 @@ void UserfaultThread::on_fault(AttachmentId id, Attachment& attachment, const uf
 // who has the page for writing may make them.
 void UserfaultThread::refill(PageIndex page, Attachment& attachment, const Waiter& waiter, std::uint64_t offset) {
   if (state(page) == State::kExclusive) {
+    take_copy(page);
     own_->fill(reinterpret_cast<std::uintptr_t>(own_address_) + offset, zeros_.data(), zeros_.size());
     attachment.userfault.wake(waiter.address, zeros_.size());
     return;

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -17,12 +18,13 @@ namespace dipc {
 namespace {
 
 // exec and the end of a forked child are told by nobody: how often we look.
-constexpr int kSweepMs = 100;
+constexpr auto kSweepEvery = std::chrono::milliseconds(100);
 
 }  // namespace
 
-Result<std::unique_ptr<UserfaultThread>> UserfaultThread::start(const SegmentMemory& memory, Options options) {
-  std::unique_ptr<UserfaultThread> made(new UserfaultThread(memory, std::move(options)));
+Result<std::unique_ptr<UserfaultThread>> UserfaultThread::start(const SegmentMemory& memory,
+                                                                const SegmentMemory& for_reading, Options options) {
+  std::unique_ptr<UserfaultThread> made(new UserfaultThread(memory, for_reading, std::move(options)));
   try {
     if (auto ready = made->set_up(); !ready) return tl::unexpected(ready.error());
   } catch (const std::system_error& error) {  // of std::thread
@@ -31,8 +33,9 @@ Result<std::unique_ptr<UserfaultThread>> UserfaultThread::start(const SegmentMem
   return made;
 }
 
-UserfaultThread::UserfaultThread(const SegmentMemory& memory, Options options)
+UserfaultThread::UserfaultThread(const SegmentMemory& memory, const SegmentMemory& for_reading, Options options)
     : memory_(memory),
+      for_reading_(for_reading),
       options_(std::move(options)),
       states_(memory.bytes() / options_.unit_bytes),
       poisons_(options_.poisons),
@@ -56,7 +59,9 @@ Result<void> UserfaultThread::set_up() {
   madvise(address, memory_.bytes(), MADV_NOHUGEPAGE);
   madvise(address, memory_.bytes(), MADV_DONTFORK);
   int error = own_->set_up(false);
-  if (error == 0) error = own_->watch(reinterpret_cast<std::uintptr_t>(address), memory_.bytes(), false);
+  if (error == 0) {
+    error = own_->watch(reinterpret_cast<std::uintptr_t>(address), memory_.bytes(), Userfault::Also::kNothing);
+  }
   if (error != 0) return trouble(options_.name + ": userfaultfd: " + std::strerror(error));
 
   watch_ = std::make_unique<StuckWatch>(options_.stuck_after, [this](pid_t pid) {
@@ -117,8 +122,9 @@ void UserfaultThread::run() {
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
   auto swept = std::chrono::steady_clock::now();
   for (;;) {
-    turn(attachments_.empty() ? -1 : kSweepMs);
-    if (const auto now = std::chrono::steady_clock::now(); now - swept >= std::chrono::milliseconds(kSweepMs)) {
+    turn(attachments_.empty() ? Duration::max() : std::min<Duration>(kSweepEvery, until_due()));
+    look_at_due();
+    if (const auto now = std::chrono::steady_clock::now(); now - swept >= kSweepEvery) {
       swept = now;
       probe_all();
     }
@@ -141,9 +147,12 @@ void UserfaultThread::run() {
 }
 
 // Waits for something, and reads what programs have done.
-void UserfaultThread::turn(int timeout_ms) {
+void UserfaultThread::turn(Duration timeout) {
   std::array<epoll_event, 64> ready;
-  const int count = epoll_wait(epoll_.get(), ready.data(), static_cast<int>(ready.size()), timeout_ms);
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(timeout);
+  const timespec most{static_cast<time_t>(seconds.count()), static_cast<long>((timeout - seconds).count())};
+  const int count = epoll_pwait2(epoll_.get(), ready.data(), static_cast<int>(ready.size()),
+                                 timeout == Duration::max() ? nullptr : &most, nullptr);
   for (int i = 0; i < count; ++i) {
     const std::uint64_t data = ready[static_cast<std::size_t>(i)].data.u64;
     const auto id = static_cast<AttachmentId>(data >> 1);

@@ -16,6 +16,12 @@
 //   fork        the kernel keeps the child until we have read of it, and says EAGAIN to all else until then
 // A fault's message says what was so when it was written: what it asks for is judged by what is so now.
 //
+// Programs that attach for reading have a memory of their own, of copies. A descriptor for reading is enough to map the
+// memory where nobody watches and to fill holes with zeros by touching them; so nothing may follow from what is in
+// theirs: copies are written over it, and their mappings tell also the touch of a page that is there. A copy is there
+// only while no program can write to the page: of an exclusive one it is made when it is asked for, with the page
+// protected again, and taken away before the protection is lifted. Each lasts for a while, or neither would get on.
+//
 // No thread here writes to a descriptor that a program may share. A program that writes from a missing page into a pipe
 // holds that pipe until the page comes: a log line into it would wait for ourselves.
 
@@ -113,8 +119,10 @@ class UserfaultThread {
     bool poisons = true;  // false: as on a kernel that has no UFFDIO_POISON
   };
 
-  // `memory` is borrowed. Trouble: no descriptors, no threads, no userfaultfd.
-  static Result<std::unique_ptr<UserfaultThread>> start(const SegmentMemory& memory, Options options);
+  // `memory`, for programs that may write, and `for_reading`, as large, are borrowed. Trouble: no descriptors, no
+  // threads, no userfaultfd.
+  static Result<std::unique_ptr<UserfaultThread>> start(const SegmentMemory& memory, const SegmentMemory& for_reading,
+                                                        Options options);
   // Programs are left as they are: their faults are answered by nobody.
   ~UserfaultThread();
   UserfaultThread(const UserfaultThread&) = delete;
@@ -149,10 +157,10 @@ class UserfaultThread {
     std::size_t length = 0;
   };
 
-  UserfaultThread(const SegmentMemory& memory, Options options);
+  UserfaultThread(const SegmentMemory& memory, const SegmentMemory& for_reading, Options options);
   Result<void> set_up();
   void run();
-  void turn(int timeout_ms);
+  void turn(Duration timeout);
   void tell(Event event);
 
   // programs: userfault_programs.cpp
@@ -175,8 +183,21 @@ class UserfaultThread {
   int protect(AttachmentId id, Attachment& attachment, Span span);
   int unprotect(AttachmentId id, Attachment& attachment, Span span);
   void wake(Attachment& attachment, Span span) const;
+  void let_have(AttachmentId id, Attachment& attachment, Span span);
   bool poison(AttachmentId id, Attachment& attachment, Span span);
   void protect_everywhere(Span span);
+
+  // copies for readers: userfault_readers.cpp
+  void on_reader_fault(AttachmentId id, Attachment& attachment, const uffd_msg& message, PageIndex page);
+  bool on_copied_fault(AttachmentId id, const uffd_msg& message, PageIndex page);
+  void show(AttachmentId id, Attachment& attachment, PageIndex page, std::uint64_t address);
+  bool copy(PageIndex page);
+  bool take_copy(PageIndex page);
+  void take_all_copies();
+  bool is_settled(PageIndex page) const { return !turned_.contains(page); }
+  void turn_over(PageIndex page);
+  Duration until_due() const;
+  void look_at_due();
 
   // pages: userfault_pages.cpp
   void carry_out(Install& command);
@@ -195,6 +216,7 @@ class UserfaultThread {
   State& state(PageIndex page) { return states_[static_cast<std::uint32_t>(page)]; }
 
   const SegmentMemory& memory_;
+  const SegmentMemory& for_reading_;
   const Options options_;
 
   // of the thread alone
@@ -206,7 +228,13 @@ class UserfaultThread {
   std::map<AttachmentId, Attachment> attachments_;
   std::map<PageIndex, std::set<Waiter>> waiters_;
   std::vector<std::pair<AttachmentId, uffd_msg>> faults_;  // read, not yet judged
-  std::optional<Userfault> own_;                           // of `own_address_`, through which pages are filled
+  bool has_readers_ = false;                               // or has had until now
+  std::set<PageIndex> copied_;                             // those in for_reading_; no program can write to them
+  // Exclusive pages that have just come to the writers, or to the readers: until when they stay, and who waits for
+  // that.
+  std::map<PageIndex, TimePoint> turned_;
+  std::vector<std::pair<AttachmentId, uffd_msg>> early_;
+  std::optional<Userfault> own_;  // of `own_address_`, through which pages are filled
   void* own_address_ = nullptr;
   Bytes zeros_;
 

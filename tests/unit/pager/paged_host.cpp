@@ -86,6 +86,7 @@ volatile char* Program::attach(bool writable) {
   std::vector<Descriptor> none;
   const auto result = receive_packet(socket_, none);
   if (!result || result->error != 0) return nullptr;
+  memory_ = std::move(fds[0]);
   mprotect(address, offer->bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ);
   return static_cast<volatile char*>(address);
 }

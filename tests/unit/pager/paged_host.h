@@ -34,10 +34,12 @@ class Program {
   char hear();  // 0: the test is over
   int socket() const { return socket_; }
   std::size_t attached_bytes() const { return attached_bytes_; }
+  int memory() const { return memory_.get(); }  // the descriptor that was attached last; the shim closes it
 
  private:
   int socket_;
   std::size_t attached_bytes_ = 0;
+  Descriptor memory_;
 };
 
 class PagedHost;

@@ -42,7 +42,7 @@ struct Ledger {
   std::uint64_t last[kProcesses * kThreads][kPages];
 };
 
-void hammer(Ledger& ledger, volatile char* const (&mappings)[kMappings], int thread) {
+void hammer(Ledger& ledger, volatile char* const (&mappings)[kMappings], volatile char* for_reading, int thread) {
   std::minstd_rand random(static_cast<unsigned>(thread + 1));
   std::uint64_t slots[kPages] = {};
   std::uint64_t call_slots[kPages] = {};
@@ -71,6 +71,8 @@ void hammer(Ledger& ledger, volatile char* const (&mappings)[kMappings], int thr
         const std::uint64_t remote = *static_cast<volatile std::uint64_t*>(&memory->remote);
         if (remote < remotes[page]) ++ledger.went_back;
         remotes[page] = remote;
+        const auto* copy = reinterpret_cast<PageLayout*>(const_cast<char*>(for_reading) + page * kernel_page_bytes());
+        if (*static_cast<const volatile std::uint64_t*>(&copy->slots[thread]) != slots[page]) ++ledger.went_back;
         break;
       }
       case 6: {
@@ -105,9 +107,10 @@ TEST(UserfaultStress, NothingIsLostAndNothingOldIsRead) {
     programs.push_back(std::make_unique<Process>(host, [ledger, process](Program& it) {
       volatile char* mappings[kMappings];
       for (auto& mapping : mappings) mapping = it.attach();
+      volatile char* for_reading = it.attach(false);
       std::vector<std::thread> threads;
       for (int thread = 0; thread < kThreads; ++thread) {
-        threads.emplace_back([&, thread] { hammer(*ledger, mappings, process * kThreads + thread); });
+        threads.emplace_back([&, thread] { hammer(*ledger, mappings, for_reading, process * kThreads + thread); });
       }
       for (std::thread& thread : threads) thread.join();
       return 0;
@@ -125,7 +128,7 @@ TEST(UserfaultStress, NothingIsLostAndNothingOldIsRead) {
     std::memcpy(contents.data(), &layout, sizeof layout);
   };
   const auto end = std::chrono::steady_clock::now() + kHammering;
-  ASSERT_TRUE(host.until([&] { return host.attachments == kProcesses * kMappings; }));
+  ASSERT_TRUE(host.until([&] { return host.attachments == kProcesses * (kMappings + 1); }));
   while (std::chrono::steady_clock::now() < end) {
     const std::uint32_t page = random() % kPages;
     if (!host.is_here(page)) {
