@@ -62,6 +62,11 @@ bool SegmentMemory::is_hole(std::uint64_t offset) const {
   return lseek(fd_.get(), static_cast<off_t>(offset), SEEK_DATA) != static_cast<off_t>(offset);
 }
 
+bool SegmentMemory::is_cut() const {
+  struct stat status {};
+  return fstat(fd_.get(), &status) != 0 || status.st_size < static_cast<off_t>(bytes_);
+}
+
 bool SegmentMemory::read(std::uint64_t offset, Bytes& into) const {
   for (std::size_t done = 0; done < into.size();) {
     const ssize_t got = pread(fd_.get(), into.data() + done, into.size() - done, static_cast<off_t>(offset + done));

@@ -34,6 +34,8 @@ class SegmentMemory {
   // And sees that they are gone. False if some of them came back: somebody fills them behind our back.
   bool clear(std::uint64_t offset, std::uint64_t length) const;
   bool is_hole(std::uint64_t offset) const;
+  // Whether a program has truncated it: who may write to it may do that.
+  bool is_cut() const;
   // Neither makes a hole into a page (a load through a mapping would). False: the memory has been cut short.
   bool read(std::uint64_t offset, Bytes& into) const;
   // Only where no userfaultfd watches: it can't tell a page that is filled this way from one that is not there.

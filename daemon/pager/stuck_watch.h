@@ -1,6 +1,6 @@
 #pragma once
 
-// Ends a process that keeps a thread of ours in a system call for too long: the thread says before each such call whose
+// Finds out who keeps a thread of ours in a system call for too long: the thread says before each such call whose
 // memory it is about to touch, and a thread of this class looks on.
 
 #include <sys/types.h>
@@ -17,7 +17,7 @@ namespace dipc {
 
 class StuckWatch {
  public:
-  // `on_stuck` is called on a thread of ours, once for each time: 0 if it is not known which process it is.
+  // `on_stuck` is called on a thread of ours, once for each time, with what enter() was told.
   StuckWatch(Duration after, std::function<void(pid_t)> on_stuck);
   ~StuckWatch();
   StuckWatch(const StuckWatch&) = delete;

@@ -6,9 +6,12 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <thread>
 
 namespace dipc {
 namespace {
+
+constexpr auto kEndsWithin = std::chrono::milliseconds(100);
 
 template <class... F>
 struct Overloaded : F... {
@@ -25,14 +28,13 @@ Result<std::unique_ptr<Pager>> UserfaultPager::make(Options options, Handler& ha
   if (!memory) return tl::unexpected(memory.error());
   auto for_reading = SegmentMemory::make(options.name + ", read", bytes);
   if (!for_reading) return tl::unexpected(for_reading.error());
-  std::unique_ptr<UserfaultPager> made(
-      new UserfaultPager(std::move(options), handler, std::move(*memory), std::move(*for_reading)));
+  auto paging = std::make_unique<Paging>(Paging{std::move(*memory), std::move(*for_reading), nullptr});
   auto thread = UserfaultThread::start(
-      made->memory_, made->for_reading_,
-      {made->options_.name, static_cast<std::size_t>(made->options_.unit_bytes), made->options_.stuck_after, poisons});
+      paging->memory, paging->for_reading,
+      {options.name, static_cast<std::size_t>(options.unit_bytes), options.stuck_after, poisons});
   if (!thread) return tl::unexpected(thread.error());
-  made->thread_ = std::move(*thread);
-  return made;
+  paging->thread = std::move(*thread);
+  return std::unique_ptr<Pager>(new UserfaultPager(std::move(options), handler, std::move(paging)));
 }
 
 // Everything that a pager needs of it, tried on one page.
@@ -60,30 +62,33 @@ std::string UserfaultPager::missing() {
   return error == 0 ? "" : std::string("userfaultfd of shared memory: ") + std::strerror(error);
 }
 
-UserfaultPager::UserfaultPager(Options options, Handler& handler, SegmentMemory memory, SegmentMemory for_reading)
-    : options_(std::move(options)),
-      handler_(handler),
-      memory_(std::move(memory)),
-      for_reading_(std::move(for_reading)) {}
+UserfaultPager::UserfaultPager(Options options, Handler& handler, std::unique_ptr<Paging> paging)
+    : options_(std::move(options)), handler_(handler), paging_(std::move(paging)) {}
+
+UserfaultPager::~UserfaultPager() {
+  if (paging_->thread->stop(kEndsWithin)) return;
+  // The loop has more to do than to wait for a program.
+  std::thread([paging = std::move(paging_)]() mutable { paging.reset(); }).detach();
+}
 
 void UserfaultPager::install(PageIndex page, PageContents contents, bool writable) {
-  thread_->ask(UserfaultThread::Install{page, std::move(contents), writable});
+  thread().ask(UserfaultThread::Install{page, std::move(contents), writable});
 }
-void UserfaultPager::upgrade(PageIndex page) { thread_->ask(UserfaultThread::Upgrade{page}); }
+void UserfaultPager::upgrade(PageIndex page) { thread().ask(UserfaultThread::Upgrade{page}); }
 void UserfaultPager::protect_and_read(PageIndex page, bool drop) {
-  thread_->ask(UserfaultThread::ProtectAndRead{page, drop});
+  thread().ask(UserfaultThread::ProtectAndRead{page, drop});
 }
-void UserfaultPager::drop(PageIndex page) { thread_->ask(UserfaultThread::Drop{page}); }
-void UserfaultPager::mark_lost(PageIndex page) { thread_->ask(UserfaultThread::MarkLost{page}); }
-void UserfaultPager::lose_all() { thread_->ask(UserfaultThread::LoseAll{}); }
-void UserfaultPager::wake(PageIndex page) { thread_->ask(UserfaultThread::Wake{page}); }
-void UserfaultPager::settle(std::uint64_t token) { thread_->ask(UserfaultThread::Settle{token}); }
+void UserfaultPager::drop(PageIndex page) { thread().ask(UserfaultThread::Drop{page}); }
+void UserfaultPager::mark_lost(PageIndex page) { thread().ask(UserfaultThread::MarkLost{page}); }
+void UserfaultPager::lose_all() { thread().ask(UserfaultThread::LoseAll{}); }
+void UserfaultPager::wake(PageIndex page) { thread().ask(UserfaultThread::Wake{page}); }
+void UserfaultPager::settle(std::uint64_t token) { thread().ask(UserfaultThread::Settle{token}); }
 
 Result<AttachOffer> UserfaultPager::offer(bool writable) {
   AttachOffer made;
   made.kind = PagerKind::kUserfault;
   made.map_bytes = round_up(options_.segment_bytes, kernel_page_bytes());
-  made.memory = writable ? memory_.share(true) : for_reading_.share(false);
+  made.memory = writable ? paging_->memory.share(true) : paging_->for_reading.share(false);
   made.pager = Userfault::open_device();
   if (!made.memory || !made.pager) {
     return trouble(options_.name + ": no descriptors for a program: " + std::strerror(errno));
@@ -102,11 +107,11 @@ void UserfaultPager::attached(AttachTicket ticket, pid_t pid, std::uint64_t addr
     attach.userfaultfd = std::move(userfaultfd);
     offered_.erase(offered);
   }
-  thread_->ask(std::move(attach));
+  thread().ask(std::move(attach));
 }
 
 void UserfaultPager::poll() {
-  for (UserfaultThread::Event& event : thread_->take_events()) {
+  for (UserfaultThread::Event& event : thread().take_events()) {
     std::visit(Overloaded{
                    [&](UserfaultThread::Fault& it) { handler_.on_fault(it.page, it.access); },
                    [&](UserfaultThread::Done& it) { handler_.on_done(it.page); },

@@ -18,6 +18,9 @@ class UserfaultPager : public Pager {
   // Empty if this kernel and our permissions allow it; else what is missing.
   static std::string missing();
 
+  // Takes the memory from all programs: SIGBUS for who touches it.
+  ~UserfaultPager() override;
+
   void install(PageIndex page, PageContents contents, bool writable) override;
   void upgrade(PageIndex page) override;
   void protect_and_read(PageIndex page, bool drop) override;
@@ -29,18 +32,23 @@ class UserfaultPager : public Pager {
   void attached(AttachTicket ticket, pid_t pid, std::uint64_t address, Descriptor userfaultfd) override;
   void withdraw(AttachTicket ticket) override { offered_.erase(ticket); }
   void settle(std::uint64_t token) override;
-  int wakeup_fd() const override { return thread_->events_fd(); }
+  int wakeup_fd() const override { return thread().events_fd(); }
   void poll() override;
   Duration hold_floor() const override { return std::chrono::microseconds(200); }
 
  private:
-  UserfaultPager(Options options, Handler& handler, SegmentMemory memory, SegmentMemory for_reading);
+  // Outlives the pager for as long as a program keeps its thread waiting.
+  struct Paging {
+    SegmentMemory memory;
+    SegmentMemory for_reading;
+    std::unique_ptr<UserfaultThread> thread;
+  };
+  UserfaultPager(Options options, Handler& handler, std::unique_ptr<Paging> paging);
+  UserfaultThread& thread() const { return *paging_->thread; }
 
   const Options options_;
   Handler& handler_;
-  const SegmentMemory memory_;
-  const SegmentMemory for_reading_;
-  std::unique_ptr<UserfaultThread> thread_;
+  std::unique_ptr<Paging> paging_;
   std::map<AttachTicket, bool> offered_;  // whether for writing
 };
 

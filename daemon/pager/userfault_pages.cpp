@@ -56,16 +56,13 @@ void UserfaultThread::carry_out(const ProtectAndRead& command) {
   const Span span = span_of(page);
   if (state(page) == State::kExclusive) {
     if (!copied_.contains(page)) protect_everywhere(span);
-  } else {
-    for (std::size_t done = 0; done < span.length; done += kernel_page_bytes()) {
-      if (!memory_.is_hole(span.offset + done)) continue;
-      fail(page, "a program has removed it (MADV_REMOVE) without having written to it");
-      return tell(Failed{page});
-    }
+  } else if (has_hole(span)) {
+    fail(page, "a program has removed it (MADV_REMOVE) without having written to it");
+    return tell(Failed{page});
   }
   auto contents = std::make_shared<Bytes>(span.length);
   if (command.drop && !take_copy(page)) return tell(Failed{page});
-  if (!memory_.read(span.offset, *contents) || (command.drop && !memory_.clear(span.offset, span.length))) {
+  if (!memory_.read(span.offset, *contents) || (command.drop && !clear(span))) {
     fail(page, "it can't be read, or taken from the programs");
     return tell(Failed{page});
   }
@@ -79,7 +76,7 @@ void UserfaultThread::carry_out(const Drop& command) {
   const Span span = span_of(page);
   if (all_lost_ || state(page) == State::kLost) return tell(Failed{page});
   if (!take_copy(page)) return tell(Failed{page});
-  if (!memory_.clear(span.offset, span.length)) {
+  if (!clear(span)) {
     fail(page, "it can't be taken from the programs");
     return tell(Failed{page});
   }
@@ -94,12 +91,33 @@ void UserfaultThread::carry_out(const MarkLost& command) {
 }
 
 void UserfaultThread::carry_out(const LoseAll&) {
-  all_lost_ = true;
+  cut_all();
+  tell(AllLost{});
+}
+
+void UserfaultThread::cut_all() {
+  if (std::exchange(all_lost_, true)) return;
+  watch_->enter(kAnybody);
   memory_.cut_to_nothing();
+  watch_->leave();
   for_reading_.cut_to_nothing();
   for (auto& [id, attachment] : attachments_) wake(attachment, {0, memory_.bytes()});
   waiters_.clear();
-  tell(AllLost{});
+}
+
+bool UserfaultThread::clear(Span span) {
+  watch_->enter(kAnybody);
+  const bool cleared = memory_.clear(span.offset, span.length);
+  watch_->leave();
+  return cleared;
+}
+
+bool UserfaultThread::has_hole(Span span) {
+  watch_->enter(kAnybody);
+  std::size_t done = 0;
+  while (done < span.length && !memory_.is_hole(span.offset + done)) done += kernel_page_bytes();
+  watch_->leave();
+  return done < span.length;
 }
 
 void UserfaultThread::carry_out(const Wake& command) {
@@ -116,11 +134,15 @@ void UserfaultThread::carry_out(const Settle& command) {
 // The page is lost on this host: nobody reads anything of it, from now on.
 void UserfaultThread::fail(PageIndex page, const std::string& why) {
   const Span span = span_of(page);
-  if (!why.empty()) {
+  if (memory_.is_cut()) {
+    if (!std::exchange(cut_told_, true)) {
+      tell(Log{options_.name + ": a program has truncated its memory (ftruncate): who touches it here gets SIGBUS"});
+    }
+  } else if (!why.empty()) {
     tell(Log{options_.name + ": page " + std::to_string(static_cast<std::uint32_t>(page)) + " is lost here: " + why});
   }
   copied_.erase(page);
-  if (!memory_.clear(span.offset, span.length) || !for_reading_.punch(span.offset, span.length)) {
+  if (!clear(span) || !for_reading_.punch(span.offset, span.length)) {
     tell(Log{options_.name + ": page " + std::to_string(static_cast<std::uint32_t>(page)) +
              " can't be taken from the programs"});
   }

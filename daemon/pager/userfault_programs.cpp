@@ -122,6 +122,10 @@ void UserfaultThread::attach(Attach& command) {
   const auto uid = real_uid_of(command.pid);
   if (!uid) return refuse(ESRCH);
   made.uid = *uid;
+  {
+    const std::lock_guard lock(mutex_);
+    uids_.insert(*uid);
+  }
   if (const int error = made.userfault.set_up(true); error != 0) {
     tell(Log{options_.name + ": the userfaultfd of process " + std::to_string(command.pid) + ": " +
              std::strerror(error)});
@@ -262,7 +266,7 @@ void UserfaultThread::on_fault(AttachmentId id, Attachment& attachment, const uf
       tell(Fault{page, is_write ? PageAccess::kWrite : PageAccess::kRead});
       return;
     case State::kShared:
-      if (is_missing && memory_.is_hole(*offset)) return refill(page, attachment, waiter, *offset);
+      if (is_missing && has_hole({*offset, 1})) return refill(page, attachment, waiter, *offset);
       if (!is_write) {
         attachment.userfault.wake(address, page_bytes);
         return;
@@ -271,7 +275,7 @@ void UserfaultThread::on_fault(AttachmentId id, Attachment& attachment, const uf
       tell(Fault{page, PageAccess::kWrite});
       return;
     case State::kExclusive:
-      if (is_missing && memory_.is_hole(*offset)) return refill(page, attachment, waiter, *offset);
+      if (is_missing && has_hole({*offset, 1})) return refill(page, attachment, waiter, *offset);
       if (is_write && copied_.contains(page) && !on_copied_fault(id, message, page)) return;
       if (!copied_.contains(page)) unprotect(id, attachment, span_of(page));
       attachment.userfault.wake(address, page_bytes);

@@ -59,9 +59,7 @@ void UserfaultThread::show(AttachmentId id, Attachment& attachment, PageIndex pa
 bool UserfaultThread::copy(PageIndex page) {
   if (copied_.contains(page)) return true;
   const Span span = span_of(page);
-  for (std::size_t done = 0; state(page) == State::kShared && done < span.length; done += kernel_page_bytes()) {
-    if (memory_.is_hole(span.offset + done)) return false;
-  }
+  if (state(page) == State::kShared && has_hole(span)) return false;
   Bytes contents(span.length);
   if (!memory_.read(span.offset, contents)) return false;
   if (!for_reading_.write(span.offset, contents.data(), contents.size())) return false;

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "daemon/pager/memory_callers.h"
 #include "daemon/pager/program_signals.h"
 
 namespace dipc {
@@ -64,24 +65,50 @@ Result<void> UserfaultThread::set_up() {
   }
   if (error != 0) return trouble(options_.name + ": userfaultfd: " + std::strerror(error));
 
-  watch_ = std::make_unique<StuckWatch>(options_.stuck_after, [this](pid_t pid) {
-    const bool killed = send_signal(pid, watched_uid_, SIGKILL);
-    tell(Log{options_.name + ": process " + (pid > 0 ? std::to_string(pid) : "(unknown)") +
-             " does not let us reach its memory" + (killed ? "; killed" : "")});
+  watch_ = std::make_unique<StuckWatch>(options_.stuck_after, [this](pid_t pid) { on_stuck(pid); });
+  thread_ = std::thread([this] {
+    run();
+    cut_all();  // before the userfaultfds go: then who waits would read zeros
+    ended_.set_value();
   });
-  thread_ = std::thread([this] { run(); });
   return {};
 }
 
-UserfaultThread::~UserfaultThread() {
-  if (thread_.joinable()) {
-    {
-      const std::lock_guard lock(mutex_);
-      stops_ = true;
-    }
-    eventfd_write(commands_fd_.get(), 1);
-    thread_.join();
+// On the watch's thread.
+void UserfaultThread::on_stuck(pid_t pid) {
+  if (pid != kAnybody) {
+    const bool killed = send_signal(pid, watched_uid_, SIGKILL);
+    tell(Log{options_.name + ": process " + (pid > 0 ? std::to_string(pid) : "(unknown)") +
+             " does not let us reach its memory" + (killed ? "; killed" : "")});
+    return;
   }
+  const std::vector<pid_t> callers = callers_on(memory_.fd());
+  if (callers.empty()) tell(Log{options_.name + ": somebody who is not known keeps us from its memory"});
+  for (const pid_t caller : callers) {
+    const std::lock_guard lock(mutex_);
+    const bool killed =
+        std::any_of(uids_.begin(), uids_.end(), [&](uid_t uid) { return send_signal(caller, uid, SIGKILL); });
+    events_.emplace_back(Log{options_.name + ": process " + std::to_string(caller) +
+                             " uses a descriptor of its memory in a system call, which keeps us from it" +
+                             (killed ? "; killed" : "")});
+  }
+  eventfd_write(events_fd_.get(), 1);
+}
+
+bool UserfaultThread::stop(Duration patience) {
+  if (!thread_.joinable()) return true;
+  {
+    const std::lock_guard lock(mutex_);
+    stops_ = true;
+  }
+  eventfd_write(commands_fd_.get(), 1);
+  if (!ending_.valid()) ending_ = ended_.get_future();
+  return ending_.wait_for(patience) == std::future_status::ready;
+}
+
+UserfaultThread::~UserfaultThread() {
+  stop(Duration::zero());
+  if (thread_.joinable()) thread_.join();
   if (own_address_) munmap(own_address_, memory_.bytes());
 }
 

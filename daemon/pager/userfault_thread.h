@@ -27,6 +27,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -123,16 +124,20 @@ class UserfaultThread {
   // threads, no userfaultfd.
   static Result<std::unique_ptr<UserfaultThread>> start(const SegmentMemory& memory, const SegmentMemory& for_reading,
                                                         Options options);
-  // Programs are left as they are: their faults are answered by nobody.
+  // Waits until stop() has been carried out.
   ~UserfaultThread();
   UserfaultThread(const UserfaultThread&) = delete;
   UserfaultThread& operator=(const UserfaultThread&) = delete;
 
   void ask(Command command);
+  // Takes all memory from the programs, as LoseAll, and ends. Whether it has, within `patience`: a program can keep the
+  // thread waiting for as long as `stuck_after`.
+  bool stop(Duration patience);
   int events_fd() const { return events_fd_.get(); }  // readable when there are any
   std::vector<Event> take_events();
 
  private:
+  static constexpr pid_t kAnybody = -1;  // for watch_: who has a descriptor of the memory
   enum class State : std::uint8_t { kHole, kShared, kExclusive, kLost };
   enum class AttachmentId : std::uint64_t {};  // 0 is none; a fork's comes after its parent's
   struct Attachment {
@@ -162,6 +167,7 @@ class UserfaultThread {
   void run();
   void turn(Duration timeout);
   void tell(Event event);
+  void on_stuck(pid_t pid);
 
   // programs: userfault_programs.cpp
   void attach(Attach& command);
@@ -212,6 +218,10 @@ class UserfaultThread {
   void fail(PageIndex page, const std::string& why);
   void release(PageIndex page);
   Span span_of(PageIndex page) const;
+  void cut_all();
+  // Of memory_, watched: a program may hold its lock.
+  bool clear(Span span);
+  bool has_hole(Span span);
   bool is_page(PageIndex page) const { return static_cast<std::uint32_t>(page) < states_.size(); }
   State& state(PageIndex page) { return states_[static_cast<std::uint32_t>(page)]; }
 
@@ -223,6 +233,7 @@ class UserfaultThread {
   std::vector<State> states_;
   std::set<PageIndex> lost_;
   bool all_lost_ = false;
+  bool cut_told_ = false;
   bool poisons_;
   std::uint64_t next_attachment_ = 1;
   std::map<AttachmentId, Attachment> attachments_;
@@ -241,10 +252,13 @@ class UserfaultThread {
   Descriptor epoll_;
   Descriptor commands_fd_;
   Descriptor events_fd_;
-  std::mutex mutex_;  // of the next three
+  std::mutex mutex_;  // of the next four
   std::vector<Command> commands_;
   std::vector<Event> events_;
   bool stops_ = false;
+  std::set<uid_t> uids_;  // real, of all that have ever attached
+  std::promise<void> ended_;
+  std::future<void> ending_;
   std::atomic<uid_t> watched_uid_ = 0;  // of whom watch_ watches
   std::unique_ptr<StuckWatch> watch_;
   std::thread thread_;

@@ -172,7 +172,7 @@ bool PagedHost::until(const std::function<bool()>& holds) {
 }
 
 void PagedHost::turn(int timeout_ms) {
-  std::vector<pollfd> fds{{pager_->wakeup_fd(), POLLIN, 0}};
+  std::vector<pollfd> fds{{pager_ ? pager_->wakeup_fd() : -1, POLLIN, 0}};
   const std::vector<Process*> processes = processes_;
   for (Process* process : processes) fds.push_back({process->closed_ ? -1 : process->socket_, POLLIN, 0});
   const std::size_t processes_end = fds.size();

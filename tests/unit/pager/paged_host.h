@@ -83,6 +83,7 @@ class PagedHost : public Pager::Handler {
   ~PagedHost() override;
 
   Pager& pager() { return *pager_; }
+  void end_pager() { pager_.reset(); }  // nothing but programs is looked after then
   // Serves another descriptor as well, when it is readable; it stays the caller's.
   void serve(int fd, std::function<void()> on_readable) { served_.emplace_back(fd, std::move(on_readable)); }
   // Turns until it holds; false: it did not in time.
