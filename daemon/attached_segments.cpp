@@ -263,9 +263,17 @@ void AttachedSegments::on_host_lost(TimePoint now, HostId host) {
 void AttachedSegments::lose_all(TimePoint now, Duration patience) {
   tell_all([&](Segment& segment) { segment.cache->on_owner_lost(now); });
   while (!segments_.empty() && loop_now() < now + patience) {
-    Pager& pager = *segments_.begin()->second->pager;
-    pollfd spoken{pager.wakeup_fd(), POLLIN, 0};
-    if (::poll(&spoken, 1, kLoseAllLookMs) > 0) pager.poll();
+    std::vector<Key> keys;
+    std::vector<pollfd> spoken;
+    for (const auto& [key, segment] : segments_) {
+      keys.push_back(key);
+      spoken.push_back({segment->pager->wakeup_fd(), POLLIN, 0});
+    }
+    if (::poll(spoken.data(), spoken.size(), kLoseAllLookMs) <= 0) continue;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      Segment* segment = spoken[i].revents == 0 ? nullptr : find(keys[i]);
+      if (segment != nullptr) segment->pager->poll();
+    }
   }
 }
 

@@ -18,6 +18,11 @@
 namespace dipc {
 namespace {
 
+constexpr int kBatchesBetweenCalls = 8;
+// So many events of one program, and for so long, while one page of it was to be reached.
+constexpr std::size_t kFloodEvents = 1000;
+constexpr auto kFloodPatience = std::chrono::milliseconds(250);
+
 // Whether a SIGBUS ends the wait of a faulting thread. Not if it is blocked or ignored, where the kernel's own would
 // end the process; nor if the last one that we sent is still pending, because it is a system call that has faulted.
 bool can_take_sigbus(pid_t thread) {
@@ -35,18 +40,39 @@ bool can_take_sigbus(pid_t thread) {
 // then among the attachments, behind it, and as far as it was itself when it forked.
 template <typename Call>
 int UserfaultThread::insist(AttachmentId id, Attachment& attachment, Call call) {
-  const auto give_up = std::chrono::steady_clock::now() + 2 * options_.stuck_after;
+  const auto began = std::chrono::steady_clock::now();
+  const auto give_up = began + 2 * options_.stuck_after;
+  std::size_t events = 0;
+  bool floods = false;
   watched_uid_ = attachment.uid;
   watch_->enter(attachment.pid);
   int error = call();
   while (error == EAGAIN) {
-    read_messages(id, attachment);
-    sched_yield();
-    error = std::chrono::steady_clock::now() < give_up ? call() : ESRCH;
+    // A program with many threads has the next event ready soon, so there is no time to lose when all are read.
+    std::size_t read = 1;
+    for (int batch = 0; batch < kBatchesBetweenCalls && read != 0; ++batch)
+      events += read = read_messages(id, attachment);
+    const auto now = std::chrono::steady_clock::now();
+    if (!floods && events > kFloodEvents && now - began > kFloodPatience) {
+      floods = true;
+      end_flooding(attachment);
+    }
+    if (read == 0) sched_yield();
+    error = now < give_up && !attachment.gone ? call() : ESRCH;
   }
   watch_->leave();
   if (error == ESRCH) attachment.gone = true;
   return error;
+}
+
+// Each of its forks, moves and removals waits for us, and we for it between two of them: with enough threads that is
+// never.
+void UserfaultThread::end_flooding(Attachment& attachment) {
+  const bool killed = send_signal(attachment.pid, attachment.uid, SIGKILL);
+  if (!killed) attachment.gone = true;  // a fork that has touched nothing yet: its memory is its own now
+  tell(Log{options_.name + ": process " + (attachment.pid > 0 ? std::to_string(attachment.pid) : "(unknown)") +
+           " forks, moves or removes its memory without a pause in which we could reach it; " +
+           (killed ? "killed" : "left to itself")});
 }
 
 template <typename Call>
@@ -172,28 +198,30 @@ UserfaultThread::AttachmentId UserfaultThread::add(Attachment attachment) {
   return id;
 }
 
-void UserfaultThread::read_messages(AttachmentId id, Attachment& attachment) {
-  for (auto messages = attachment.userfault.read(); !messages.empty(); messages = attachment.userfault.read()) {
-    for (const uffd_msg& message : messages) {
-      switch (message.event) {
-        case UFFD_EVENT_PAGEFAULT:
-          faults_.emplace_back(id, message);
-          break;
-        case UFFD_EVENT_FORK:
-          fork(attachment, Descriptor(static_cast<int>(message.arg.fork.ufd)));
-          break;
-        case UFFD_EVENT_REMAP:
-          attachment.ranges.move(message.arg.remap.from, message.arg.remap.to, message.arg.remap.len);
-          break;
-        case UFFD_EVENT_UNMAP:
-          attachment.ranges.unmap(message.arg.remove.start, message.arg.remove.end);
-          break;
-        default:  // UFFD_EVENT_REMOVE: what madvise(2) took is found missing when it is touched
-          break;
-      }
+// A batch of them: who has more to say, or says the next thing as soon as the last was read, does not keep us from the
+// others. A call of the program that has returned was read, so nothing of it is left out. How many there were.
+std::size_t UserfaultThread::read_messages(AttachmentId id, Attachment& attachment) {
+  const auto messages = attachment.userfault.read();
+  for (const uffd_msg& message : messages) {
+    switch (message.event) {
+      case UFFD_EVENT_PAGEFAULT:
+        faults_.emplace_back(id, message);
+        break;
+      case UFFD_EVENT_FORK:
+        fork(attachment, Descriptor(static_cast<int>(message.arg.fork.ufd)));
+        break;
+      case UFFD_EVENT_REMAP:
+        attachment.ranges.move(message.arg.remap.from, message.arg.remap.to, message.arg.remap.len);
+        break;
+      case UFFD_EVENT_UNMAP:
+        attachment.ranges.unmap(message.arg.remove.start, message.arg.remove.end);
+        break;
+      default:  // UFFD_EVENT_REMOVE: what madvise(2) took is found missing when it is touched
+        break;
     }
   }
   if (attachment.ranges.empty()) attachment.gone = true;
+  return messages.size();
 }
 
 void UserfaultThread::fork(const Attachment& parent, Descriptor userfaultfd) {
@@ -222,10 +250,16 @@ void UserfaultThread::probe(Attachment& attachment) {
 }
 
 void UserfaultThread::probe_all() {
-  for (auto& [id, attachment] : attachments_) {
-    read_messages(id, attachment);
-    probe(attachment);
-  }
+  for (auto& [id, attachment] : attachments_) look_at(id, attachment);
+}
+
+// What it says, and whether it is still there.
+void UserfaultThread::look_at(AttachmentId id, Attachment& attachment) {
+  watched_uid_ = attachment.uid;
+  watch_->enter(attachment.pid);
+  read_messages(id, attachment);
+  probe(attachment);
+  watch_->leave();
 }
 
 void UserfaultThread::bury() {

@@ -190,13 +190,17 @@ void UserfaultThread::turn(Duration timeout) {
     }
     const auto found = attachments_.find(id);
     if (found == attachments_.end()) continue;
+    Attachment& attachment = found->second;
     if ((data & 1) != 0) {
-      probe(found->second);
-      epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, found->second.process.get(), nullptr);
-    } else {
-      if ((ready[static_cast<std::size_t>(i)].events & EPOLLERR) != 0) found->second.userfault.never_wait();
-      read_messages(id, found->second);
+      look_at(id, attachment);
+      epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, attachment.process.get(), nullptr);
+      continue;
     }
+    if ((ready[static_cast<std::size_t>(i)].events & EPOLLERR) != 0) attachment.userfault.never_wait();
+    watched_uid_ = attachment.uid;
+    watch_->enter(attachment.pid);
+    read_messages(id, attachment);
+    watch_->leave();
   }
 }
 

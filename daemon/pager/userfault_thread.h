@@ -174,7 +174,9 @@ class UserfaultThread {
   AttachmentId add(Attachment attachment);
   int settle_in(AttachmentId id, Attachment& attachment);
   bool listen(int fd, AttachmentId id, bool is_process) const;
-  void read_messages(AttachmentId id, Attachment& attachment);
+  std::size_t read_messages(AttachmentId id, Attachment& attachment);
+  void end_flooding(Attachment& attachment);
+  void look_at(AttachmentId id, Attachment& attachment);
   void fork(const Attachment& parent, Descriptor userfaultfd);
   void probe(Attachment& attachment);
   void probe_all();

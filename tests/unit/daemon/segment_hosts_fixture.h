@@ -56,6 +56,7 @@ class ScriptedPager final : public Pager {
   }
   void lose_all() override {
     all_lost = true;
+    if (is_stuck) return;
     say([this] { handler_.on_all_lost(); });
   }
   void wake(PageIndex) override {}
@@ -99,6 +100,7 @@ class ScriptedPager final : public Pager {
   }
 
   bool all_lost = false;
+  bool is_stuck = false;  // says nothing of it
 
  private:
   void say(std::function<void()> what) {
@@ -153,6 +155,7 @@ class SegmentHostsTest : public LoopTest {
     options.owned.sharing = [this](std::int32_t) { return sharing_; };
     options.owned.time_of_day = [this] { return time_of_day_; };
     Host& made = *host;
+    options.attached.stuck_after = std::chrono::milliseconds(200);
     options.attached.make_pager = [&made](Pager::Options of,
                                           Pager::Handler& handler) -> Result<std::unique_ptr<Pager>> {
       auto pager = std::make_unique<ScriptedPager>(std::move(of), handler);

@@ -109,6 +109,20 @@ TEST_F(SegmentsTest, WithItsOwnerASegmentIsLostToAHost) {
   EXPECT_EQ(stat(*sun_, segment).attachments, 2u);
 }
 
+TEST_F(SegmentsTest, AtTheEndNoSegmentWaitsForAnother) {
+  std::vector<ObjectRef> segments;
+  for (int i = 0; i < 3; ++i) {
+    segments.push_back(make(*sun_, 4096));
+    ASSERT_EQ(attach(*moon_, *sun_, segments.back()), Error::kNone);
+    ASSERT_EQ(control(*sun_, segments.back(), ControlCommand::kRemove), Error::kNone);  // for the next one's key
+  }
+  moon_->pagers.at(0)->is_stuck = true;
+  moon_->pagers.at(2)->is_stuck = true;
+  moon_->segments->stop();
+  EXPECT_EQ(moon_->segments->attached().count(), 2u);
+  EXPECT_FALSE(moon_->segments->attached().has(moon_->segments->key("sun", segments[1])));
+}
+
 TEST_F(SegmentsTest, AHostThatComesBackSaysThatItHasNothingAndMayAttachAgain) {
   const ObjectRef segment = make(*sun_, 4096);
   everybody_attaches(segment);

@@ -5,6 +5,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <thread>
+#include <vector>
+
 #include "tests/unit/pager/paged_host.h"
 
 namespace dipc::test {
@@ -73,6 +76,38 @@ TEST(UserfaultWriters, HoldUpNobodyWhoEndsThePager) {
   EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(1));
   EXPECT_EQ(holds.status(), -SIGKILL);
 }
+
+// Each madvise is an event, and the next one follows as soon as we have read it.
+class UserfaultFlood : public testing::TestWithParam<bool> {};
+
+TEST_P(UserfaultFlood, OfEventsKeepsNobodyWaiting) {
+  PagedHost host({.segment_bytes = 64 * kPage, .grants = false});
+  Process floods(host, [](Program& it) {
+    auto* memory = const_cast<char*>(it.attach(GetParam()));
+    if (!memory) return 1;
+    std::vector<std::thread> threads;
+    for (std::size_t thread = 0; thread < 40; ++thread) {
+      threads.emplace_back([=] {
+        for (;;) madvise(memory + thread * kPage, kPage, MADV_DONTNEED);
+      });
+    }
+    it.say('!');
+    for (std::thread& thread : threads) thread.join();
+    return 0;
+  });
+  ASSERT_EQ(floods.hear(), '!');
+  Process other(host, [](Program& it) { return reads(it, 63); });
+  ASSERT_EQ(other.hear(), '!');
+  const auto began = std::chrono::steady_clock::now();
+  other.say('r');
+  ASSERT_TRUE(host.faulted(63, PageAccess::kRead));
+  ASSERT_TRUE(host.install(63, 'x'));
+  EXPECT_EQ(other.hear(), 'x');
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(5));  // long before stuck_after
+}
+
+INSTANTIATE_TEST_SUITE_P(Both, UserfaultFlood, testing::Bool(),
+                         [](const auto& writes) { return writes.param ? "OfAWriter" : "OfAReader"; });
 
 TEST(UserfaultPagers, EndIsSigbusForWhoeverHasTheMemory) {
   PagedHost host({.grants = false});
