@@ -316,6 +316,8 @@ void AttachedSegments::carry_out(Segment& segment, const PageCache::Action& acti
     outbox_.send_page(data->to, segment.key, data->data);
   } else if (std::holds_alternative<PageCache::Cleared>(action)) {
     outbox_.on_cleared(segment.key);
+  } else if (const auto* misbehaved = std::get_if<PageCache::Misbehaved>(&action)) {
+    outbox_.on_misbehaved(segment.key.first, misbehaved->text);
   } else {
     finish(segment);
   }

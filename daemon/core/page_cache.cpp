@@ -7,6 +7,9 @@
 namespace dipc {
 namespace {
 
+// Of one page, of what the owner has said. It says the next thing when the one before is answered, besides a few at the
+// death of the host that was to get the page.
+constexpr std::size_t kWaitingMax = 100;
 constexpr std::uint32_t kReadAheadFirst = 4;  // pages, at the second fault in a row; doubled at each further one
 
 // The page that the owner speaks about; none: about the segment.
@@ -156,7 +159,7 @@ void PageCache::on_all_lost(TimePoint) {
 // ---- other hosts
 
 void PageCache::on_message(TimePoint now, const OwnerPageMessage& message) {
-  if (ending_) return;
+  if (ending_ || accused_) return;
   if (const auto* data = std::get_if<PageData>(&message)) return on_data(now, options_.owner, *data);
   if (std::holds_alternative<SegmentDestroyed>(message)) return lose_all(true);
   const std::optional<PageIndex> index = page_of(message);
@@ -166,7 +169,11 @@ void PageCache::on_message(TimePoint now, const OwnerPageMessage& message) {
     actions_.emplace_back(Finished{});
     return;
   }
-  pages_[*index].waiting.push_back(message);
+  Page& page = pages_[*index];
+  if (page.waiting.size() >= kWaitingMax && options_.owner != options_.self) {
+    return accuse("it says more and more of a page and waits for no answer");
+  }
+  page.waiting.push_back(message);
   advance(now, *index);
 }
 
@@ -198,6 +205,12 @@ void PageCache::on_peer_lost(TimePoint now, HostId peer) {
 }
 
 void PageCache::on_owner_lost(TimePoint) { lose_all(false); }
+
+void PageCache::accuse(std::string text) {
+  accused_ = true;
+  Misbehaved out{std::move(text)};
+  actions_.emplace_back(std::move(out));
+}
 
 void PageCache::lose_all(bool destroyed) {
   if (ending_) return;
@@ -275,6 +288,8 @@ void PageCache::on(TimePoint now, PageIndex index, Page& page, const OwnerPageMe
 }
 
 void PageCache::on(TimePoint now, PageIndex index, Page& page, const PageGrant& grant) {
+  const bool is_asked = grant.answers ? page.asked != Asked::kNothing : options_.owner == options_.self;
+  if (!is_asked) return accuse("it grants a page that nobody has asked for");
   page.grant = grant;
   const bool has = page.access == Access::kShared || page.access == Access::kExclusive;
   if (page.access == Access::kLost || has != (grant.origin == PageOrigin::kHeld)) {

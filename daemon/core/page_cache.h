@@ -34,6 +34,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -94,10 +95,15 @@ class PageCache {
   };
   // For the next session with the owner, if there is one: SegmentCleared. Not to be waited for.
   struct Cleared {};
+  // The owner said what it can't have to say: the session with it is to be ended. Nothing more of it is heard until
+  // then.
+  struct Misbehaved {
+    std::string text;
+  };
   // Nothing will come any more: forget this cache and its memory.
   struct Finished {};
-  using Action =
-      std::variant<Install, Upgrade, ProtectAndRead, Drop, MarkLost, LoseAll, Wake, Tell, SendData, Cleared, Finished>;
+  using Action = std::variant<Install, Upgrade, ProtectAndRead, Drop, MarkLost, LoseAll, Wake, Tell, SendData, Cleared,
+                              Misbehaved, Finished>;
 
   // `peers`: the hosts that there is a session with.
   PageCache(PageCacheOptions options, std::set<HostId> peers);
@@ -166,6 +172,7 @@ class PageCache {
   void forget_request(PageIndex index, Page& page);
   void ask_ahead(std::uint32_t first);
   void lose_all(bool destroyed);
+  void accuse(std::string text);
   template <typename T>
   void tell(T message) {
     Tell out{std::move(message)};
@@ -181,6 +188,7 @@ class PageCache {
   std::set<std::pair<TimePoint, PageIndex>> holds_;  // something waits for the end of the hold
   std::uint64_t attachments_ = 0;
   bool ending_ = false;     // LoseAll was given out, or Finished
+  bool accused_ = false;    // Misbehaved was given out
   bool destroyed_ = false;  // by its removal: there is nothing to be cleared with the owner
   // sequential faults: pages up to here were touched or asked for ahead; so many are asked for at once
   std::uint32_t ahead_end_ = kNowhere;

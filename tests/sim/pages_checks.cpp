@@ -137,6 +137,8 @@ void PagesWorld::act(const MemberPointer& member, const PageCache::Action& actio
     } else {
       put(host, 0, HostPageMessage(SegmentCleared{}));
     }
+  } else if (const auto* bad = std::get_if<PageCache::Misbehaved>(&action)) {
+    violation("breach by the owner: " + bad->text);
   } else if (std::holds_alternative<PageCache::Finished>(action)) {
     trace(host, "finished");
     count("caches finished");

@@ -65,6 +65,7 @@ struct Words {
     return "send" + number(of.to) + number(of.data.page) + number(of.data.transaction) + words(of.data.contents);
   }
   std::string operator()(const PageCache::Cleared&) const { return "cleared"; }
+  std::string operator()(const PageCache::Misbehaved& of) const { return "misbehaved: " + of.text; }
   std::string operator()(const PageCache::Finished&) const { return "finished"; }
 };
 
@@ -289,11 +290,15 @@ TEST_F(PageCacheTest, AnotherReaderTakesNothingFromAReader) {
 }
 
 TEST_F(PageCacheTest, WhatWasReadAheadIsNotHeld) {
-  hear(PageGrant{p0, t(1), PageAccess::kRead, PageOrigin::kZero, {}, false});
-  done();
+  begin(kSelf, 32);
+  read(p0);
+  read(p1);
+  const PageIndex ahead{2};
+  hear(PageGrant{ahead, t(1), PageAccess::kRead, PageOrigin::kZero, {}, false});
+  done(ahead);
   out();
-  hear(InvalidatePage{p0, t(2)});
-  EXPECT_THAT(out(), ElementsAre("drop p0"));
+  hear(InvalidatePage{ahead, t(2)});
+  EXPECT_THAT(out(), ElementsAre("drop p2"));
 }
 
 // ---- read-ahead
@@ -441,6 +446,24 @@ TEST_F(PageCacheTest, WhoIsDismissedWhileProgramsUseTheSegmentLosesIt) {
   EXPECT_THAT(out(), ElementsAre("lose all"));
   cache_->on_all_lost(now_);
   EXPECT_THAT(out(), ElementsAre("finished"));
+}
+
+TEST_F(PageCacheTest, AnOwnerThatNeverStopsTalkingOfAPageIsNotListenedTo) {
+  read();
+  grant(1, PageAccess::kRead, PageOrigin::kZero);  // the pager does not answer
+  for (std::uint64_t number = 2; number < 1000; ++number) hear(InvalidatePage{p0, t(number)});
+  EXPECT_THAT(out(), ElementsAre("tell: read p0", "install p0 zeros",
+                                 "misbehaved: it says more and more of a page and waits for no answer"));
+  cache_->on_owner_lost(now_);  // the session is ended
+  EXPECT_THAT(out(), ElementsAre("lose all"));
+}
+
+TEST_F(PageCacheTest, APageThatNobodyHasAskedForIsNotTaken) {
+  grant(1, PageAccess::kRead, PageOrigin::kZero);
+  EXPECT_THAT(out(), ElementsAre("misbehaved: it grants a page that nobody has asked for"));
+  begin(kSelf);
+  hear(PageGrant{p0, t(1), PageAccess::kRead, PageOrigin::kZero, {}, false, false});  // for the owner's own host alone
+  EXPECT_THAT(out(), ElementsAre("misbehaved: it grants a page that nobody has asked for"));
 }
 
 TEST_F(PageCacheTest, ADestroyedSegmentIsForgotten) {

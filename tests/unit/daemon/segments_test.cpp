@@ -366,6 +366,15 @@ TEST_F(SegmentsTest, APageOfAnotherSizeOrNumberEndsTheSessionOfWhoSendsIt) {
   EXPECT_THAT(sun_->ended, ElementsAre(Pair("moon", HasSubstr("size"))));
 }
 
+TEST_F(SegmentsTest, AnOwnerThatGivesWhatNobodyHasAskedForLosesItsSession) {
+  const ObjectRef segment = make(*sun_, 4096);
+  EXPECT_EQ(attach(*earth_, *sun_, segment), Error::kNone);
+  const PageGrant grant{kPage, TransactionNumber{1}, PageAccess::kWrite, PageOrigin::kZero};
+  earth_->segments->on_peer_message("sun", SegmentOrder{segment, grant, ""});
+  EXPECT_THAT(earth_->ended, ElementsAre(Pair("sun", HasSubstr("nobody has asked for"))));
+  EXPECT_EQ(earth_->pagers.back()->state(kPage), ScriptedPager::State::kHole);
+}
+
 TEST_F(SegmentsTest, WhoHasNotAttachedASegmentCanAskForNothingOfIt) {
   const ObjectRef segment = make(*sun_, 4096);
   EXPECT_EQ(attach(*earth_, *sun_, segment), Error::kNone);
