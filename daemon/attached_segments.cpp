@@ -62,17 +62,20 @@ struct AttachedSegments::Segment final : Pager::Handler {
     const std::function<void(int)> done = std::move(found->second);
     attaching.erase(found);
     if (error != 0) {
+      all.discount(*this, ticket);
       cache->on_detached(loop_now(), 1);
       all.advance(*this);
     }
     done(error);
   }
-  void on_forked(std::uint32_t count) override {
-    cache->on_forked(loop_now(), count);
+  void on_forked(AttachTicket of) override {
+    if (const auto found = counted.find(of); found != counted.end()) all.count(*this, of, found->second.uid);
+    cache->on_forked(loop_now(), 1);
     all.advance(*this);
   }
-  void on_detached(std::uint32_t count) override {
-    cache->on_detached(loop_now(), count);
+  void on_detached(AttachTicket of) override {
+    all.discount(*this, of);
+    cache->on_detached(loop_now(), 1);
     all.advance(*this);
   }
   void on_settled(std::uint64_t token) override {
@@ -94,6 +97,11 @@ struct AttachedSegments::Segment final : Pager::Handler {
   std::set<AttachTicket> offers;                               // not answered yet
   std::map<AttachTicket, std::function<void(int)>> attaching;  // the pager is to answer
   std::map<std::uint64_t, std::function<void()>> settling;     // by token
+  struct Counted {
+    uid_t uid = 0;
+    std::size_t count = 0;  // with those of forked children
+  };
+  std::map<AttachTicket, Counted> counted;
   std::uint64_t next_token = 1;
   std::int32_t process = 0;
   bool finished = false;
@@ -149,12 +157,13 @@ bool AttachedSegments::open(const Key& key, const std::set<HostId>& peers, const
 }
 
 tl::expected<AttachOffer, Error> AttachedSegments::begin(TimePoint now, const Key& key, const std::set<HostId>& peers,
-                                                         const AttachReply& shape, bool writable) {
+                                                         const AttachReply& shape, bool writable, uid_t uid) {
   const auto refused = [&](Error error) {
     outbox_.send_report(key, SegmentDetached{1}, 0);
     return tl::unexpected(error);
   };
   if (!may_begin(key)) return refused(Error::kRemoved);
+  if (!may_attach(uid)) return refused(Error::kNoMemory);
   if (!open(key, peers, shape)) return refused(Error::kNoMemory);
   Segment* segment = find(key);
   if (!(segment->shape == shape)) {
@@ -170,7 +179,33 @@ tl::expected<AttachOffer, Error> AttachedSegments::begin(TimePoint now, const Ke
     return tl::unexpected(Error::kNoMemory);
   }
   segment->offers.insert(offer->ticket);
+  count(*segment, offer->ticket, uid);
   return std::move(*offer);
+}
+
+// Forks can't be refused: they count, and shmat is refused sooner.
+bool AttachedSegments::may_attach(uid_t uid) const {
+  const auto found = attachments_of_login_.find(uid);
+  if (found == attachments_of_login_.end() || found->second < options_.attachments_per_login) return true;
+  log_warning("limit of uid " + std::to_string(uid),
+              "uid " + std::to_string(uid) + " has " + std::to_string(found->second) +
+                  " segments attached (limits.attachments_per_login); more get ENOMEM");
+  return false;
+}
+
+void AttachedSegments::count(Segment& segment, AttachTicket ticket, uid_t uid) {
+  Segment::Counted& counted = segment.counted[ticket];
+  counted.uid = uid;
+  ++counted.count;
+  ++attachments_of_login_[uid];
+}
+
+void AttachedSegments::discount(Segment& segment, AttachTicket ticket) {
+  const auto found = segment.counted.find(ticket);
+  if (found == segment.counted.end()) return;
+  const auto login = attachments_of_login_.find(found->second.uid);
+  if (--login->second == 0) attachments_of_login_.erase(login);
+  if (--found->second.count == 0) segment.counted.erase(found);
 }
 
 bool AttachedSegments::offered(const Key& key, AttachTicket ticket) const {
@@ -190,6 +225,7 @@ void AttachedSegments::withdraw(TimePoint now, const Key& key, AttachTicket tick
   Segment* segment = find(key);
   if (segment == nullptr || segment->offers.erase(ticket) == 0) return;
   segment->pager->withdraw(ticket);
+  discount(*segment, ticket);
   segment->cache->on_detached(now, 1);
   advance(*segment);
 }
@@ -328,6 +364,7 @@ void AttachedSegments::finish(Segment& segment) {
   if (std::exchange(segment.finished, true)) return;
   auto attaching = std::exchange(segment.attaching, {});
   auto settling = std::exchange(segment.settling, {});
+  while (!segment.counted.empty()) discount(segment, segment.counted.begin()->first);
   const auto found = segments_.find(segment.key);
   finished_.push_back(std::move(found->second));
   segments_.erase(found);

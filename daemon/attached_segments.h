@@ -46,7 +46,8 @@ class AttachedSegments {
   using MakePager = std::function<Result<std::unique_ptr<Pager>>(Pager::Options, Pager::Handler&)>;
   struct Options {
     MakePager make_pager;
-    Duration stuck_after{};  // Pager::Options
+    Duration stuck_after{};                     // Pager::Options
+    std::size_t attachments_per_login = 10000;  // limits: ENOMEM beyond
   };
 
   // All borrowed.
@@ -57,10 +58,10 @@ class AttachedSegments {
   bool may_begin(const Key& segment) const;
   // The cache, without an attachment. `peers`: the hosts that there is a session with. False: no memory or descriptors.
   bool open(const Key& segment, const std::set<HostId>& peers, const AttachReply& shape);
-  // Errors have been told to the owner: ENOMEM, no memory or descriptors; EIDRM, lost since; EINVAL, not the shape
-  // that it had.
+  // `uid`: of whose program. Errors have been told to the owner: ENOMEM, no memory or descriptors, or the user has as
+  // many attachments as may be; EIDRM, lost since; EINVAL, not the shape that it had.
   tl::expected<AttachOffer, Error> begin(TimePoint now, const Key& segment, const std::set<HostId>& peers,
-                                         const AttachReply& shape, bool writable);
+                                         const AttachReply& shape, bool writable, uid_t uid);
   // Whether the offer still stands, so that one of the next two may follow.
   bool offered(const Key& segment, AttachTicket ticket) const;
   void attached(const Key& segment, AttachTicket ticket, pid_t pid, std::uint64_t address, Descriptor userfaultfd,
@@ -88,6 +89,9 @@ class AttachedSegments {
   void advance(Segment& segment);
   void carry_out(Segment& segment, const PageCache::Action& action);
   void finish(Segment& segment);
+  bool may_attach(uid_t uid) const;
+  void count(Segment& segment, AttachTicket ticket, uid_t uid);
+  void discount(Segment& segment, AttachTicket ticket);
   template <typename Input>
   void tell_all(Input&& input);
 
@@ -96,8 +100,9 @@ class AttachedSegments {
   const SegmentHosts& hosts_;
   Outbox& outbox_;
   std::map<Key, std::unique_ptr<Segment>> segments_;
-  std::vector<std::unique_ptr<Segment>> finished_;  // may still be in a call of their own
-  Timer reaper_;                                    // of finished_
+  std::map<uid_t, std::size_t> attachments_of_login_;  // and what is offered
+  std::vector<std::unique_ptr<Segment>> finished_;     // may still be in a call of their own
+  Timer reaper_;                                       // of finished_
 };
 
 }  // namespace dipc

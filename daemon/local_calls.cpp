@@ -85,6 +85,7 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
                                  .consumes_message = consumes_message(*body),
                                  .removes = removes(*body),
                                  .writable = attach != nullptr && !attach->read_only,
+                                 .uid = request.credentials.uid,
                                  .uses_undo = undo,
                                  .process = process->pid});
   ++calls_of_login_[login];
@@ -177,6 +178,7 @@ void LocalCalls::finish(const Outstanding& call, const Reply& reply) {
               .segment = call.object,
               .shape = *shape,
               .writable = call.writable,
+              .uid = call.uid,
               .client = call.client,
               .call = call.abandoned ? std::nullopt : std::optional(call.call)});
     return;

@@ -47,6 +47,7 @@ class LocalCalls {
     ObjectRef segment;
     AttachReply shape;
     bool writable = false;
+    uid_t uid = 0;  // the program's
     ClientId client{};
     std::optional<std::uint64_t> call;
   };
@@ -80,6 +81,7 @@ class LocalCalls {
     bool consumes_message = false;
     bool removes = false;
     bool writable = false;  // of a shmat
+    uid_t uid = 0;
     bool uses_undo = false;
     pid_t process = 0;
     bool cancelled = false;

@@ -202,6 +202,7 @@ void Node::start_segments(uv_loop_t* loop) {
   options.host = configuration.host;
   options.page_bytes = own_.page_bytes;
   options.owned.segment_bytes_max = configuration.limits.segment_bytes;
+  options.owned.segments_per_login = configuration.limits.segments_per_login;
   options.owned.memory_bytes = (std::uint64_t{memory.totalram} + memory.totalswap) * memory.mem_unit;
   // When both ends have noticed: each counts for itself, and then has to take the pages from programs.
   options.owned.fence = 2 * configuration.timing.peer_timeout;
@@ -210,6 +211,7 @@ void Node::start_segments(uv_loop_t* loop) {
   options.attached.make_pager = [kind = choice.kind](Pager::Options of, Pager::Handler& handler) {
     return make_pager(kind, std::move(of), handler);
   };
+  options.attached.attachments_per_login = configuration.limits.attachments_per_login;
   options.attached.stuck_after = configuration.timing.peer_timeout;
   options.removed = [this](const ObjectRef& segment) { naming_->on_removed_here(segment); };
   options.gone = [this](const std::string& owner, const ObjectRef& ref) { naming_->on_gone_there(owner, ref); };

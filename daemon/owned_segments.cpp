@@ -76,6 +76,7 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call
     return tl::unexpected(Error::kInvalid);
   }
   if (bytes > options_.memory_bytes) return tl::unexpected(Error::kNoMemory);
+  if (!may_make(as.uid)) return tl::unexpected(Error::kNoSpace);
   const KeyPolicy::Sharing sharing = options_.sharing(call.name.key);
   const std::uint64_t rounded = round_up(bytes, page_bytes);
   const bool whole = sharing.unit == CoherenceUnit::kSegment && rounded <= kUnitBytesMax;
@@ -110,6 +111,17 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call
                   .directory = PageDirectory(directory)};
   segments_.emplace(*id, std::move(segment));
   return Made{*id};
+}
+
+// Those count that are removed and still attached, somewhere: they have their memory.
+bool OwnedSegments::may_make(uid_t uid) const {
+  const auto made = std::count_if(segments_.begin(), segments_.end(),
+                                  [uid](const auto& each) { return each.second.permissions.cuid == uid; });
+  if (static_cast<std::size_t>(made) < options_.segments_per_login) return true;
+  log_warning("limit of uid " + std::to_string(uid),
+              "uid " + std::to_string(uid) + " has made " + std::to_string(made) +
+                  " segments that live here (limits.segments_per_login); more get ENOSPC");
+  return false;
 }
 
 void OwnedSegments::unmake(const ObjectRef& segment) {

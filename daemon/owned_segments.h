@@ -41,9 +41,10 @@ class OwnedSegments {
     virtual void on_destroyed(const ObjectRef& segment) = 0;
   };
   struct Options {
-    std::uint64_t segment_bytes_max = 0;  // limits.segment_size: EINVAL beyond
-    std::uint64_t memory_bytes = 0;       // memory and swap: ENOMEM beyond
-    Duration fence{};                     // PageDirectoryOptions
+    std::uint64_t segment_bytes_max = 0;    // limits.segment_size: EINVAL beyond
+    std::size_t segments_per_login = 1000;  // limits: ENOSPC beyond, as for the kernel's shmmni
+    std::uint64_t memory_bytes = 0;         // memory and swap: ENOMEM beyond
+    Duration fence{};                       // PageDirectoryOptions
     std::function<KeyPolicy::Sharing(std::int32_t key)> sharing;
     std::function<std::int64_t()> time_of_day;
   };
@@ -57,7 +58,8 @@ class OwnedSegments {
   // shmget of one that is there. EINVAL: it is smaller; EACCES.
   tl::expected<Made, Error> look(const ObjectRef& segment, const GetCall& call, const Identity& as) const;
   // shmget of a new one, IPC_CREAT|IPC_EXCL. `page_bytes`: the largest page of the cluster's hosts. EINVAL: no size for
-  // a segment; ENOMEM; EEXIST: the kernel has another of that key; ENOSPC.
+  // a segment; ENOMEM; EEXIST: the kernel has another of that key; ENOSPC: no room in
+  // the kernel, or the user has made as many as may be.
   tl::expected<Made, Error> make(const GetCall& call, std::uint64_t generation, const Identity& as,
                                  std::int32_t process, std::uint32_t page_bytes);
   // No program has its id yet.
@@ -112,6 +114,7 @@ class OwnedSegments {
   Reply attach(TimePoint now, HostId host, Segment& segment, const SegmentUser& user, std::int32_t process,
                const SegmentAttach& call);
   void remove(TimePoint now, Segment& segment);
+  bool may_make(uid_t uid) const;
   Stat stat_of(const Segment& segment) const;
   static AttachReply shape_of(const Segment& segment);
   void advance(std::int32_t id);

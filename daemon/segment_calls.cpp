@@ -77,6 +77,7 @@ void SegmentCalls::begin(const LocalRequest& request, const Place& place) {
               .segment = place.segment,
               .shape = *shape,
               .writable = !std::get<SegmentAttach>(*body).read_only,
+              .uid = who.uid,
               .client = request.client,
               .call = request.header.call});
 }
@@ -86,7 +87,7 @@ void SegmentCalls::begin(const LocalRequest& request, const Place& place) {
 void SegmentCalls::on_granted(const LocalCalls::Granted& granted) {
   if (!granted.call) return segments_.refuse_granted(granted.owner, granted.segment);
   const auto key = segments_.key(granted.owner, granted.segment);
-  auto offer = segments_.begin(key, granted.shape, granted.writable);
+  auto offer = segments_.begin(key, granted.shape, granted.writable, granted.uid);
   if (!offer) return reply(granted.client, *granted.call, to_errno(offer.error()));
   local::AttachOffer payload;
   payload.paging = offer->kind == PagerKind::kUserfault ? local::Paging::kUserfault : local::Paging::kSignal;

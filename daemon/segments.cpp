@@ -72,13 +72,13 @@ AttachedSegments::Key Segments::key(const std::string& owner, const ObjectRef& s
 }
 
 tl::expected<AttachOffer, Error> Segments::begin(const AttachedSegments::Key& segment, const AttachReply& shape,
-                                                 bool writable) {
+                                                 bool writable, uid_t uid) {
   if (shape.segment_bytes > options_.owned.memory_bytes) {
     send_report(segment, SegmentDetached{1}, 0);
     deliver();
     return tl::unexpected(Error::kNoMemory);
   }
-  auto offer = attached_.begin(loop_now(), segment, sessions_, shape, writable);
+  auto offer = attached_.begin(loop_now(), segment, sessions_, shape, writable, uid);
   deliver();
   return offer;
 }

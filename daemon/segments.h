@@ -52,7 +52,8 @@ class Segments final : public Naming::Segments, private OwnedSegments::Outbox, p
   // Programs of this host, once the owner has granted a shmat: see AttachedSegments.
   AttachedSegments::Key key(const std::string& owner, const ObjectRef& segment) const;
   bool may_begin(const AttachedSegments::Key& segment) const { return attached_.may_begin(segment); }
-  tl::expected<AttachOffer, Error> begin(const AttachedSegments::Key& segment, const AttachReply& shape, bool writable);
+  tl::expected<AttachOffer, Error> begin(const AttachedSegments::Key& segment, const AttachReply& shape, bool writable,
+                                         uid_t uid);
   void refuse_granted(const std::string& owner, const ObjectRef& segment);  // it won't be used
   void attached(const AttachedSegments::Key& segment, AttachTicket ticket, pid_t pid, std::uint64_t address,
                 Descriptor userfaultfd, std::function<void(int error)> done);

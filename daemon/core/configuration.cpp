@@ -31,7 +31,8 @@ const std::array<Section, 5>& sections() {
       {"timing", {"keepalive", "peer_timeout", "op_timeout", "claim_timeout", "busy_poll"}},
       {"limits",
        {"blocked_calls_per_peer", "connections_per_peer", "bytes_per_peer", "calls_per_login", "connections_per_login",
-        "bytes_per_login", "session_buffer", "dead_letters", "segment_size"}},
+        "bytes_per_login", "session_buffer", "dead_letters", "segment_size", "segments_per_login",
+        "attachments_per_login"}},
       {"keys", {"range", "kind", "home", "refuse", "unit", "hold_time"}},
       {"paths", {"run", "state"}},
   }};
@@ -284,6 +285,8 @@ class Reader {
       if (key == "dead_letters") read_count(value, key, 0, 1'000'000, limits.dead_letters);
       // A session must be able to hold the largest message, whatever kernel.msgmax an owner has.
       if (key == "session_buffer") read_size(value, key, "1MiB", "2GiB", limits.session_buffer_bytes);
+      if (key == "segments_per_login") read_count(value, key, 1, 1'000'000, limits.segments_per_login);
+      if (key == "attachments_per_login") read_count(value, key, 1, 1'000'000, limits.attachments_per_login);
       if (key == "segment_size") read_size(value, key, "4KiB", "1TiB", limits.segment_bytes);
     });
   }

@@ -60,9 +60,10 @@ class Pager {
     virtual void on_all_lost() = 0;
     // Of attached(): 0, or the errno with which shmat fails; the ticket is then withdrawn.
     virtual void on_attached(AttachTicket ticket, int error) = 0;
-    // So many attachments more than attached() made (fork), or less: shmdt, exec, exit, SIGKILL.
-    virtual void on_forked(std::uint32_t count) = 0;
-    virtual void on_detached(std::uint32_t count) = 0;
+    // One attachment more than attached() made (fork), or one less: shmdt, exec, exit, SIGKILL. `of`: the shmat that it
+    // comes from.
+    virtual void on_forked(AttachTicket of) = 0;
+    virtual void on_detached(AttachTicket of) = 0;
     virtual void on_settled(std::uint64_t token) = 0;
     virtual void on_log(const std::string& line) = 0;
   };

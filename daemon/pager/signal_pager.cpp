@@ -359,7 +359,7 @@ void SignalPager::end(AttachTicket ticket) {
     if (const auto work = works_.find(about.first); work != works_.end()) work->second.unanswered.erase(number);
     finish_if_answered(about.first);
   }
-  later([this] { handler_.on_detached(1); });
+  later([this, ticket] { handler_.on_detached(ticket); });
 }
 
 void SignalPager::look_for_stuck() {

@@ -142,6 +142,7 @@ void UserfaultThread::attach(Attach& command) {
   if (all_lost_) return refuse(EIDRM);
   if (!command.userfaultfd || !Userfault::is_one(command.userfaultfd.get())) return refuse(EINVAL);
   Attachment made(Userfault(std::move(command.userfaultfd)), MappedRanges(command.address, command.length));
+  made.ticket = command.ticket;
   made.writable = command.writable;
   made.pid = command.pid;
   made.process = Descriptor(static_cast<int>(syscall(SYS_pidfd_open, command.pid, 0)));
@@ -226,6 +227,7 @@ std::size_t UserfaultThread::read_messages(AttachmentId id, Attachment& attachme
 
 void UserfaultThread::fork(const Attachment& parent, Descriptor userfaultfd) {
   Attachment child(Userfault(std::move(userfaultfd)), parent.ranges);
+  child.ticket = parent.ticket;
   child.writable = parent.writable;
   child.uid = parent.uid;
   child.userfault.never_wait();
@@ -233,7 +235,7 @@ void UserfaultThread::fork(const Attachment& parent, Descriptor userfaultfd) {
   if (!listen(attachments_.at(id).userfault.fd(), id, false)) {
     tell(Log{options_.name + ": a forked process can't be listened to: " + std::strerror(errno)});
   }
-  tell(Forked{});
+  tell(Forked{parent.ticket});
 }
 
 // Asks for something that changes nothing; the kernel says ESRCH when the memory is gone.
@@ -268,8 +270,8 @@ void UserfaultThread::bury() {
       ++it;
       continue;
     }
+    tell(Detached{it->second.ticket});
     it = attachments_.erase(it);
-    tell(Detached{});
   }
   const auto reads = [](const auto& each) { return !each.second.writable; };
   if (has_readers_ && std::none_of(attachments_.begin(), attachments_.end(), reads)) take_all_copies();

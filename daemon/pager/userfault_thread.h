@@ -103,8 +103,12 @@ class UserfaultThread {
     AttachTicket ticket{};
     int error = 0;
   };
-  struct Forked {};
-  struct Detached {};
+  struct Forked {
+    AttachTicket ticket{};
+  };
+  struct Detached {
+    AttachTicket ticket{};
+  };
   struct Settled {
     std::uint64_t token = 0;
   };
@@ -144,6 +148,7 @@ class UserfaultThread {
     Attachment(Userfault of, MappedRanges mapped) : userfault(std::move(of)), ranges(std::move(mapped)) {}
     Userfault userfault;
     MappedRanges ranges;
+    AttachTicket ticket{};  // of a forked child: its parent's
     bool writable = false;
     bool gone = false;
     // Of a forked child: not known before its first fault, and then what the child's PID namespace calls it.

@@ -138,6 +138,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "5: connections_per_login 0 is out of bounds", "1 to 1000000"},
         Mistake{"OneConnectionOfAPeer", with("[limits]\nconnections_per_peer = 1\n"),
                 "5: connections_per_peer 1 is out of bounds", "2 to 10000"},
+        Mistake{"NoAttachments", with("[limits]\nattachments_per_login = 0\n"),
+                "5: attachments_per_login 0 is out of bounds", "1 to 1000000"},
         Mistake{"NoRoomForAMessage", with("[limits]\nbytes_per_login = '1MiB'\n"),
                 "5: bytes_per_login '1MiB' is out of bounds", "between 32MiB and 1TiB"},
         Mistake{"LimitMisspelt", with("[limits]\ncall_per_login = 5\n"), "5: 'call_per_login' is no setting",
@@ -212,6 +214,8 @@ bytes_per_login = "32MiB"
 session_buffer = "1MiB"
 dead_letters = 0
 segment_size = "8GiB"
+segments_per_login = 9
+attachments_per_login = 10
 [paths]
 run = "/tmp/run"
 state = "/tmp/state"
@@ -246,11 +250,13 @@ refuse = true
   EXPECT_EQ(configuration.limits.session_buffer_bytes, 1u << 20);
   EXPECT_EQ(configuration.limits.dead_letters, 0u);
   EXPECT_EQ(configuration.limits.segment_bytes, 8ull << 30);
+  EXPECT_EQ(configuration.limits.segments_per_login, 9u);
+  EXPECT_EQ(configuration.limits.attachments_per_login, 10u);
   EXPECT_EQ(configuration.paths.run, "/tmp/run");
   EXPECT_EQ(configuration.paths.state, "/tmp/state");
   ASSERT_EQ(configuration.keys.size(), 3u);
   const KeyRule& first = configuration.keys[0];
-  EXPECT_EQ(first.line, 28u);
+  EXPECT_EQ(first.line, 30u);
   EXPECT_THAT(first.kinds, ElementsAre(Kind::kMessageQueue, Kind::kSemaphoreSet));
   EXPECT_EQ(first.home, "vax");
   EXPECT_THAT(first.ranges,

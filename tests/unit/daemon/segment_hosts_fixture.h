@@ -65,6 +65,7 @@ class ScriptedPager final : public Pager {
     return AttachOffer{AttachTicket{++tickets_}, PagerKind::kUserfault, options_.segment_bytes, {}, {}};
   }
   void attached(AttachTicket ticket, pid_t, std::uint64_t, Descriptor) override {
+    has_.push_back(ticket);
     say([this, ticket] { handler_.on_attached(ticket, 0); });
   }
   void withdraw(AttachTicket) override {}
@@ -93,10 +94,14 @@ class ScriptedPager final : public Pager {
     memory_.at(page).at(0) = value;
   }
   void fork() {
-    say([this] { handler_.on_forked(1); });
+    has_.push_back(has_.back());
+    say([this, of = has_.back()] { handler_.on_forked(of); });
   }
   void detach(std::uint32_t count = 1) {
-    say([this, count] { handler_.on_detached(count); });
+    for (; count != 0; --count) {
+      say([this, of = has_.back()] { handler_.on_detached(of); });
+      has_.pop_back();
+    }
   }
 
   bool all_lost = false;
@@ -116,6 +121,7 @@ class ScriptedPager final : public Pager {
   std::map<PageIndex, Bytes> memory_;
   std::deque<std::function<void()>> said_;
   std::uint64_t tickets_ = 0;
+  std::vector<AttachTicket> has_;
 };
 
 class SegmentHostsTest : public LoopTest {
@@ -156,6 +162,8 @@ class SegmentHostsTest : public LoopTest {
     options.owned.time_of_day = [this] { return time_of_day_; };
     Host& made = *host;
     options.attached.stuck_after = std::chrono::milliseconds(200);
+    options.owned.segments_per_login = segments_per_login_;
+    options.attached.attachments_per_login = attachments_per_login_;
     options.attached.make_pager = [&made](Pager::Options of,
                                           Pager::Handler& handler) -> Result<std::unique_ptr<Pager>> {
       auto pager = std::make_unique<ScriptedPager>(std::move(of), handler);
@@ -236,12 +244,13 @@ class SegmentHostsTest : public LoopTest {
     return made ? ObjectRef{Kind::kSegment, made->id, generations_} : ObjectRef{};
   }
   // shmat of a program of `host`, all of it. The owner's answer; nullptr: it was refused.
-  Error attach(Host& host, Host& owner, const ObjectRef& segment, bool read_only = false, std::int32_t pid = 1) {
+  Error attach(Host& host, Host& owner, const ObjectRef& segment, bool read_only = false, std::int32_t pid = 1,
+               uid_t uid = 0) {
     const SegmentAttach body{.object = segment, .read_only = read_only, .page_bytes = 4096};
     const Reply reply = owner.segments->call(host.name, kRoot, pid, body);
     if (reply.error != Error::kNone) return reply.error;
     const auto key = host.segments->key(owner.name, segment);
-    auto offer = host.segments->begin(key, std::get<AttachReply>(reply.body), !read_only);
+    auto offer = host.segments->begin(key, std::get<AttachReply>(reply.body), !read_only, uid);
     if (!offer) return offer.error();
     std::optional<int> result;
     host.segments->attached(key, offer->ticket, pid, 0x10000, {}, [&](int error) { result = error; });
@@ -286,6 +295,8 @@ class SegmentHostsTest : public LoopTest {
   std::map<std::pair<std::string, std::string>, int> pages_sent_;  // straight from holder to requester
   KeyPolicy::Sharing sharing_{CoherenceUnit::kPage, Duration{0}};
   std::int64_t time_of_day_ = 1000;
+  std::size_t segments_per_login_ = 1000;  // of hosts that are added from now on
+  std::size_t attachments_per_login_ = 1000;
   std::uint64_t generations_ = 0;
 
  private:

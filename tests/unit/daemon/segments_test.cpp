@@ -312,6 +312,51 @@ TEST_F(SegmentsTest, PagesAreThoseOfTheHostWithTheLargest) {
   EXPECT_EQ(sun_->segments->owned().shape(segment)->unit_bytes, 8192u);
 }
 
+TEST_F(SegmentsTest, ALoginThatHasMadeEnoughSegmentsGetsENOSPCAndNobodyElseNotices) {
+  segments_per_login_ = 2;
+  Host& mars = add("mars");
+  const auto made = [&](const Identity& as) {
+    const GetCall call{.name = {Kind::kSegment, kKey}, .create = true, .exclusive = true, .mode = 0666, .size = 1};
+    const auto segment = mars.segments->make(call, ++generations_, as, 77);
+    if (!segment) return segment.error();
+    const ObjectRef ref{Kind::kSegment, segment->id, generations_};
+    EXPECT_EQ(attach(mars, mars, ref), Error::kNone);
+    EXPECT_EQ(control(mars, ref, ControlCommand::kRemove), Error::kNone);  // its memory stays, the key is free
+    return Error::kNone;
+  };
+  EXPECT_EQ(made(kAlice), Error::kNone);
+  EXPECT_EQ(made(kAlice), Error::kNone);
+  EXPECT_EQ(made(kAlice), Error::kNoSpace);
+  EXPECT_EQ(made(kBob), Error::kNone);
+  mars.pagers.front()->detach();
+  until([&] { return mars.segments->owned().views().size() == 2; });
+  EXPECT_EQ(made(kAlice), Error::kNone);
+}
+
+TEST_F(SegmentsTest, ALoginThatHasAttachedEnoughGetsENOMEMAndNobodyElseNotices) {
+  attachments_per_login_ = 3;
+  Host& mars = add("mars");
+  const ObjectRef segment = make(*sun_, 4096);
+  const auto attached = [&](uid_t uid) { return attach(mars, *sun_, segment, false, 1, uid); };
+  EXPECT_EQ(attached(kAlice.uid), Error::kNone);
+  EXPECT_EQ(attached(kAlice.uid), Error::kNone);
+  mars.pagers.back()->fork();
+  until([&] { return stat(*sun_, segment).attachments == 3; });
+  EXPECT_EQ(attached(kAlice.uid), Error::kNoMemory);
+  quiet();
+  EXPECT_EQ(stat(*sun_, segment).attachments, 3u);
+  EXPECT_EQ(attached(kBob.uid), Error::kNone);
+  mars.pagers.back()->detach(2);  // bob's, and a fork
+  until([&] { return stat(*sun_, segment).attachments == 2; });
+  EXPECT_EQ(attached(kAlice.uid), Error::kNone);
+  EXPECT_EQ(attached(kAlice.uid), Error::kNoMemory);
+  disconnect(mars, *sun_);  // and all of them are gone
+  until([&] { return mars.segments->attached().count() == 0; });
+  connect(mars, *sun_);
+  quiet();
+  EXPECT_EQ(attached(kAlice.uid), Error::kNone);
+}
+
 TEST_F(SegmentsTest, AHostWithLargerPagesThanTheSegmentsIsRefused) {
   const ObjectRef segment = make(*sun_, 4096);
   add("atari", 8192);

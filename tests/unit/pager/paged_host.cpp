@@ -340,9 +340,9 @@ void PagedHost::on_attached(AttachTicket ticket, int error) {
   attaching_.erase(ticket);
 }
 
-void PagedHost::on_forked(std::uint32_t count) {
-  attachments += count;
-  forks += count;
+void PagedHost::on_forked(AttachTicket) {
+  ++attachments;
+  ++forks;
 }
 
 }  // namespace dipc::test

@@ -119,8 +119,8 @@ class PagedHost : public Pager::Handler {
   void on_failed(PageIndex page) override;
   void on_all_lost() override { all_lost_ = true; }
   void on_attached(AttachTicket ticket, int error) override;
-  void on_forked(std::uint32_t count) override;
-  void on_detached(std::uint32_t count) override { attachments -= count; }
+  void on_forked(AttachTicket of) override;
+  void on_detached(AttachTicket) override { --attachments; }
   void on_settled(std::uint64_t token) override { settled_ = token; }
   void on_log(const std::string& line) override { log.push_back(line); }
 
