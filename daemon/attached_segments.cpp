@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <optional>
 
+#include "daemon/core/segment_pages.h"
 #include "daemon/io/log.h"
 #include "daemon/pager/memory_guard.h"
 #include "wire/check.h"
@@ -15,20 +16,8 @@ namespace {
 
 constexpr int kLoseAllLookMs = 100;
 
-std::optional<PageIndex> page_of(const OwnerPageMessage& message) {
-  return std::visit(
-      [](const auto& what) -> std::optional<PageIndex> {
-        if constexpr (requires { what.page; }) {
-          return what.page;
-        } else {
-          return std::nullopt;
-        }
-      },
-      message);
-}
-
 std::uint32_t page_count_of(const AttachReply& shape) {
-  return static_cast<std::uint32_t>((shape.segment_bytes + shape.unit_bytes - 1) / shape.unit_bytes);
+  return static_cast<std::uint32_t>(page_count(shape.segment_bytes, shape.unit_bytes));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "daemon/core/object_name.h"
+#include "daemon/core/segment_pages.h"
 #include "daemon/io/log.h"
 #include "daemon/kernel/stand_ins.h"
 #include "wire/check.h"
@@ -27,8 +28,6 @@ Reply failed(Error error) {
   reply.value = -1;
   return reply;
 }
-
-std::uint64_t round_up(std::uint64_t bytes, std::uint64_t to) { return (bytes + to - 1) / to * to; }
 
 std::uint32_t bits_for(const SegmentAttach& call) {
   return kReadBits | (call.read_only ? 0 : kWriteBits) | (call.executable ? kExecuteBits : 0);
@@ -84,8 +83,8 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call
     log_warning("segments", name + ": too large to travel as a whole (unit = \"segment\"), so it is shared by pages");
   }
   const std::uint64_t unit_bytes = whole ? rounded : page_bytes;
-  const std::uint64_t page_count = (bytes + unit_bytes - 1) / unit_bytes;
-  if (page_count > kPagesMax) return tl::unexpected(Error::kInvalid);
+  const std::uint64_t pages = page_count(bytes, unit_bytes);
+  if (pages > kPagesMax) return tl::unexpected(Error::kInvalid);
   auto id = make_stand_in(call.name, 0);
   if (!id) return tl::unexpected(id.error());
   auto pin = SegmentPin::take(*id);
@@ -96,7 +95,7 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call
   segments_.erase(*id);  // nobody can have it any more, or the kernel would not have given it
   PageDirectoryOptions directory;
   directory.owner = hosts_.self();
-  directory.page_count = static_cast<std::uint32_t>(page_count);
+  directory.page_count = static_cast<std::uint32_t>(pages);
   directory.page_bytes = unit_bytes;
   directory.fence = options_.fence;
   Segment segment{.ref = {Kind::kSegment, *id, generation},
@@ -319,7 +318,7 @@ void OwnedSegments::advance(std::int32_t id) {
 std::vector<OwnedSegments::View> OwnedSegments::views() const {
   std::vector<View> all;
   for (const auto& [id, segment] : segments_) {
-    const auto count = static_cast<std::uint32_t>((segment.bytes + segment.unit_bytes - 1) / segment.unit_bytes);
+    const auto count = static_cast<std::uint32_t>(page_count(segment.bytes, segment.unit_bytes));
     all.push_back(
         {segment.ref, segment.key, segment.bytes, segment.unit_bytes, count, segment.permissions, &segment.directory});
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "daemon/core/segment_pages.h"
 #include "wire/check.h"
 
 namespace dipc {
@@ -11,19 +12,6 @@ namespace {
 // death of the host that was to get the page.
 constexpr std::size_t kWaitingMax = 100;
 constexpr std::uint32_t kReadAheadFirst = 4;  // pages, at the second fault in a row; doubled at each further one
-
-// The page that the owner speaks about; none: about the segment.
-std::optional<PageIndex> page_of(const OwnerPageMessage& message) {
-  return std::visit(
-      [](const auto& what) -> std::optional<PageIndex> {
-        if constexpr (requires { what.page; }) {
-          return what.page;
-        } else {
-          return std::nullopt;
-        }
-      },
-      message);
-}
 
 }  // namespace
 

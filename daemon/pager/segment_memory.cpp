@@ -21,10 +21,6 @@ std::size_t kernel_page_bytes() {
   return bytes;
 }
 
-std::uint64_t round_up(std::uint64_t bytes, std::uint64_t unit_bytes) {
-  return (bytes + unit_bytes - 1) / unit_bytes * unit_bytes;
-}
-
 Result<SegmentMemory> SegmentMemory::make(const std::string& name, std::uint64_t bytes) {
   if (bytes > SIZE_MAX / 2) return trouble(name + ": " + std::to_string(bytes) + " bytes do not fit this machine");
   Descriptor fd(memfd_create(name.c_str(), MFD_CLOEXEC));

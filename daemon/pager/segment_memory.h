@@ -14,7 +14,6 @@
 namespace dipc {
 
 std::size_t kernel_page_bytes();
-std::uint64_t round_up(std::uint64_t bytes, std::uint64_t unit_bytes);
 
 // Bytes of a memfd. All offsets and lengths are multiples of the kernel's page.
 class SegmentMemory {

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "daemon/core/segment_pages.h"
 #include "daemon/pager/program_signals.h"
 #include "wire/check.h"
 

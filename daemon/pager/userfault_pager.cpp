@@ -8,6 +8,8 @@
 #include <optional>
 #include <thread>
 
+#include "daemon/core/segment_pages.h"
+
 namespace dipc {
 namespace {
 

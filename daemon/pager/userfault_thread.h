@@ -37,6 +37,7 @@
 #include <variant>
 #include <vector>
 
+#include "daemon/core/page_cache.h"
 #include "daemon/pager/mapped_ranges.h"
 #include "daemon/pager/pager.h"
 #include "daemon/pager/segment_memory.h"
@@ -48,28 +49,13 @@ namespace dipc {
 class UserfaultThread {
  public:
   // ---- what it is asked for
-  struct Install {
-    PageIndex page{};
-    PageContents contents;
-    bool writable = false;
-  };
-  struct Upgrade {
-    PageIndex page{};
-  };
-  struct ProtectAndRead {
-    PageIndex page{};
-    bool drop = false;
-  };
-  struct Drop {
-    PageIndex page{};
-  };
-  struct MarkLost {
-    PageIndex page{};
-  };
-  struct LoseAll {};
-  struct Wake {
-    PageIndex page{};
-  };
+  using Install = PageCache::Install;
+  using Upgrade = PageCache::Upgrade;
+  using ProtectAndRead = PageCache::ProtectAndRead;
+  using Drop = PageCache::Drop;
+  using MarkLost = PageCache::MarkLost;
+  using LoseAll = PageCache::LoseAll;
+  using Wake = PageCache::Wake;
   struct Attach {
     AttachTicket ticket{};
     pid_t pid = 0;
