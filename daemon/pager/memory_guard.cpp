@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -17,7 +18,11 @@ namespace dipc {
 namespace {
 
 constexpr std::size_t kStackBytes = 256 * 1024;
+constexpr std::size_t kTruncatorStackBytes = 16 * 1024;
 constexpr const char* kDescriptors = "/proc/self/fd";
+// A program that writes into the memory of a segment holds its lock, and may wait for a page of it that only
+// userfaultfd can bring: so long the guard waits for the others to be done.
+constexpr int kPatienceMs = 2000;
 
 // As the kernel lays it out (getdents(2)). The daemon may have had threads when the guard was made, so nothing here may
 // allocate, opendir() included.
@@ -37,14 +42,23 @@ bool is_segment(int folder, const char* name) {
          std::strncmp(target + sizeof kPrefix - 1, kSegmentMemoryName, std::strlen(kSegmentMemoryName)) == 0;
 }
 
-// How many descriptors of them there were.
-int truncate_segments() {
-  int truncated = 0;
+// A process of its own, with no other descriptors: no userfaultfd waits for this segment's lock.
+int truncate_one(void* descriptor) {
+  const int number = *static_cast<const int*>(descriptor);
+  if (number > 0) close_range(0, static_cast<unsigned>(number) - 1, 0);
+  close_range(static_cast<unsigned>(number) + 1, ~0U, 0);
+  // One that is open for reading alone refuses; there is another one of the same memory.
+  _exit(ftruncate(number, 0) == 0 ? 0 : 1);
+}
+
+// How many have begun.
+int begin_truncating_segments() {
+  int begun = 0;
   const int folder = open(kDescriptors, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   alignas(Entry) static char buffer[32768];
   for (;;) {
     const long got = syscall(SYS_getdents64, folder, buffer, sizeof buffer);
-    if (got <= 0) return truncated;
+    if (got <= 0) return begun;
     for (long at = 0; at < got;) {
       Entry entry;
       std::memcpy(&entry, buffer + at, offsetof(Entry, name));
@@ -52,8 +66,13 @@ int truncate_segments() {
       at += entry.length;
       int number = 0;
       for (const char* digit = name; *digit >= '0' && *digit <= '9'; ++digit) number = 10 * number + (*digit - '0');
-      // One that is open for reading alone refuses; there is another one of the same memory.
-      if (is_segment(folder, name) && ftruncate(number, 0) == 0) ++truncated;
+      if (!is_segment(folder, name)) continue;
+      alignas(64) static char stack[kTruncatorStackBytes];
+      if (clone(truncate_one, stack + sizeof stack, SIGCHLD, &number) > 0) {
+        ++begun;
+      } else if (ftruncate(number, 0) != 0) {
+        continue;  // as above
+      }
     }
   }
 }
@@ -67,7 +86,15 @@ int guard(void* daemon) {
   pollfd ended{*static_cast<const int*>(daemon), POLLIN, 0};
   while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
   }
-  truncate_segments();
+  int begun = begin_truncating_segments();
+  for (int waited_ms = 0; begun > 0 && waited_ms < kPatienceMs;) {
+    if (waitpid(-1, nullptr, WNOHANG) > 0) {
+      --begun;
+    } else {
+      poll(nullptr, 0, 1);
+      ++waited_ms;
+    }
+  }
   _exit(0);
 }
 

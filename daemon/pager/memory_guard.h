@@ -3,7 +3,8 @@
 // What becomes of programs' segments when the daemon is killed. The kernel would close its userfaultfds, and whoever
 // touched a page that is elsewhere would read zeros. So a process beside the daemon shares its table of descriptors:
 // when the daemon has ended, whatever ended it, the guard truncates the memory of all segments and only then lets the
-// userfaultfds go. Who waits for a page, and who touches one later, gets SIGBUS.
+// userfaultfds go. Who waits for a page, and who touches one later, gets SIGBUS. A program can hold up the end of the
+// segment that it writes into, not that of others.
 
 #include <string>
 

@@ -1,11 +1,18 @@
 #include "daemon/pager/memory_guard.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <chrono>
+#include <thread>
+
+#include "daemon/pager/userfault.h"
 
 namespace dipc::test {
 namespace {
@@ -16,33 +23,100 @@ std::int64_t bytes_of(int fd) {
   return status.st_size;
 }
 
-TEST(MemoryGuard, TruncatesTheSegmentsOfAKilledDaemonAndNothingElse) {
-  const int segment = memfd_create("dipc segment 5 of sun", MFD_CLOEXEC);
-  const int other = memfd_create("somebody's", MFD_CLOEXEC);
-  ASSERT_EQ(ftruncate(segment, 8192), 0);
-  ASSERT_EQ(ftruncate(other, 8192), 0);
-  int ready[2];
-  ASSERT_EQ(pipe(ready), 0);
-  const pid_t daemon = fork();
-  if (daemon == 0) {
-    const char byte = start_memory_guard() ? 'y' : 'n';
-    if (write(ready[1], &byte, 1) != 1) _exit(1);
-    for (;;) pause();
+Descriptor memory(const char* name) {
+  Descriptor made(memfd_create(name, MFD_CLOEXEC));
+  EXPECT_EQ(ftruncate(made.get(), 8192), 0);
+  return made;
+}
+
+class MemoryGuard : public testing::Test {
+ protected:
+  MemoryGuard() {
+    int ends[2];
+    EXPECT_EQ(pipe(ends), 0);
+    ready_ = Descriptor(ends[0]);
+    told_ = Descriptor(ends[1]);
   }
-  close(ready[1]);
-  char byte = 0;
-  ASSERT_EQ(read(ready[0], &byte, 1), 1);
-  EXPECT_EQ(byte, 'y');
-  EXPECT_EQ(bytes_of(segment), 8192);
-  ASSERT_EQ(kill(daemon, SIGKILL), 0);
-  ASSERT_EQ(waitpid(daemon, nullptr, 0), daemon);
-  // The guard has the other end of the pipe until it has done its work.
-  EXPECT_EQ(read(ready[0], &byte, 1), 0);
-  EXPECT_EQ(bytes_of(segment), 0);
-  EXPECT_EQ(bytes_of(other), 8192);
-  close(ready[0]);
-  close(segment);
-  close(other);
+  ~MemoryGuard() override {
+    end(daemon_);
+    end(writer_);
+  }
+  static void end(pid_t& pid) {
+    if (pid == 0) return;
+    EXPECT_EQ(kill(pid, SIGKILL), 0);
+    EXPECT_EQ(waitpid(pid, nullptr, 0), pid);
+    pid = 0;
+  }
+  char hear() const {
+    char byte = 0;
+    return read(ready_.get(), &byte, 1) == 1 ? byte : '\0';
+  }
+  void say(char byte) const {
+    if (write(told_.get(), &byte, 1) != 1) _exit(1);
+  }
+  // The guard, too, has the end that is written to, until it has done its work.
+  void start_daemon() {
+    daemon_ = fork();
+    if (daemon_ == 0) {
+      say(start_memory_guard() ? 'y' : 'n');
+      for (;;) pause();
+    }
+    told_ = Descriptor();
+    ASSERT_EQ(hear(), 'y');
+  }
+  // A program that writes a page which never comes into the memory.
+  void start_writer(int memory) {
+    writer_ = fork();
+    if (writer_ == 0) {
+      const Descriptor device = Userfault::open_device();
+      const Userfault userfault(Userfault::make(device.get()));
+      void* page = mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      const auto address = reinterpret_cast<std::uintptr_t>(page);
+      if (userfault.set_up(false) != 0 || userfault.watch(address, 4096, Userfault::Also::kNothing) != 0) _exit(1);
+      std::thread watches([&] {
+        pollfd faulted{userfault.fd(), POLLIN, 0};
+        if (poll(&faulted, 1, -1) != 1) _exit(1);
+        say('w');
+        told_ = Descriptor();
+      });
+      if (pwrite(memory, page, 4096, 0) < 0) _exit(2);
+      _exit(3);
+    }
+    ASSERT_EQ(hear(), 'w');
+  }
+
+  pid_t daemon_ = 0;
+  pid_t writer_ = 0;
+  Descriptor ready_, told_;
+};
+
+TEST_F(MemoryGuard, TruncatesTheSegmentsOfAKilledDaemonAndNothingElse) {
+  const Descriptor segment = memory("dipc segment 5 of sun");
+  const Descriptor other = memory("somebody's");
+  start_daemon();
+  EXPECT_EQ(bytes_of(segment.get()), 8192);
+  end(daemon_);
+  EXPECT_EQ(hear(), '\0');
+  EXPECT_EQ(bytes_of(segment.get()), 0);
+  EXPECT_EQ(bytes_of(other.get()), 8192);
+}
+
+TEST_F(MemoryGuard, WhoHoldsUpTheEndOfOneSegmentHoldsUpNoOther) {
+  const Descriptor first = memory("dipc segment 1 of sun");
+  const Descriptor held = memory("dipc segment 2 of sun");
+  const Descriptor last = memory("dipc segment 3 of sun");
+  start_writer(held.get());
+  start_daemon();
+  end(daemon_);
+  pollfd ended{ready_.get(), POLLIN, 0};
+  EXPECT_EQ(poll(&ended, 1, 20'000), 1) << "the guard has not ended";
+  EXPECT_EQ(bytes_of(first.get()), 0);
+  EXPECT_EQ(bytes_of(held.get()), 8192);
+  EXPECT_EQ(bytes_of(last.get()), 0);
+  end(writer_);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (bytes_of(held.get()) != 0 && std::chrono::steady_clock::now() < until) usleep(1000);
+  EXPECT_EQ(bytes_of(held.get()), 0);
 }
 
 }  // namespace
