@@ -55,6 +55,7 @@ void UserfaultThread::carry_out(const ProtectAndRead& command) {
   if (all_lost_ || (state(page) != State::kShared && state(page) != State::kExclusive)) return tell(Failed{page});
   const Span span = span_of(page);
   if (state(page) == State::kExclusive) {
+    if (!fill_holes(page)) return tell(Failed{page});
     if (!copied_.contains(page)) protect_everywhere(span);
   } else if (has_hole(span)) {
     fail(page, "a program has removed it (MADV_REMOVE) without having written to it");
@@ -110,6 +111,19 @@ bool UserfaultThread::clear(Span span) {
   const bool cleared = memory_.clear(span.offset, span.length);
   watch_->leave();
   return cleared;
+}
+
+// What a program that may write has taken from an exclusive page by madvise(MADV_REMOVE), as in a segment of the
+// kernel; before the page is protected and shared, for then a hole means
+// that it is lost. False: it is.
+bool UserfaultThread::fill_holes(PageIndex page) {
+  const Span span = span_of(page);
+  if (!has_hole(span)) return true;
+  if (!take_copy(page)) return false;
+  for (std::size_t done = 0; done < span.length; done += kernel_page_bytes()) {
+    own_->fill(reinterpret_cast<std::uintptr_t>(own_address_) + span.offset + done, zeros_.data(), zeros_.size());
+  }
+  return true;
 }
 
 bool UserfaultThread::has_hole(Span span) {

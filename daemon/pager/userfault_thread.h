@@ -215,6 +215,7 @@ class UserfaultThread {
   // Of memory_, watched: a program may hold its lock.
   bool clear(Span span);
   bool has_hole(Span span);
+  bool fill_holes(PageIndex page);
   bool is_page(PageIndex page) const { return static_cast<std::uint32_t>(page) < states_.size(); }
   State& state(PageIndex page) { return states_[static_cast<std::uint32_t>(page)]; }
 

@@ -273,6 +273,26 @@ TEST(UserfaultPages, PageThatAProgramRemovedIsZerosIfItMayWriteIt) {
   EXPECT_EQ(program.status(), 0);
 }
 
+TEST(UserfaultPages, PageThatAProgramRemovedIsZerosForOtherHostsToo) {
+  PagedHost host;
+  host.put(0, 'x');
+  Process program(host, [](Program& it) {
+    auto* memory = const_cast<char*>(it.attach());
+    memory[0] = 'y';
+    const volatile char* copy = it.attach(false);
+    if (copy[0] != 'y') return 1;
+    if (madvise(memory, kPage, MADV_REMOVE) != 0) return 2;
+    it.say('!');
+    it.hear();
+    if (static_cast<volatile char*>(memory)[1] != 0) return 3;
+    return copy[0] == 0 ? 0 : 4;
+  });
+  ASSERT_EQ(program.hear(), '!');
+  EXPECT_TRUE(is_full_of(host.take(0, false), '\0'));
+  program.say('g');
+  EXPECT_EQ(program.status(), 0);
+}
+
 TEST(UserfaultPages, PageThatAProgramRemovedIsLostIfItWasForReading) {
   PagedHost host;
   host.put(0, 'x');
