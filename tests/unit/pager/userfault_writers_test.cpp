@@ -26,16 +26,16 @@ int reads(Program& it, std::size_t page) {
 
 TEST(UserfaultWriters, TruncatedMemoryIsSigbusAndToldOnce) {
   PagedHost host({.grants = false});
+  ASSERT_TRUE(host.install(0, 'x', true));
+  ASSERT_TRUE(host.install(1, 'y'));
+  Process had(host, [](Program& it) { return reads(it, 0); });
+  ASSERT_EQ(had.hear(), '!');
   Process cuts(host, [](Program& it) {
     if (!it.attach() || ftruncate(it.memory(), 0) != 0) return 1;
     it.say('!');
     return static_cast<int>(it.hear());
   });
-  ASSERT_TRUE(host.install(0, 'x', true));
-  ASSERT_TRUE(host.install(1, 'y'));
-  Process had(host, [](Program& it) { return reads(it, 0); });
   ASSERT_EQ(cuts.hear(), '!');
-  ASSERT_EQ(had.hear(), '!');
   had.say('r');
   EXPECT_EQ(had.status(), -SIGBUS);
   EXPECT_FALSE(host.take(0, true));
@@ -45,7 +45,7 @@ TEST(UserfaultWriters, TruncatedMemoryIsSigbusAndToldOnce) {
   Process late(host, [](Program& it) { return reads(it, 3); });
   if (late.hear() == '!') late.say('r');
   EXPECT_EQ(late.status(), -SIGBUS);
-  ASSERT_EQ(host.log.size(), 1) << host.log[1];
+  ASSERT_EQ(host.log.size(), 1);
   EXPECT_NE(host.log[0].find("ftruncate"), std::string::npos) << host.log[0];
 }
 
