@@ -100,7 +100,7 @@ class Segments final : public Naming::Segments, private OwnedSegments::Outbox, p
   SegmentHosts hosts_;
   OwnedSegments owned_;
   AttachedSegments attached_;
-  Timer timer_;
+  FineTimer timer_;                                    // holds are shorter than a millisecond
   std::deque<std::variant<OwnOrder, OwnReport>> own_;  // from this host to itself
   bool delivering_ = false;
   std::set<HostId> sessions_;                       // without this host

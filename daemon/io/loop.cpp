@@ -2,8 +2,12 @@
 
 #include <poll.h>
 #include <sched.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <utility>
 
 #include "wire/check.h"
 
@@ -116,6 +120,44 @@ ReadPoll::ReadPoll(uv_loop_t* loop, int fd, std::function<void()> on_readable)
 ReadPoll::~ReadPoll() {
   uv_poll_stop(&block_->handle);  // at once: the descriptor may be closed before the loop turns again
   close_block(block_, block_->handle);
+}
+
+FineTimer::FineTimer(uv_loop_t* loop, std::function<void()> on_time)
+    : fd_(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)), call_(std::move(on_time)) {
+  DIPC_CHECK(fd_ >= 0);
+  poll_.emplace(loop, fd_, [this] { on_readable(); });
+}
+
+FineTimer::~FineTimer() {
+  poll_.reset();
+  ::close(fd_);
+}
+
+// Later times are waited for as Timer does it.
+void FineTimer::start_at(TimePoint when) {
+  wanted_ = when;
+  if (when < armed_) arm();
+}
+
+void FineTimer::arm() {
+  armed_ = wanted_;
+  const auto since_boot = std::max<Duration::rep>(wanted_.time_since_epoch().count(), 1);  // 0 would disarm it
+  itimerspec time{};
+  time.it_value.tv_sec = static_cast<time_t>(since_boot / 1'000'000'000);
+  time.it_value.tv_nsec = static_cast<long>(since_boot % 1'000'000'000);
+  const int status = ::timerfd_settime(fd_, TFD_TIMER_ABSTIME, &time, nullptr);
+  DIPC_CHECK(status == 0);
+}
+
+void FineTimer::on_readable() {
+  std::uint64_t count = 0;
+  if (::read(fd_, &count, sizeof(count)) < 0) return;  // it was armed anew meanwhile
+  armed_ = kNever;
+  if (wanted_ == kNever) return;
+  if (wanted_ > loop_now()) return arm();
+  wanted_ = kNever;
+  const auto call = call_;  // the function may destroy this timer
+  call();
 }
 
 struct AfterPoll::Block {

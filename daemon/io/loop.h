@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include <functional>
+#include <optional>
 
 #include "daemon/core/time.h"
 
@@ -59,6 +60,26 @@ class ReadPoll {
  private:
   struct Block;
   Block* block_;
+};
+
+// A Timer for times below a millisecond: resolution of the kernel's clock. Source: timerfd_create(2).
+class FineTimer {
+ public:
+  FineTimer(uv_loop_t* loop, std::function<void()> on_time);
+  ~FineTimer();
+  FineTimer(const FineTimer&) = delete;
+  FineTimer& operator=(const FineTimer&) = delete;
+  void start_at(TimePoint when);
+
+ private:
+  void arm();
+  void on_readable();
+
+  int fd_;
+  std::function<void()> call_;
+  TimePoint wanted_ = kNever;
+  TimePoint armed_ = kNever;
+  std::optional<ReadPoll> poll_;
 };
 
 // Calls at the end of each turn of the loop, after all descriptors that were ready have been served.
