@@ -95,7 +95,7 @@ void PageDirectory::on(HostId host, const AskAhead& message) {
     const PageIndex index{number};
     if (!member.requests.insert(index).second) return accuse(host, "it asks twice for " + words(index));
     Page& page = pages_[index];
-    if (page.lost || page.running || !page.queue.empty() || page.exclusive || page.holders.count(host) != 0) {
+    if (page.lost || page.running || !page.queue.empty() || has_active_writer(page) || page.holders.count(host) != 0) {
       member.requests.erase(index);
       send(host, PageDeclined{index});
       continue;

@@ -9,7 +9,8 @@
 //
 // A page: free (never granted for writing: zeros, whoever reads it) | readers | one writer | lost, for ever.
 // A transaction, one at a time for each page:
-//   request       starts when the page is free of others, in order of arrival; read-ahead only if it need not wait
+//   request       starts when the page is free of others, in order of arrival; read-ahead only if it need not wait,
+//                 and from no writer but a host without attachments
 //   read          FetchPage to a holder (a writer stays as reader), PageGrant to the requester
 //   write         InvalidatePage to the other readers, FetchPage(drop) to one if the requester has no copy now (decided
 //                 here, not when it asked); PageGrant once every reader has answered PageDropped
@@ -163,6 +164,7 @@ class PageDirectory {
   Transaction* granted_to(HostId host, PageIndex index, TransactionNumber number);
   bool in_reach(HostId host) const;
   std::optional<HostId> pick_holder(const Page& page, HostId except) const;
+  bool has_active_writer(const Page& page) const;
   void add_holder(PageIndex index, Page& page, HostId host);
   void remove_holder(PageIndex index, Page& page, HostId host);
   void advance(PageIndex index, Page& page);

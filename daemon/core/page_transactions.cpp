@@ -78,6 +78,11 @@ std::optional<HostId> PageDirectory::pick_holder(const Page& page, HostId except
   return std::nullopt;
 }
 
+// Without attachments there nobody writes any more: so it is with what the owner's host stores.
+bool PageDirectory::has_active_writer(const Page& page) const {
+  return page.exclusive && members_.at(*page.holders.begin()).attachments != 0;
+}
+
 void PageDirectory::ask_readers(PageIndex index, Page& page) {
   Transaction& transaction = *page.running;
   for (const HostId host : page.holders) {

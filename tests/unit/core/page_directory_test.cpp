@@ -476,6 +476,18 @@ TEST_F(PageDirectoryTest, EveryHostsPartInAPageIsCounted) {
   EXPECT_TRUE(directory_.counts(p1).empty());
 }
 
+TEST_F(PageDirectoryTest, ReadAheadTakesAPageFromAWriterWithoutAttachments) {
+  directory_.on_attach(now_, kOwner, true);
+  write(kOwner);
+  installed(kOwner, 1);
+  out();
+  say(kAmy, AskAhead{p0, 1});
+  EXPECT_THAT(out(), ElementsAre("amy declined p0"));
+  say(kOwner, SegmentDetached{1});
+  say(kAmy, AskAhead{p0, 1});
+  EXPECT_THAT(out(), ElementsAre("owner fetch p0 #2 for amy", "amy grant p0 #2 read from owner, no hold"));
+}
+
 TEST_F(PageDirectoryTest, WhoMayReadOnlyGetsNothingToWriteTo) {
   directory_.on_attach(now_, kDan, false);
   say(kDan, PageRequest{p0, PageAccess::kRead});
