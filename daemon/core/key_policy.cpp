@@ -19,8 +19,7 @@ KeyPolicy::Decision KeyPolicy::decide(Kind kind, std::int32_t key, bool ipc_dipc
   const KeyRule* rule = first_that_fits(kind, key);
   const std::size_t line = rule == nullptr ? 0 : rule->line;
   if (rule != nullptr && rule->refuse) return {ipc_dipc ? Outcome::kRefused : Outcome::kLocal, {}, line};
-  const bool by_rule = rule != nullptr && kind != Kind::kSegment;
-  if (!ipc_dipc && !by_rule) return {Outcome::kLocal, {}, line};
+  if (!ipc_dipc && rule == nullptr) return {Outcome::kLocal, {}, line};
   return {Outcome::kDistributed, rule == nullptr ? std::string() : rule->home, line};
 }
 

@@ -85,10 +85,12 @@ TEST(KeyPolicy, ARefusedKeyStaysOnItsHost) {
   EXPECT_EQ(keys.explain(Kind::kMessageQueue, 5, true), "msg 0x00000005 is refused (dipc.toml:3)");
 }
 
-TEST(KeyPolicy, SegmentsAreDistributedByTheFlagAlone) {
-  const KeyPolicy keys = policy("[[keys]]\nrange = 'all'\nhome = 'vax'\n");
-  EXPECT_EQ(keys.decide(Kind::kSegment, 5, false).outcome, Outcome::kLocal);
-  EXPECT_EQ(keys.decide(Kind::kSegment, 5, true).outcome, Outcome::kDistributed);
+TEST(KeyPolicy, SegmentsAreKeysLikeOthers) {
+  const KeyPolicy keys = policy("[[keys]]\nrange = '5'\nhome = 'vax'\n");
+  EXPECT_EQ(keys.decide(Kind::kSegment, 5, false).outcome, Outcome::kDistributed);
+  EXPECT_EQ(keys.decide(Kind::kSegment, 5, false).home, "vax");
+  EXPECT_EQ(keys.decide(Kind::kSegment, 6, false).outcome, Outcome::kLocal);
+  EXPECT_EQ(keys.decide(Kind::kSegment, 6, true).outcome, Outcome::kDistributed);
 }
 
 TEST(KeyPolicy, ExplainsWithTheLine) {
