@@ -1,12 +1,9 @@
 #include "daemon/io/connection.h"
 
-#include <netinet/in.h>
-
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <utility>
 
+#include "daemon/io/socket_address.h"
 #include "wire/check.h"
 #include "wire/codec.h"
 
@@ -16,49 +13,6 @@ namespace {
 constexpr std::size_t kReadBytes = 64 * 1024;
 // So much is encrypted before it is handed to the kernel: bounds what waits in both forms.
 constexpr std::size_t kEncryptBytes = 1u << 20;
-constexpr int kBacklog = 128;
-
-sockaddr_storage to_socket_address(const Endpoint& endpoint) {
-  sockaddr_storage storage{};
-  if (endpoint.address.v6) {
-    auto& v6 = reinterpret_cast<sockaddr_in6&>(storage);
-    v6.sin6_family = AF_INET6;
-    v6.sin6_port = htons(endpoint.port);
-    std::memcpy(&v6.sin6_addr, endpoint.address.bytes.data(), 16);
-  } else {
-    auto& v4 = reinterpret_cast<sockaddr_in&>(storage);
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(endpoint.port);
-    std::memcpy(&v4.sin_addr, endpoint.address.bytes.data(), 4);
-  }
-  return storage;
-}
-
-Endpoint to_endpoint(const sockaddr_storage& storage) {
-  Endpoint endpoint;
-  if (storage.ss_family == AF_INET6) {
-    const auto& v6 = reinterpret_cast<const sockaddr_in6&>(storage);
-    std::array<std::uint8_t, 16> bytes{};
-    std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
-    endpoint.address = IpAddress::from_v6(bytes);
-    endpoint.port = ntohs(v6.sin6_port);
-  } else if (storage.ss_family == AF_INET) {
-    const auto& v4 = reinterpret_cast<const sockaddr_in&>(storage);
-    std::array<std::uint8_t, 4> bytes{};
-    std::memcpy(bytes.data(), &v4.sin_addr, bytes.size());
-    endpoint.address = IpAddress::from_v4(bytes);
-    endpoint.port = ntohs(v4.sin_port);
-  }
-  return endpoint;
-}
-
-template <typename Get>
-Endpoint name_of(const uv_tcp_t& tcp, Get get) {
-  sockaddr_storage storage{};
-  int bytes = sizeof(storage);
-  if (get(&tcp, reinterpret_cast<sockaddr*>(&storage), &bytes) != 0) return {};
-  return to_endpoint(storage);
-}
 
 Trouble network_trouble(const std::string& what, int status) { return {what + ": " + uv_strerror(status), ""}; }
 
@@ -412,6 +366,18 @@ std::shared_ptr<Connection> Connection::dial(uv_loop_t* loop, const Endpoint& en
   return connection;
 }
 
+std::shared_ptr<Connection> Connection::accept(uv_stream_t* listening, const TlsContext& tls,
+                                               const ConnectionLimits& limits) {
+  auto* block = new Block(listening->loop, TlsStream::Role::kAcceptor, tls, limits);
+  std::shared_ptr<Connection> connection(new Connection(block));
+  block->front = connection.get();
+  connection->set_callbacks({});
+  if (uv_accept(listening, reinterpret_cast<uv_stream_t*>(&block->tcp)) != 0) return nullptr;
+  block->remote = remote_endpoint(block->tcp);
+  block->start_tls();
+  return connection;
+}
+
 Connection::~Connection() {
   block_->silent = true;
   if (block_->phase != Block::Phase::kFarewell) block_->destroy();
@@ -449,75 +415,5 @@ std::size_t Connection::queued_bytes() const { return block_->queued_bytes(); }
 const CertificateInfo& Connection::peer() const { return block_->tls.peer(); }
 std::string_view Connection::cipher() const { return block_->tls.cipher(); }
 const Endpoint& Connection::remote() const { return block_->remote; }
-
-// ---- Listener
-
-struct Listener::Block {
-  uv_tcp_t tcp{};
-  const TlsContext* tls = nullptr;
-  OnAccept on_accept;
-  ConnectionLimits limits;
-  Endpoint local;
-
-  void accept();
-};
-
-void Listener::Block::accept() {
-  auto* block = new Connection::Block(tcp.loop, TlsStream::Role::kAcceptor, *tls, limits);
-  std::shared_ptr<Connection> connection(new Connection(block));
-  block->front = connection.get();
-  connection->set_callbacks({});
-  if (uv_accept(reinterpret_cast<uv_stream_t*>(&tcp), reinterpret_cast<uv_stream_t*>(&block->tcp)) != 0) return;
-  block->remote = name_of(block->tcp, uv_tcp_getpeername);
-  block->start_tls();
-  on_accept(std::move(connection));
-}
-
-Result<std::unique_ptr<Listener>> Listener::open(uv_loop_t* loop, const Endpoint& endpoint, const TlsContext& tls,
-                                                 OnAccept on_accept, const ConnectionLimits& limits) {
-  auto* block = new Block;
-  std::unique_ptr<Listener> listener(new Listener(block));
-  DIPC_CHECK(uv_tcp_init(loop, &block->tcp) == 0);
-  block->tcp.data = block;
-  block->tls = &tls;
-  block->on_accept = std::move(on_accept);
-  block->limits = limits;
-  const sockaddr_storage address = to_socket_address(endpoint);
-  auto* stream = reinterpret_cast<uv_stream_t*>(&block->tcp);
-  int status = uv_tcp_bind(&block->tcp, reinterpret_cast<const sockaddr*>(&address),
-                           endpoint.address.v6 ? static_cast<unsigned>(UV_TCP_IPV6ONLY) : 0u);
-  if (status == 0) {
-    status = uv_listen(stream, kBacklog, [](uv_stream_t* server, int result) {
-      if (result == 0) static_cast<Block*>(server->data)->accept();
-    });
-  }
-  if (status != 0) {
-    std::string remedy;
-    switch (status) {
-      case UV_EADDRINUSE:
-        remedy =
-            "another program listens there (`ss -ltnp` shows it), perhaps another dipcd; stop it or change `listen`";
-        break;
-      case UV_EADDRNOTAVAIL:
-        remedy = "this host has no such address (`ip addr` shows those it has); change `listen`";
-        break;
-      case UV_EACCES:
-        remedy = "ports below 1024 need root; change `listen`";
-        break;
-      default:
-        break;
-    }
-    return trouble("cannot listen on " + endpoint.to_string() + ": " + uv_strerror(status), remedy);
-  }
-  block->local = name_of(block->tcp, uv_tcp_getsockname);
-  return listener;
-}
-
-Listener::~Listener() {
-  uv_close(reinterpret_cast<uv_handle_t*>(&block_->tcp),
-           [](uv_handle_t* handle) { delete static_cast<Block*>(handle->data); });
-}
-
-const Endpoint& Listener::local() const { return block_->local; }
 
 }  // namespace dipc

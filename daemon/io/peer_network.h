@@ -22,6 +22,7 @@
 #include "daemon/core/hosts_allow.h"
 #include "daemon/core/session.h"
 #include "daemon/io/connection.h"
+#include "daemon/io/listener.h"
 #include "daemon/io/log.h"
 #include "daemon/io/loop.h"
 #include "daemon/io/peer_outbox.h"
