@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "daemon/io/log.h"
 #include "daemon/io/socket_address.h"
 #include "wire/check.h"
 
@@ -25,9 +26,14 @@ struct Listener::Block {
 };
 
 void Listener::Block::accept() {
-  if (auto connection = Connection::accept(reinterpret_cast<uv_stream_t*>(&tcp), *tls, limits)) {
-    on_accept(std::move(connection));
+  auto connection = Connection::accept(reinterpret_cast<uv_stream_t*>(&tcp), *tls, limits);
+  if (!connection || connection->remote() == Endpoint{}) {
+    log_warning("connections", "one to " + local.to_string() +
+                                   " was reset before it was accepted; the kernel does not " +
+                                   "say any more where it came from");
+    return;
   }
+  on_accept(std::move(connection));
 }
 
 Result<std::unique_ptr<Listener>> Listener::open(uv_loop_t* loop, const Endpoint& endpoint, const TlsContext& tls,

@@ -11,7 +11,7 @@ namespace dipc {
 
 sockaddr_storage to_socket_address(const Endpoint& endpoint);
 
-// Of a socket's two ends. 0.0.0.0:0: it has none (any more).
+// Of a socket's two ends. Endpoint{}, that is 0.0.0.0:0: there is none any more.
 Endpoint local_endpoint(const uv_tcp_t& tcp);
 Endpoint remote_endpoint(const uv_tcp_t& tcp);
 

@@ -27,6 +27,23 @@ TEST_F(ListenerTest, AddressOfAnotherHostIsTroubleWithARemedy) {
   EXPECT_THAT(refused.error().remedy, HasSubstr("no such address"));
 }
 
+TEST_F(ListenerTest, ConnectionThatIsResetBeforeItIsAcceptedIsSaidToBeThat) {
+  sun_ = certificates_.context(certificates_.standard("sun"));
+  listen(*sun_);
+  {
+    const Client client(listener_->local());
+    const linger reset{1, 0};
+    ASSERT_EQ(::setsockopt(client.fd(), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+  }
+  const Client after(listener_->local());
+  testing::internal::CaptureStderr();
+  run_until([this] { return here_.connection != nullptr; });
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("one to " + listener_->local().to_string() + " was reset before it was accepted"));
+  EXPECT_EQ(here_.connection->remote().address.to_string(), "127.0.0.1") << "the next one is served";
+  EXPECT_TRUE(more_.empty());
+}
+
 TEST_F(ListenerTest, Ipv6WorksTheSame) {
   const int probe = ::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in6 address{};
