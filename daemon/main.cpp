@@ -1,5 +1,6 @@
 // dipcd: builds every part, runs the loop, ends in order.
 
+#include <dlfcn.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -41,6 +42,9 @@ void set_level_from_environment() {
   if (name == "warning") dipc::set_log_level(dipc::LogLevel::kWarning);
   if (name == "error") dipc::set_log_level(dipc::LogLevel::kError);
 }
+
+// Its own calls on kernel objects would come back to it as a program's, and wait for its answer.
+bool shim_is_loaded() { return ::dlsym(RTLD_DEFAULT, "dipc_version") != nullptr; }
 
 int run(const std::string& file, dipc::Policy policy) {
   auto keeper = dipc::reach_keeper(policy.configuration);
@@ -89,6 +93,11 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  if (shim_is_loaded()) {
+    print({"libdipc.so is loaded into this dipcd, which would be its own client",
+           "start it outside of `dipc run`, and without the library in LD_PRELOAD or /etc/ld.so.preload"});
+    return kFailed;
   }
 
   auto policy = dipc::load_policy(file, dipc::defaults_of_this_machine());

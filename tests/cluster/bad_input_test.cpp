@@ -65,9 +65,10 @@ class DaemonFolder {
     ASSERT_TRUE(installed) << installed.error().what;
     fs::copy_file(ca / "ca.pem", tls / "ca.pem");
   }
-  // The command that runs the daemon, its log on standard output.
+  // The command that runs the daemon, its log on standard output. The shim is for programs.
   std::vector<std::string> command() const {
-    return {"sh", "-c", "exec " + native_program("daemon/dipcd") + " --config " + path_ + "/dipc.toml 2>&1"};
+    return {"sh", "-c",
+            "exec env -u LD_PRELOAD " + native_program("daemon/dipcd") + " --config " + path_ + "/dipc.toml 2>&1"};
   }
   const std::string& path() const { return path_; }
 

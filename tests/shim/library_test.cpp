@@ -75,6 +75,14 @@ TEST_P(Library, ExportsTheInterposedNamesAndDipcH) {
   EXPECT_EQ(exported, expected);
 }
 
+TEST_P(Library, IsNotForTheDaemonItself) {
+  Program daemon(machine(), "../../daemon/dipcd", {"--config", "/nowhere"}, {}, machine().shim);
+  const auto ending = daemon.finish();
+  EXPECT_EQ(ending.status, 1);
+  EXPECT_NE(ending.output.find("libdipc.so is loaded into this dipcd"), std::string::npos) << ending.output;
+  EXPECT_NE(ending.output.find("without the library in LD_PRELOAD"), std::string::npos) << ending.output;
+}
+
 TEST_P(Library, KeepsItsThreadStateWhereASignalHandlerMayTouchIt) {
   // Initial-exec: an offset from the thread pointer, not a call of __tls_get_addr, which allocates at a thread's first
   // access.
