@@ -2,31 +2,23 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <functional>
 #include <set>
 #include <span>
 #include <utility>
 
 #include "daemon/core/object_name.h"
+#include "daemon/core/setting_reader.h"
 #include "daemon/core/text_lines.h"
-#include "daemon/core/toml_text.h"
-#include "wire/nearest.h"
 
 namespace dipc {
 namespace {
 
-constexpr std::string_view kEndpointForm = "write an address and a port in quotes: \"10.0.0.2:7310\"";
 constexpr std::string_view kRangeForm =
     "write \"0x1000-0x1fff\", \"0x1234\", \"all\" (every key), \"private\" (IPC_PRIVATE), or a list of these";
 
 // Every key there is, by the table it stands in: for what is missing, misspelt or in the wrong place.
-struct Section {
-  std::string_view name;  // empty: above the first table
-  std::vector<std::string_view> keys;
-};
-const std::array<Section, 5>& sections() {
-  static const std::array<Section, 5> kSections = {{
+std::span<const SettingReader::Section> sections() {
+  static const std::array<SettingReader::Section, 5> kSections = {{
       {"", {"cluster", "host", "listen", "referee", "peers", "timing", "limits", "keys", "paths"}},
       {"timing", {"keepalive", "peer_timeout", "op_timeout", "claim_timeout", "busy_poll"}},
       {"limits",
@@ -39,35 +31,9 @@ const std::array<Section, 5>& sections() {
   return kSections;
 }
 
-std::string heading(std::string_view section) {
-  if (section == "keys") return "[[keys]]";
-  return "[" + std::string(section) + "]";
-}
-
-std::string type_name(const toml::node& node) {
-  switch (node.type()) {
-    case toml::node_type::string:
-      return "a string";
-    case toml::node_type::integer:
-    case toml::node_type::floating_point:
-      return "a number";
-    case toml::node_type::boolean:
-      return "true or false";
-    case toml::node_type::array:
-      return "a list";
-    case toml::node_type::table:
-      return "a table";
-    default:
-      return "a date or time";
-  }
-}
-
-std::size_t line_of(const toml::node& node) { return node.source().begin.line; }
-
-// Reads one file. Every read_*() reports what is wrong with its value and leaves the default where it stood.
-class Reader {
+class Reader : private SettingReader {
  public:
-  Reader(std::string_view file, const ConfigurationDefaults& defaults) : file_(file) {
+  Reader(std::string_view file, const ConfigurationDefaults& defaults) : SettingReader(file, sections()) {
     result_.file = file;
     result_.host = to_lower(defaults.host);
     result_.paths = defaults.paths;
@@ -86,97 +52,12 @@ class Reader {
       if (key == "paths") read_paths(node);
     });
     check_whole(document);
-    if (troubles_.empty()) return std::move(result_);
-    // toml++ keeps tables by name; people read files by line.
-    std::stable_sort(troubles_.begin(), troubles_.end(),
-                     [](const auto& a, const auto& b) { return a.first < b.first; });
-    Troubles sorted;
-    for (auto& [line, found] : troubles_) sorted.push_back(std::move(found));
-    return tl::unexpected(std::move(sorted));
+    Troubles troubles = take_troubles();
+    if (troubles.empty()) return std::move(result_);
+    return tl::unexpected(std::move(troubles));
   }
 
  private:
-  void wrong(std::size_t line, const std::string& what, std::string_view remedy) {
-    troubles_.emplace_back(line, trouble_at(file_, line, what, std::string(remedy)));
-  }
-
-  void wrong_type(const toml::node& node, std::string_view key, std::string_view remedy) {
-    wrong(line_of(node), std::string(key) + " is " + type_name(node), remedy);
-  }
-
-  // Calls `take` for the keys that the section has; reports the others.
-  void read_table(const toml::table& table, std::string_view section,
-                  const std::function<void(std::string_view, const toml::node&)>& take) {
-    const auto& here = *std::find_if(sections().begin(), sections().end(),
-                                     [&](const Section& candidate) { return candidate.name == section; });
-    for (const auto& [key, node] : table) {
-      if (std::find(here.keys.begin(), here.keys.end(), key.str()) != here.keys.end()) {
-        take(key.str(), node);
-      } else {
-        unknown_key(key, here);
-      }
-    }
-  }
-
-  void unknown_key(const toml::key& key, const Section& here) {
-    const std::string where = here.name.empty() ? "above the first table" : "in " + heading(here.name);
-    const std::string what = in_quotes(key.str()) + " is no setting " + where;
-    std::string remedy;
-    for (const Section& other : sections()) {
-      if (std::find(other.keys.begin(), other.keys.end(), key.str()) == other.keys.end()) continue;
-      remedy = std::string(key.str()) + " belongs " +
-               (other.name.empty() ? "above the first table" : "into " + heading(other.name));
-    }
-    if (remedy.empty()) {
-      const std::string meant = nearest(key.str(), here.keys);
-      if (!meant.empty()) {
-        remedy = "did you mean " + meant + "?";
-      } else {
-        for (const std::string_view known : here.keys)
-          remedy.append(remedy.empty() ? "known are: " : ", ").append(known);
-      }
-    }
-    wrong(key.source().begin.line, what, remedy);
-  }
-
-  std::optional<std::string> text(const toml::node& node, std::string_view key, std::string_view remedy) {
-    if (const auto* value = node.as_string()) return value->get();
-    wrong_type(node, key, remedy);
-    return std::nullopt;
-  }
-
-  void read_word(const toml::node& node, std::string_view key, std::string& into) {
-    constexpr std::string_view kRemedy = "write a name in quotes: letters, digits, '-', '_', '.', at most 64";
-    const auto value = text(node, key, kRemedy);
-    if (!value) return;
-    if (is_host_name(to_lower(*value))) {
-      into = *value;
-    } else {
-      wrong(line_of(node), std::string(key) + " " + in_quotes(*value) + " is not a name", kRemedy);
-    }
-  }
-
-  void read_host(const toml::node& node, std::string_view key, std::string& into) {
-    constexpr std::string_view kRemedy = "write a host name in quotes: letters, digits, '-', '_', '.', at most 64";
-    const auto value = text(node, key, kRemedy);
-    if (!value) return;
-    const std::string name = to_lower(*value);
-    if (is_host_name(name)) {
-      into = name;
-    } else {
-      wrong(line_of(node), std::string(key) + " " + in_quotes(*value) + " is not a host name", kRemedy);
-    }
-  }
-
-  std::optional<Endpoint> endpoint(const toml::node& node, std::string_view key) {
-    const auto value = text(node, key, kEndpointForm);
-    if (!value) return std::nullopt;
-    auto parsed = Endpoint::parse(*value);
-    if (parsed) return *parsed;
-    wrong(line_of(node), std::string(key) + ": " + parsed.error().what, parsed.error().remedy);
-    return std::nullopt;
-  }
-
   void read_listen(const toml::node& node) {
     const auto* list = node.as_array();
     if (list == nullptr) return wrong_type(node, "listen", "write a list: listen = [\"10.0.0.2:7310\"]");
@@ -213,7 +94,8 @@ class Reader {
       const auto found = endpoint(value, "peers: " + name);
       if (!found) continue;
       if (found->address.is_wildcard()) {
-        wrong(line, "peers: " + name + ": " + found->to_string() + " is no address to dial", kEndpointForm);
+        wrong(line, "peers: " + name + ": " + found->to_string() + " is no address to dial",
+              "write an address and a port in quotes: \"10.0.0.2:7310\"");
       } else if (!result_.peers.emplace(name, *found).second) {
         wrong(line, "peers: " + name + " stands there twice (letters' case makes no difference)",
               "take one of them out");
@@ -245,30 +127,6 @@ class Reader {
     }
   }
 
-  void read_duration(const toml::node& node, std::string_view key, Duration min, Duration max, Duration& into) {
-    constexpr std::string_view kRemedy =
-        "write a number and its unit in quotes: \"500ms\", \"1.5s\", \"2m\" (us, ms, s, m, h)";
-    const auto value = text(node, key, kRemedy);
-    if (!value) return;
-    const auto duration = parse_duration(*value);
-    if (!duration) {
-      wrong(line_of(node), std::string(key) + " " + in_quotes(*value) + " is not a duration", kRemedy);
-    } else if (*duration < min || *duration > max) {
-      wrong(line_of(node), std::string(key) + " " + in_quotes(*value) + " is out of bounds",
-            "take a value between " + show(min) + " and " + show(max));
-    } else {
-      into = *duration;
-    }
-  }
-
-  static std::string show(Duration duration) {
-    const auto us = std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
-    if (us != 0 && us % 3'600'000'000 == 0) return std::to_string(us / 3'600'000'000) + "h";
-    if (us % 1'000'000 == 0) return std::to_string(us / 1'000'000) + "s";
-    if (us % 1'000 == 0) return std::to_string(us / 1'000) + "ms";
-    return std::to_string(us) + "us";
-  }
-
   void read_limits(const toml::node& node) {
     const auto* table = node.as_table();
     if (table == nullptr)
@@ -289,34 +147,6 @@ class Reader {
       if (key == "attachments_per_login") read_count(value, key, 1, 1'000'000, limits.attachments_per_login);
       if (key == "segment_size") read_size(value, key, "4KiB", "1TiB", limits.segment_bytes);
     });
-  }
-
-  void read_count(const toml::node& node, std::string_view key, std::int64_t min, std::int64_t max,
-                  std::uint32_t& into) {
-    const std::string remedy =
-        "write a number from " + std::to_string(min) + " to " + std::to_string(max) + ", without quotes";
-    const auto* value = node.as_integer();
-    if (value == nullptr) return wrong_type(node, key, remedy);
-    if (value->get() < min || value->get() > max) {
-      return wrong(line_of(node), std::string(key) + " " + std::to_string(value->get()) + " is out of bounds", remedy);
-    }
-    into = static_cast<std::uint32_t>(value->get());
-  }
-
-  void read_size(const toml::node& node, std::string_view key, std::string_view min, std::string_view max,
-                 std::uint64_t& into) {
-    constexpr std::string_view kRemedy = "write a number and its unit in quotes: \"64MiB\" (B, KiB, MiB, GiB, TiB)";
-    const auto value = text(node, key, kRemedy);
-    if (!value) return;
-    const auto bytes = parse_size(*value);
-    if (!bytes) {
-      wrong(line_of(node), std::string(key) + " " + in_quotes(*value) + " is not a size", kRemedy);
-    } else if (*bytes < *parse_size(min) || *bytes > *parse_size(max)) {
-      wrong(line_of(node), std::string(key) + " " + in_quotes(*value) + " is out of bounds",
-            "take a value between " + std::string(min) + " and " + std::string(max));
-    } else {
-      into = *bytes;
-    }
   }
 
   void read_keys(const toml::node& node) {
@@ -492,9 +322,7 @@ class Reader {
     }
   }
 
-  std::string file_;
   Configuration result_;
-  std::vector<std::pair<std::size_t, Trouble>> troubles_;
 };
 
 }  // namespace
@@ -553,47 +381,6 @@ bool is_host_name(std::string_view name) {
   const auto is_edge = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; };
   return !name.empty() && name.size() <= kLengthMax && is_edge(name.front()) && is_edge(name.back()) &&
          std::all_of(name.begin(), name.end(), [&](char c) { return is_edge(c) || c == '-' || c == '.'; });
-}
-
-std::optional<Duration> parse_duration(std::string_view text) {
-  constexpr std::pair<std::string_view, std::int64_t> kUnits[] = {
-      {"us", 1'000}, {"ms", 1'000'000}, {"s", 1'000'000'000}, {"m", 60'000'000'000}, {"h", 3'600'000'000'000}};
-  constexpr std::int64_t kHoursMax = 1'000'000;  // keeps all sums below 2^63 ns
-  std::int64_t whole = 0, thousandths = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), whole);
-  if (error != std::errc() || text.front() == '-') return std::nullopt;
-  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-  if (text.starts_with('.')) {
-    text.remove_prefix(1);
-    std::int64_t weight = 100;
-    std::size_t digits = 0;
-    for (; digits < text.size() && text[digits] >= '0' && text[digits] <= '9'; ++digits) {
-      if (weight == 0) return std::nullopt;
-      thousandths += weight * (text[digits] - '0');
-      weight /= 10;
-    }
-    if (digits == 0) return std::nullopt;
-    text.remove_prefix(digits);
-  }
-  for (const auto& [unit, ns] : kUnits) {
-    if (text != unit) continue;
-    if (whole > kHoursMax * 3'600'000'000'000 / 1000 / ns) return std::nullopt;
-    return Duration(whole * ns + thousandths * ns / 1000);
-  }
-  return std::nullopt;
-}
-
-std::optional<std::uint64_t> parse_size(std::string_view text) {
-  constexpr std::pair<std::string_view, unsigned> kUnits[] = {
-      {"B", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}};
-  std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc()) return std::nullopt;
-  text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-  for (const auto& [unit, shift] : kUnits) {
-    if (text == unit) return value <= (UINT64_MAX >> shift) ? std::optional(value << shift) : std::nullopt;
-  }
-  return std::nullopt;
 }
 
 std::string KeyRule::to_string() const {

@@ -118,9 +118,4 @@ std::vector<std::string> warnings_of(const Configuration& configuration);
 // certificate, in hosts.allow and in logins.map alike. Lower case only.
 bool is_host_name(std::string_view name);
 
-// "1s", "500ms", "2m", "1h", "200us", "1.5s". Empty: not a duration.
-std::optional<Duration> parse_duration(std::string_view text);
-// "64MiB", "4GiB", "512KiB", "100B". Empty: not a size, or beyond 64 bits.
-std::optional<std::uint64_t> parse_size(std::string_view text);
-
 }  // namespace dipc

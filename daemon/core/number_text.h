@@ -9,6 +9,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "daemon/core/time.h"
+
 namespace dipc {
 
 // The whole text must be the number: digits of `base` and, for a signed T, a leading '-'; no '+', blank or prefix.
@@ -28,6 +30,11 @@ std::optional<T> parse_prefixed_number(std::string_view text) {
   const bool hexadecimal = text.starts_with("0x") || text.starts_with("0X");
   return hexadecimal ? parse_number<T>(text.substr(2), 16) : parse_number<T>(text);
 }
+
+// "1s", "500ms", "2m", "1h", "200us", "1.5s". Empty: not a duration.
+std::optional<Duration> parse_duration(std::string_view text);
+// "64MiB", "4GiB", "512KiB", "100B". Empty: not a size, or beyond 64 bits.
+std::optional<std::uint64_t> parse_size(std::string_view text);
 
 // "0x" and sixteen digits.
 std::string hexadecimal(std::uint64_t value);

@@ -304,32 +304,6 @@ TEST(Configuration, AMachineNameThatCanNotServeMustBeReplaced) {
   EXPECT_THAT(all_of(parsed.error()), HasSubstr("host is not set, and this machine's name '(none)' can't serve"));
 }
 
-TEST(Configuration, DurationsAreNumbersWithAUnit) {
-  EXPECT_EQ(parse_duration("1s"), Duration(1s));
-  EXPECT_EQ(parse_duration("500ms"), Duration(500ms));
-  EXPECT_EQ(parse_duration("200us"), Duration(200us));
-  EXPECT_EQ(parse_duration("1.5s"), Duration(1500ms));
-  EXPECT_EQ(parse_duration("0.001s"), Duration(1ms));
-  EXPECT_EQ(parse_duration("2m"), Duration(2min));
-  EXPECT_EQ(parse_duration("0s"), Duration(0s));
-  for (const char* bad : {"", "s", "1", "-1s", "+1s", " 1s", "1s ", "1 s", "1.s", ".5s", "1.2345s", "1x", "1ns", "0x1s",
-                          "99999999999h", "99999999999999999999s", "1e3s"}) {
-    EXPECT_EQ(parse_duration(bad), std::nullopt) << bad;
-  }
-}
-
-TEST(Configuration, SizesAreNumbersWithAUnit) {
-  EXPECT_EQ(parse_size("100B"), 100u);
-  EXPECT_EQ(parse_size("512KiB"), 512u << 10);
-  EXPECT_EQ(parse_size("64MiB"), 64u << 20);
-  EXPECT_EQ(parse_size("4GiB"), 4ull << 30);
-  EXPECT_EQ(parse_size("1TiB"), 1ull << 40);
-  EXPECT_EQ(parse_size("16777215TiB"), 16777215ull << 40);
-  for (const char* bad : {"", "MiB", "1", "-1B", "1MB", "1 MiB", "1.5MiB", "16777216TiB", "99999999999999999999B"}) {
-    EXPECT_EQ(parse_size(bad), std::nullopt) << bad;
-  }
-}
-
 TEST(Configuration, PathsDependOnWhoRunsTheDaemon) {
   EXPECT_EQ(default_paths(0, "/run/user/0", "/root").run, "/run/dipc");
   EXPECT_EQ(default_paths(0, "/run/user/0", "/root").state, "/var/lib/dipc");
