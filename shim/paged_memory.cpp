@@ -75,10 +75,19 @@ void send_to_daemon(const PagedMemory& memory, const local::PagingRecord& record
   }
 }
 
+// Each change in the row of pages costs a mapping, of which a process has not so many (vm.max_map_count). Where there
+// is no more, all of the memory is taken from the program, which then asks again for what it needs.
+void set_access(const PagedMemory& memory, const Bytes& bytes, local::PagingAccess access) {
+  int bits = protection(memory, access);
+  if (raw(SYS_mprotect, bytes.begin, bytes.length, bits) == 0) return;
+  if (raw(SYS_mprotect, memory.address, memory.bytes, PROT_NONE) != 0) return take_away(memory.address, memory.bytes);
+  if (bits != PROT_NONE) raw(SYS_mprotect, bytes.begin, bytes.length, bits);
+}
+
 void carry_out(PagedMemory& memory, const local::PagingRecord& record) {
   Bytes bytes = bytes_of(memory, record);
   if (record.op == local::PagingOp::kSetAccess && bytes.length > 0) {
-    raw(SYS_mprotect, bytes.begin, bytes.length, protection(memory, record.access));
+    set_access(memory, bytes, record.access);
   } else if (record.op == local::PagingOp::kTakeAway && bytes.length > 0) {
     take_away(bytes.begin, bytes.length);
   }
@@ -119,7 +128,7 @@ void* run_sender(void* of) {
     send_faults(memory);
     wait_while(memory.posted, seen, -1);
   }
-  raw(SYS_shutdown, memory.socket, SHUT_RDWR);  // ends the receiver, and tells the daemon
+  raw(SYS_shutdown, memory.socket, SHUT_RD);  // ends the receiver
   leave(memory);
   return nullptr;
 }
@@ -169,6 +178,10 @@ void* run_receiver(void* of) {
   if (!is_ending(memory)) {
     take_away(memory.address, memory.bytes);
     bump(memory.changes);
+  } else {
+    // The daemon takes our hanging up for the end of all access.
+    raw(SYS_mprotect, memory.address, memory.bytes, PROT_NONE);
+    raw(SYS_shutdown, memory.socket, SHUT_RDWR);
   }
   leave(memory);
   return nullptr;

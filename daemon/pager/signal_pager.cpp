@@ -1,18 +1,20 @@
 #include "daemon/pager/signal_pager.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 
 #include "daemon/core/segment_pages.h"
-#include "daemon/pager/program_signals.h"
 #include "wire/check.h"
 
 namespace dipc {
@@ -21,12 +23,17 @@ namespace {
 constexpr std::uint64_t kEvents = 0;  // beside tickets in epoll
 constexpr std::uint64_t kTimer = ~std::uint64_t{0};
 
-bool listen(int epoll, int fd, std::uint64_t what) {
+constexpr int kRecordsAtOnce = 64;             // of one program, in one turn of the loop
+constexpr std::size_t kWaitsMax = 1024;        // pages that one attachment waits for: as many threads, natively
+constexpr std::size_t kOutstandingMax = 4096;  // records to one attachment, beyond which its faults are not answered
+
+bool watch(int epoll, int operation, int fd, std::uint64_t what, std::uint32_t events) {
   epoll_event event{};
-  event.events = EPOLLIN;
+  event.events = events;
   event.data.u64 = what;
-  return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+  return epoll_ctl(epoll, operation, fd, &event) == 0;
 }
+bool listen(int epoll, int fd, std::uint64_t what) { return watch(epoll, EPOLL_CTL_ADD, fd, what, EPOLLIN); }
 
 }  // namespace
 
@@ -80,7 +87,7 @@ void SignalPager::finish_if_answered(PageIndex page) {
   Work work = std::move(found->second);
   works_.erase(found);
   work.finish();
-  for (const Fault& fault : work.meanwhile) on_fault(fault, page);
+  for (const auto& [ticket, access] : work.meanwhile) on_fault(ticket, access, page);
 }
 
 void SignalPager::install(PageIndex page, PageContents contents, bool writable) {
@@ -141,7 +148,7 @@ void SignalPager::mark_lost(PageIndex page) {
     later([this, page] { handler_.on_done(page); });
   });
   state(page) = State::kLost;
-  waiters_.erase(page);
+  take_waiters(page);
   for (auto& [ticket, attachment] : attachments_) {
     give(ticket, attachment, page, local::PagingOp::kTakeAway, local::PagingAccess::kNone);
   }
@@ -154,7 +161,10 @@ void SignalPager::lose_all() {
   local::PagingRecord record;
   record.op = local::PagingOp::kTakeAway;
   record.count = static_cast<std::uint32_t>(memory_.bytes() / kernel_page_bytes());
-  for (auto& [ticket, attachment] : attachments_) send(attachment, record);
+  for (auto& [ticket, attachment] : attachments_) {
+    attachment.waits_for.clear();
+    send(ticket, attachment, record);
+  }
   waiters_.clear();
   later([this] { handler_.on_all_lost(); });
 }
@@ -162,10 +172,14 @@ void SignalPager::lose_all() {
 void SignalPager::wake(PageIndex page) {
   local::PagingRecord record;
   record.op = local::PagingOp::kWake;
-  for (const Fault& fault : std::exchange(waiters_[page], {})) {
-    const auto found = attachments_.find(fault.attachment);
-    if (found != attachments_.end()) send(found->second, record);
-  }
+  for (const auto& [ticket, access] : take_waiters(page)) send(ticket, attachments_.at(ticket), record);
+}
+
+SignalPager::Faults SignalPager::take_waiters(PageIndex page) {
+  auto waiters = waiters_.extract(page);
+  if (waiters.empty()) return {};
+  for (const auto& [ticket, access] : waiters.mapped()) attachments_.at(ticket).waits_for.erase(page);
+  return std::move(waiters.mapped());
 }
 
 void SignalPager::revoke(PageIndex page, local::PagingAccess most) {
@@ -178,11 +192,9 @@ void SignalPager::revoke(PageIndex page, local::PagingAccess most) {
 }
 
 void SignalPager::grant_waiters(PageIndex page) {
-  for (const Fault& fault : std::exchange(waiters_[page], {})) {
-    const auto found = attachments_.find(fault.attachment);
-    if (found == attachments_.end()) continue;
-    const auto most = state(page) == State::kExclusive ? local::PagingAccess::kWrite : local::PagingAccess::kRead;
-    give(found->first, found->second, page, local::PagingOp::kSetAccess, most);
+  const auto most = state(page) == State::kExclusive ? local::PagingAccess::kWrite : local::PagingAccess::kRead;
+  for (const auto& [ticket, access] : take_waiters(page)) {
+    give(ticket, attachments_.at(ticket), page, local::PagingOp::kSetAccess, most);
   }
 }
 
@@ -197,14 +209,14 @@ void SignalPager::fail(PageIndex page, const std::string& why) {
     });
   };
   state(page) = State::kLost;
-  waiters_.erase(page);
+  take_waiters(page);
   for (auto& [ticket, attachment] : attachments_) {
     give(ticket, attachment, page, local::PagingOp::kTakeAway, local::PagingAccess::kNone);
   }
   finish_if_answered(page);
 }
 
-void SignalPager::give(AttachTicket, Attachment& attachment, PageIndex page, local::PagingOp op,
+void SignalPager::give(AttachTicket ticket, Attachment& attachment, PageIndex page, local::PagingOp op,
                        local::PagingAccess access) {
   if (!attachment.attached) return;  // has access to nothing, and asks when it is
   if (access == local::PagingAccess::kNone) {
@@ -220,21 +232,24 @@ void SignalPager::give(AttachTicket, Attachment& attachment, PageIndex page, loc
   record.number = next_number_++;
   attachment.unanswered[record.number] = {page, std::chrono::steady_clock::now()};
   if (const auto work = works_.find(page); work != works_.end()) work->second.unanswered.insert(record.number);
-  send(attachment, record);
+  send(ticket, attachment, record);
 }
 
-void SignalPager::send(Attachment& attachment, const local::PagingRecord& record) {
+void SignalPager::send(AttachTicket ticket, Attachment& attachment, const local::PagingRecord& record) {
   attachment.unsent.push_back(record);
-  flush(attachment);
+  if (attachment.unsent.size() == 1) flush(ticket, attachment);
 }
 
-// What does not go now goes with the next record, or when the helper has said something.
-void SignalPager::flush(Attachment& attachment) const {
+void SignalPager::flush(AttachTicket ticket, Attachment& attachment) {
   while (!attachment.unsent.empty()) {
     const auto& record = attachment.unsent.front();
     const ssize_t sent = ::send(attachment.socket.get(), &record, sizeof record, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == EINTR)) return;
+    if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS || errno == EINTR)) break;
     attachment.unsent.pop_front();  // an error is the end of the socket, which receive() finds
+  }
+  const std::uint32_t events = attachment.unsent.empty() ? EPOLLIN : EPOLLIN | EPOLLOUT;
+  if (std::exchange(attachment.watched, events) != events) {
+    watch(epoll_.get(), EPOLL_CTL_MOD, attachment.socket.get(), static_cast<std::uint64_t>(ticket), events);
   }
 }
 
@@ -257,20 +272,21 @@ Result<AttachOffer> SignalPager::offer(bool writable) {
 
 void SignalPager::attached(AttachTicket ticket, pid_t pid, std::uint64_t, Descriptor) {
   const auto found = attachments_.find(ticket);
-  const auto uid = real_uid_of(pid);
+  Descriptor process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   int error = 0;
   if (found == attachments_.end() || found->second.attached) {
     error = EINVAL;
-  } else if (!uid) {
-    error = ESRCH;
+  } else if (!process) {
+    error = errno == EMFILE || errno == ENFILE || errno == ENOMEM ? ENOMEM : ESRCH;
   } else if (all_lost_) {
     error = EIDRM;
   } else if (!listen(epoll_.get(), found->second.socket.get(), static_cast<std::uint64_t>(ticket))) {
     error = ENOMEM;
   } else {
     found->second.attached = true;
+    found->second.watched = EPOLLIN;
     found->second.pid = pid;
-    found->second.uid = *uid;
+    found->second.process = std::move(process);
   }
   if (error == EIDRM || error == ENOMEM || error == ESRCH) attachments_.erase(found);
   later([this, ticket, error] { handler_.on_attached(ticket, error); });
@@ -282,11 +298,18 @@ void SignalPager::withdraw(AttachTicket ticket) {
 }
 
 void SignalPager::settle(std::uint64_t token) {
-  std::vector<AttachTicket> all;
+  std::vector<pollfd> sockets;
+  std::vector<AttachTicket> tickets;
   for (const auto& [ticket, attachment] : attachments_) {
-    if (attachment.attached) all.push_back(ticket);
+    if (!attachment.attached) continue;
+    sockets.push_back({attachment.socket.get(), 0, 0});
+    tickets.push_back(ticket);
   }
-  for (const AttachTicket ticket : all) receive(ticket);
+  ::poll(sockets.data(), sockets.size(), 0);
+  // Who has hung up has unmapped the memory before; what it has said until then does not count any more.
+  for (std::size_t i = 0; i < sockets.size(); ++i) {
+    if ((sockets[i].revents & (POLLHUP | POLLERR)) != 0) end(tickets[i]);
+  }
   later([this, token] { handler_.on_settled(token); });
 }
 
@@ -302,20 +325,22 @@ void SignalPager::poll() {
       eventfd_t asked;
       eventfd_read(events_fd_.get(), &asked);
     } else {
-      receive(static_cast<AttachTicket>(what));
+      const auto found = attachments_.find(static_cast<AttachTicket>(what));
+      if (found == attachments_.end()) continue;
+      flush(found->first, found->second);
+      receive(found->first);
     }
   }
   for (auto events = std::exchange(events_, {}); !events.empty(); events.pop_front()) events.front()();
 }
 
 void SignalPager::receive(AttachTicket ticket) {
-  for (;;) {
+  for (int i = 0; i < kRecordsAtOnce; ++i) {
     const auto found = attachments_.find(ticket);
     if (found == attachments_.end()) return;
     local::PagingRecord record;
     const ssize_t got = recv(found->second.socket.get(), &record, sizeof record, MSG_DONTWAIT);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && errno == EAGAIN) return flush(found->second);
+    if (got < 0 && (errno == EINTR || errno == EAGAIN)) return;
     if (got != sizeof record) return end(ticket);
     if (record.op == local::PagingOp::kDone) {
       const auto answered = found->second.unanswered.extract(record.number);
@@ -325,37 +350,50 @@ void SignalPager::receive(AttachTicket ticket) {
       finish_if_answered(page);
     } else if (record.op == local::PagingOp::kFault) {
       const auto page = static_cast<PageIndex>(record.first / kernel_pages());
-      if (static_cast<std::uint32_t>(page) < states_.size()) on_fault({ticket, record.access}, page);
+      if (static_cast<std::uint32_t>(page) < states_.size()) on_fault(ticket, record.access, page);
     }
   }
 }
 
-void SignalPager::on_fault(const Fault& fault, PageIndex page) {
-  const auto found = attachments_.find(fault.attachment);
+void SignalPager::on_fault(AttachTicket ticket, local::PagingAccess access, PageIndex page) {
+  const auto found = attachments_.find(ticket);
   if (found == attachments_.end()) return;
   Attachment& attachment = found->second;
-  const auto give_it = [&](local::PagingOp op, local::PagingAccess access) {
-    give(fault.attachment, attachment, page, op, access);
-  };
+  // Each of these will make all who wait in the program try again, and so fault again.
+  if (attachment.unsent.size() + attachment.unanswered.size() >= kOutstandingMax) return;
+  const auto give_it = [&](local::PagingOp op, local::PagingAccess most) { give(ticket, attachment, page, op, most); };
   if (const auto work = works_.find(page); work != works_.end()) {
-    work->second.meanwhile.push_back(fault);
+    local::PagingAccess& wanted = work->second.meanwhile[ticket];
+    wanted = std::max(wanted, access);
     return;
   }
   if (all_lost_ || state(page) == State::kLost) {
     return give_it(local::PagingOp::kTakeAway, local::PagingAccess::kNone);
   }
-  const bool writes = attachment.writable && fault.access == local::PagingAccess::kWrite;
+  const bool writes = attachment.writable && access == local::PagingAccess::kWrite;
   if (state(page) == State::kExclusive) return give_it(local::PagingOp::kSetAccess, local::PagingAccess::kWrite);
   if (state(page) == State::kShared && !writes) {
     return give_it(local::PagingOp::kSetAccess, local::PagingAccess::kRead);
   }
-  waiters_[page].push_back(fault);
+  if (attachment.waits_for.size() < kWaitsMax || attachment.waits_for.contains(page)) {
+    attachment.waits_for.insert(page);
+    waiters_[page][ticket] = access;
+  } else {
+    local::PagingRecord record;
+    record.op = local::PagingOp::kWake;
+    send(ticket, attachment, record);
+  }
   later([this, page, writes] { handler_.on_fault(page, writes ? PageAccess::kWrite : PageAccess::kRead); });
 }
 
 // The program has detached, or is no more: nobody has access through it.
 void SignalPager::end(AttachTicket ticket) {
-  auto ended = attachments_.extract(ticket);
+  const auto ended = attachments_.extract(ticket);
+  for (const PageIndex page : ended.mapped().waits_for) {
+    const auto waiters = waiters_.find(page);
+    waiters->second.erase(ticket);
+    if (waiters->second.empty()) waiters_.erase(waiters);
+  }
   for (const auto& [number, about] : ended.mapped().unanswered) {
     if (const auto work = works_.find(about.first); work != works_.end()) work->second.unanswered.erase(number);
     finish_if_answered(about.first);
@@ -366,10 +404,11 @@ void SignalPager::end(AttachTicket ticket) {
 void SignalPager::look_for_stuck() {
   const TimePoint now = std::chrono::steady_clock::now();
   for (auto& [ticket, attachment] : attachments_) {
-    if (attachment.unanswered.empty()) continue;
+    if (attachment.unanswered.empty() || attachment.killed) continue;
     const TimePoint since = attachment.unanswered.begin()->second.second;
     if (now - since < options_.stuck_after) continue;
-    const bool killed = send_signal(attachment.pid, attachment.uid, SIGKILL);
+    attachment.killed = true;
+    const bool killed = syscall(SYS_pidfd_send_signal, attachment.process.get(), SIGKILL, nullptr, 0) == 0;
     later([this, pid = attachment.pid, killed] {
       handler_.on_log(options_.name + ": process " + std::to_string(pid) + " does not give pages back" +
                       (killed ? "; killed" : ""));

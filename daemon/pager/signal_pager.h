@@ -11,7 +11,9 @@
 // So before this host gives up access, all that were given it must have said that they have it no more. A program that
 // does not say so within `stuck_after` is killed. A forked child is not known to us: the shim attaches it anew.
 //
-// No thread: sockets, a timer, and the memory, which no fault of a program can hold up.
+// No thread: sockets, a timer, and the memory, which no fault of a program can hold up. Nor can what programs send:
+// each has a few records read in one turn, each waits for so many pages and no more, and a fault of one that leaves
+// too many of our records unanswered is not answered itself.
 
 #include <deque>
 #include <functional>
@@ -52,21 +54,21 @@ class SignalPager : public Pager {
     Descriptor socket;
     bool writable = false;
     bool attached = false;
-    pid_t pid = 0;
-    uid_t uid = 0;  // real, at shmat: whose programs may be ended because of it (0: anybody's)
+    pid_t pid = 0;                                   // for the log
+    Descriptor process;                              // pidfd_open(2), while it was waiting for its shmat
     std::map<PageIndex, local::PagingAccess> given;  // more than none, as of the last record sent
-    std::deque<local::PagingRecord> unsent;
+    std::deque<local::PagingRecord> unsent;          // to be sent when the socket has room
     std::map<std::uint64_t, std::pair<PageIndex, TimePoint>> unanswered;  // by number, sent at
+    std::set<PageIndex> waits_for;                                        // where it is among the waiters
+    std::uint32_t watched = 0;                                            // events of its socket
+    bool killed = false;
   };
-  struct Fault {
-    AttachTicket attachment{};
-    local::PagingAccess access{};
-  };
+  using Faults = std::map<AttachTicket, local::PagingAccess>;  // the last one of each attachment
   // What is under way on a page: over when nothing of it is unanswered.
   struct Work {
     std::set<std::uint64_t> unanswered;
     std::function<void()> finish;
-    std::vector<Fault> meanwhile;  // judged when it is over
+    Faults meanwhile;  // judged when it is over
   };
 
   SignalPager(Options options, Handler& handler, SegmentMemory memory);
@@ -76,13 +78,14 @@ class SignalPager : public Pager {
   void finish_if_answered(PageIndex page);
   void revoke(PageIndex page, local::PagingAccess most);
   void grant_waiters(PageIndex page);
+  Faults take_waiters(PageIndex page);
   void fail(PageIndex page, const std::string& why);
   void give(AttachTicket ticket, Attachment& attachment, PageIndex page, local::PagingOp op,
             local::PagingAccess access);
-  void send(Attachment& attachment, const local::PagingRecord& record);
-  void flush(Attachment& attachment) const;
+  void send(AttachTicket ticket, Attachment& attachment, const local::PagingRecord& record);
+  void flush(AttachTicket ticket, Attachment& attachment);
   void receive(AttachTicket ticket);
-  void on_fault(const Fault& fault, PageIndex page);
+  void on_fault(AttachTicket ticket, local::PagingAccess access, PageIndex page);
   void end(AttachTicket ticket);
   void look_for_stuck();
   std::uint64_t offset_of(PageIndex page) const {
@@ -98,7 +101,7 @@ class SignalPager : public Pager {
   std::vector<State> states_;
   bool all_lost_ = false;
   std::map<AttachTicket, Attachment> attachments_;
-  std::map<PageIndex, std::vector<Fault>> waiters_;
+  std::map<PageIndex, Faults> waiters_;
   std::map<PageIndex, Work> works_;
   std::uint64_t next_number_ = 1;
   std::deque<std::function<void()>> events_;

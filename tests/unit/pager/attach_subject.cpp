@@ -188,6 +188,25 @@ int childs_detach_is_its_own(Program&) {
   return 0;
 }
 
+// vm.max_map_count is used up but for a few.
+int runs_out_of_mappings(Program&) {
+  constexpr std::size_t kMany = 200'000;
+  constexpr std::size_t kPages = 64;
+  char* memory = attach();
+  auto* room = static_cast<char*>(mmap(nullptr, kMany * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  REQUIRE(memory != kFailed && room != MAP_FAILED);
+  std::size_t last = 1;
+  while (last < kMany && mprotect(room + last * kPage, kPage, PROT_READ) == 0) last += 2;
+  REQUIRE(last < kMany);
+  for (std::size_t i = 0; i < 8; ++i) mprotect(room + (last -= 2) * kPage, kPage, PROT_NONE);
+  for (int round = 0; round < 3; ++round) {
+    for (std::size_t page = 1; page < kPages; page += 2) byte_at(memory, page) = static_cast<char>(round);
+    for (std::size_t page = 1; page < kPages; page += 2) REQUIRE(byte_at(memory, page) == round);
+  }
+  REQUIRE(shmdt(memory) == 0);
+  return 0;
+}
+
 int runs_out_of_descriptors(Program&) {
   int last = 0;
   while (dup(0) >= 0) ++last;
@@ -372,6 +391,7 @@ const std::map<std::string, std::function<int(Program&)>> kFunctions = {
     FUNCTION(uses_segments_of_the_kernel_too),
     FUNCTION(childs_detach_is_its_own),
     FUNCTION(runs_out_of_descriptors),
+    FUNCTION(runs_out_of_mappings),
     FUNCTION(shares_with_its_child),
     FUNCTION(handles_its_own_faults),
     FUNCTION(faults_elsewhere),

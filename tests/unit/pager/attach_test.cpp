@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 
 #include <cstring>
+#include <fstream>
 
 #include "tests/unit/pager/segment_daemon.h"
 
@@ -177,6 +178,14 @@ std::vector<PagerKind> kinds() {
 }
 INSTANTIATE_TEST_SUITE_P(Both, Attach, testing::ValuesIn(kinds()),
                          [](const auto& by) { return by.param == PagerKind::kUserfault ? "Userfault" : "Signal"; });
+
+TEST(ProgramThatPagesItself, NeedsNoMoreMappingsThanThereAre) {
+  if (is_emulated()) GTEST_SKIP() << "the mappings are the emulator's, which needs some itself";
+  std::ifstream limit("/proc/sys/vm/max_map_count");
+  if (int most = 0; limit >> most && most > 100'000) GTEST_SKIP() << "vm.max_map_count is " << most;
+  SegmentDaemon daemon({.segment_bytes = 64 * kernel_page_bytes(), .kind = PagerKind::kSignal});
+  EXPECT_EQ(run_under_shim(daemon, "runs_out_of_mappings")->status(), 0);
+}
 
 // Only one that pages itself can hold its daemon up: stopped, it gives nothing back.
 TEST(StoppedProgram, IsKilledWhenItGivesNothingBack) {

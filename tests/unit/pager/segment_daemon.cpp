@@ -154,6 +154,8 @@ void SegmentDaemon::on_settled(std::uint64_t token) {
   detaching_.erase(found);
 }
 
+bool is_emulated() { return *DIPC_TEST_EMULATOR != '\0'; }
+
 std::unique_ptr<Process> run_under_shim(SegmentDaemon& daemon, const std::string& name) {
   const std::string socket = daemon.socket_path();
   return std::make_unique<Process>(daemon, [socket, name](Program& it) {

@@ -51,6 +51,9 @@ class SegmentDaemon : public PagedHost {
   std::uint64_t next_token_ = std::uint64_t{1} << 32;
 };
 
+// Whether these programs run under qemu.
+bool is_emulated();
+
 // Runs the test's function `name` of the subject program under the shim, as a process of `daemon`.
 std::unique_ptr<Process> run_under_shim(SegmentDaemon& daemon, const std::string& name);
 
