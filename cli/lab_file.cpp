@@ -49,7 +49,7 @@ class Parser {
   explicit Parser(std::string file) : file_(std::move(file)) {}
 
   LabFile parse(const toml::table& root) {
-    only(root, {"cluster", "referee", "host", "map", "keys", "timing", "limits"}, "a lab file");
+    only(root, {"cluster", "referee", "host", "map", "keys", "timing", "limits", "memory"}, "a lab file");
     LabFile lab;
     lab.cluster = text(root, "cluster", std::nullopt);
     if (!is_name(lab.cluster)) fail(root.get("cluster"), "\"" + lab.cluster + "\" is no cluster name", kNameRemedy);
@@ -150,7 +150,7 @@ class Parser {
   LabHost host(const toml::table& table, const toml::table& root) const {
     only(table,
          {"name", "arch", "logins", "groups", "daemon", "address", "msgmax", "msgmnb", "msgmni", "allow", "map",
-          "timing", "limits"},
+          "timing", "limits", "memory"},
          "a host");
     LabHost made;
     made.name = text(table, "name", std::nullopt);
@@ -251,7 +251,7 @@ class Parser {
         write(entry.str(), value);
       }
     };
-    for (const char* name : {"timing", "limits"}) {
+    for (const char* name : {"timing", "limits", "memory"}) {
       Settings merged;
       const toml::node* source = nullptr;
       for (const toml::table* from : {&root, &host_table}) {

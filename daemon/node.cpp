@@ -44,6 +44,14 @@ std::optional<Kind> kind_of(std::uint32_t number) {
   return static_cast<Kind>(number);
 }
 
+// `reason`: what there is not, of what was chosen or of what would be better.
+PagerChoice pager_of(PagerChosen chosen) {
+  if (chosen == PagerChosen::kSigsegv) return choose_pager(PagerKind::kSignal);
+  PagerChoice choice = choose_pager(std::nullopt);
+  if (chosen == PagerChosen::kUserfaultfd) choice.kind = PagerKind::kUserfault;
+  return choice;
+}
+
 }  // namespace
 
 // ---- start and stop
@@ -186,15 +194,17 @@ Result<void> Node::start_executor(uv_loop_t* loop, std::optional<keeper::Reached
 
 void Node::start_segments(uv_loop_t* loop) {
   const Configuration& configuration = policy_.configuration;
-  const PagerChoice choice = choose_pager(std::nullopt);
-  can_page_ = choice.kind == PagerKind::kUserfault;
-  if (can_page_) {
-    if (auto guarded = start_memory_guard(); !guarded) {
-      log_trouble(LogLevel::kError, "pager", guarded.error());
-      can_page_ = false;
-    }
-  } else {
-    log_warning("pager", choice.reason + "; shmget with IPC_DIPC fails with ENOSYS on this host");
+  const PagerChoice choice = pager_of(configuration.memory.pager);
+  can_page_ = choice.kind == PagerKind::kSignal || choice.reason.empty();
+  if (!can_page_) {
+    log_error("pager",
+              choice.reason + "; memory.pager demands it: shmget with IPC_DIPC fails with ENOSYS on this host");
+  } else if (!choice.reason.empty()) {
+    log_warning("pager", choice.reason + "; programs of this host page shared memory by SIGSEGV");
+  }
+  if (auto guarded = can_page_ ? start_memory_guard() : Result<void>{}; !guarded) {
+    log_trouble(LogLevel::kError, "pager", guarded.error());
+    can_page_ = false;
   }
   struct sysinfo memory {};
   ::sysinfo(&memory);

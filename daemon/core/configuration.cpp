@@ -18,13 +18,14 @@ constexpr std::string_view kRangeForm =
 
 // Every key there is, by the table it stands in: for what is missing, misspelt or in the wrong place.
 std::span<const SettingReader::Section> sections() {
-  static const std::array<SettingReader::Section, 5> kSections = {{
-      {"", {"cluster", "host", "listen", "referee", "peers", "timing", "limits", "keys", "paths"}},
+  static const std::array<SettingReader::Section, 6> kSections = {{
+      {"", {"cluster", "host", "listen", "referee", "peers", "timing", "limits", "memory", "keys", "paths"}},
       {"timing", {"keepalive", "peer_timeout", "op_timeout", "claim_timeout", "busy_poll"}},
       {"limits",
        {"blocked_calls_per_peer", "connections_per_peer", "bytes_per_peer", "calls_per_login", "connections_per_login",
         "bytes_per_login", "session_buffer", "dead_letters", "segment_size", "segments_per_login",
         "attachments_per_login"}},
+      {"memory", {"pager"}},
       {"keys", {"range", "kind", "home", "refuse", "unit", "hold_time"}},
       {"paths", {"run", "state"}},
   }};
@@ -48,6 +49,7 @@ class Reader : private SettingReader {
       if (key == "peers") read_peers(node);
       if (key == "timing") read_timing(node);
       if (key == "limits") read_limits(node);
+      if (key == "memory") read_memory(node);
       if (key == "keys") read_keys(node);
       if (key == "paths") read_paths(node);
     });
@@ -146,6 +148,25 @@ class Reader : private SettingReader {
       if (key == "segments_per_login") read_count(value, key, 1, 1'000'000, limits.segments_per_login);
       if (key == "attachments_per_login") read_count(value, key, 1, 1'000'000, limits.attachments_per_login);
       if (key == "segment_size") read_size(value, key, "4KiB", "1TiB", limits.segment_bytes);
+    });
+  }
+
+  void read_memory(const toml::node& node) {
+    const auto* table = node.as_table();
+    if (table == nullptr)
+      return wrong_type(node, "memory", "write a table: [memory], then lines as pager = \"sigsegv\"");
+    read_table(*table, "memory", [this](std::string_view key, const toml::node& value) {
+      constexpr std::string_view kRemedy =
+          "write \"userfaultfd\" or \"sigsegv\", or take it out: the best that there is";
+      const auto name = text(value, key, kRemedy);
+      if (!name) return;
+      if (*name == "userfaultfd") {
+        result_.memory.pager = PagerChosen::kUserfaultfd;
+      } else if (*name == "sigsegv") {
+        result_.memory.pager = PagerChosen::kSigsegv;
+      } else {
+        wrong(line_of(value), std::string(key) + " " + in_quotes(*name) + " does not exist", kRemedy);
+      }
     });
   }
 

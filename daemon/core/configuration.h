@@ -39,6 +39,9 @@ struct KeyRange {
 
 enum class CoherenceUnit : std::uint8_t { kPage, kSegment };
 
+// How segments are brought to programs page by page (daemon/pager/pager.h). kBest: userfaultfd where this host has it.
+enum class PagerChosen : std::uint8_t { kBest, kUserfaultfd, kSigsegv };
+
 // One [[keys]] table.
 struct KeyRule {
   std::vector<KeyRange> ranges;               // at least one
@@ -85,6 +88,11 @@ struct Configuration {
     std::uint32_t attachments_per_login = 10000;  // of this host's programs, with those of forked children
     bool operator==(const Limits&) const = default;
   } limits;
+
+  struct Memory {
+    PagerChosen pager = PagerChosen::kBest;
+    bool operator==(const Memory&) const = default;
+  } memory;
 
   std::vector<KeyRule> keys;  // in the order of the file: the first that fits decides
 

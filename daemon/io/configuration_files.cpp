@@ -99,6 +99,7 @@ std::vector<std::string> keep_until_start(const Configuration& before, Configura
   keep("listen", before.listen, after.listen);
   keep("[timing]", before.timing, after.timing);
   keep("[limits]", before.limits, after.limits);
+  keep("[memory]", before.memory, after.memory);
   keep("[paths]", before.paths, after.paths);
   after.peers.erase(after.host);  // under another name it may have stood there
   return differ;

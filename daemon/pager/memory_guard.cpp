@@ -5,14 +5,21 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
+#include <vector>
+
+#include "wire/descriptor.h"
 
 namespace dipc {
 namespace {
@@ -77,12 +84,16 @@ int begin_truncating_segments() {
   }
 }
 
-int guard(void* daemon) {
+void become_guard() {
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, nullptr);
   setsid();
   prctl(PR_SET_NAME, "dipc-guard");
+}
+
+int guard(void* daemon) {
+  become_guard();
   pollfd ended{*static_cast<const int*>(daemon), POLLIN, 0};
   while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
   }
@@ -98,7 +109,88 @@ int guard(void* daemon) {
   _exit(0);
 }
 
+// ---- a guard that is told
+
+Descriptor g_told;  // the daemon's end of its socket
+
+// The next segment's memory, as long as there is a daemon.
+std::optional<Descriptor> hear_of_segment(int socket) {
+  char byte;
+  iovec part{&byte, 1};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  ssize_t got;
+  while ((got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
+  }
+  if (got <= 0) return std::nullopt;
+  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  int memory = -1;
+  if (header != nullptr) std::memcpy(&memory, CMSG_DATA(header), sizeof memory);
+  return Descriptor(memory);
+}
+
+[[noreturn]] void guard_what_it_is_told(int socket) {
+  become_guard();
+  std::vector<Descriptor> segments;
+  while (auto memory = hear_of_segment(socket)) {
+    std::erase_if(segments, [](const Descriptor& one) {  // those that the daemon is through with
+      struct stat status {};
+      return fstat(one.get(), &status) != 0 || status.st_size == 0;
+    });
+    if (*memory) segments.push_back(std::move(*memory));
+  }
+  for (const Descriptor& memory : segments) {
+    if (ftruncate(memory.get(), 0) != 0) continue;  // can't be: they are the daemon's own
+  }
+  _exit(0);
+}
+
+Result<void> start_told_guard() {
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
+    return trouble(std::string("socketpair: ") + std::strerror(errno));
+  }
+  Descriptor told(ends[0]);
+  const Descriptor hears(ends[1]);
+  const pid_t guard = fork();
+  if (guard < 0) return trouble(std::string("fork: ") + std::strerror(errno));
+  if (guard == 0) {
+    // Nothing of the daemon's may stay open with it.
+    const auto socket = static_cast<unsigned>(hears.get());
+    if (socket > 0) close_range(0, socket - 1, 0);
+    close_range(socket + 1, ~0U, 0);
+    guard_what_it_is_told(hears.get());
+  }
+  g_told = std::move(told);
+  return {};
+}
+
 }  // namespace
+
+bool tell_memory_guard(int memory) {
+  if (!g_told) return true;
+  char byte = 0;
+  iovec part{&byte, 1};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof memory);
+  std::memcpy(CMSG_DATA(header), &memory, sizeof memory);
+  ssize_t sent;
+  while ((sent = sendmsg(g_told.get(), &message, MSG_NOSIGNAL)) < 0 && errno == EINTR) {
+  }
+  return sent == 1;
+}
 
 Result<void> start_memory_guard() {
   // It stays open: the guard looks at it.
@@ -108,6 +200,7 @@ Result<void> start_memory_guard() {
   if (clone(guard, stack + sizeof stack, CLONE_FILES | SIGCHLD, &daemon) < 0) {
     const int error = errno;
     close(daemon);
+    if (error == EINVAL) return start_told_guard();
     return trouble(std::string("clone: ") + std::strerror(error));
   }
   return {};

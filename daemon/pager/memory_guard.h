@@ -4,7 +4,10 @@
 // touched a page that is elsewhere would read zeros. So a process beside the daemon shares its table of descriptors:
 // when the daemon has ended, whatever ended it, the guard truncates the memory of all segments and only then lets the
 // userfaultfds go. Who waits for a page, and who touches one later, gets SIGBUS. A program can hold up the end of the
-// segment that it writes into, not that of others.
+// segment that it writes into, not that of others. Where programs page themselves their helpers see the daemon's end
+// too (shim/paged_memory.h); the guard is for those that are stopped just then.
+//
+// qemu-user has no processes that share descriptors: there the guard is told of each segment.
 
 #include <string>
 
@@ -18,5 +21,8 @@ inline constexpr const char* kSegmentMemoryName = "dipc segment";
 // Once, from the daemon. The guard is named dipc-guard and ends with the daemon; a supervisor must not kill both at
 // once. Trouble: no process or descriptor to be had.
 Result<void> start_memory_guard();
+
+// A segment's memory, made since. False: the guard, which has to be told, can't be.
+bool tell_memory_guard(int memory);
 
 }  // namespace dipc

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "daemon/pager/memory_guard.h"
+
 namespace dipc {
 namespace {
 
@@ -30,6 +32,7 @@ Result<SegmentMemory> SegmentMemory::make(const std::string& name, std::uint64_t
   if (ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
     return trouble(name + ": " + std::to_string(bytes) + " bytes of memory: " + std::strerror(errno));
   }
+  if (!tell_memory_guard(fd.get())) return trouble(name + ": the memory's guard is gone", "start dipcd again");
   return SegmentMemory(std::move(fd), static_cast<std::size_t>(bytes));
 }
 

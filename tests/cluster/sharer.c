@@ -5,7 +5,7 @@
  *   shmat ID FLAGS                      -> number of the attachment, from 0
  *   shmdt N    stat ID    set ID MODE    rm ID
  *   put N OFFSET BYTE    get N OFFSET   -> the byte
- *   add N OFFSET SEM TIMES              the int there, guarded by semaphore 0 of SEM
+ *   add N OFFSET SEM TIMES              to the number of two bytes there, low one first; guarded by SEM's semaphore 0
  *   forked COMMAND...                   in a child that has what we have, and ends
  *
  * Answer: RESULT ERRNO-NAME [details]; "-1 SIGBUS" or "-1 SIGSEGV" where memory says no.
@@ -87,7 +87,7 @@ static int operate(int set, int by) {
 static void obey(char* line) {
   char details[256] = "";
   const char* verb = strtok(line, " \n");
-  long result = -1;
+  volatile long result = -1; /* of what longjmp may leave */
   int number;
   errno = 0;
   if (verb == NULL) return;
@@ -146,13 +146,13 @@ static void obey(char* line) {
   } else if (strcmp(verb, "get") == 0) {
     result = *place();
   } else if (strcmp(verb, "add") == 0) {
-    volatile int* counter = (volatile int*)place();
+    volatile unsigned char* counter = place();
     int set = (int)next();
     long times = next();
     result = 0;
     while (times-- > 0 && result == 0) {
       if (operate(set, -1) != 0) result = -1;
-      ++*counter;
+      if (++counter[0] == 0) ++counter[1];
       if (operate(set, 1) != 0) result = -1;
     }
   } else if (strcmp(verb, "forked") == 0) {

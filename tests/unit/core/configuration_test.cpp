@@ -173,6 +173,9 @@ INSTANTIATE_TEST_SUITE_P(
                 "7: unit is for segments", "\"shm\""},
         Mistake{"HoldTimeTooLong", with("[[keys]]\nrange = 'all'\nhold_time = '11s'\n"),
                 "6: hold_time '11s' is out of bounds", "10s"},
+        Mistake{"PagerUnknown", with("[memory]\npager = 'uffd'\n"), "5: pager 'uffd' does not exist",
+                "\"userfaultfd\" or \"sigsegv\""},
+        Mistake{"MemoryNoTable", with("memory = 'sigsegv'\n"), "4: memory is a string", "[memory]"},
         Mistake{"RelativePath", with("[paths]\nrun = 'dipc'\n"), "5: run 'dipc' is not an absolute path",
                 "begins with /"},
         Mistake{"PathIsNumber", with("[paths]\nstate = 1\n"), "5: state is a number", "in quotes"}),
@@ -184,6 +187,7 @@ TEST(Configuration, FewestLinesGiveTheDefaults) {
   EXPECT_EQ(configuration.timing.keepalive, 1s);
   EXPECT_EQ(configuration.timing.peer_timeout, 10s);
   EXPECT_EQ(configuration.limits.session_buffer_bytes, 64u << 20);
+  EXPECT_EQ(configuration.memory.pager, PagerChosen::kBest);
   EXPECT_EQ(configuration.paths.run, "/run/dipc");
   EXPECT_TRUE(configuration.listen.empty());
   EXPECT_TRUE(configuration.keys.empty());
@@ -216,6 +220,8 @@ dead_letters = 0
 segment_size = "8GiB"
 segments_per_login = 9
 attachments_per_login = 10
+[memory]
+pager = "sigsegv"
 [paths]
 run = "/tmp/run"
 state = "/tmp/state"
@@ -252,11 +258,12 @@ refuse = true
   EXPECT_EQ(configuration.limits.segment_bytes, 8ull << 30);
   EXPECT_EQ(configuration.limits.segments_per_login, 9u);
   EXPECT_EQ(configuration.limits.attachments_per_login, 10u);
+  EXPECT_EQ(configuration.memory.pager, PagerChosen::kSigsegv);
   EXPECT_EQ(configuration.paths.run, "/tmp/run");
   EXPECT_EQ(configuration.paths.state, "/tmp/state");
   ASSERT_EQ(configuration.keys.size(), 3u);
   const KeyRule& first = configuration.keys[0];
-  EXPECT_EQ(first.line, 30u);
+  EXPECT_EQ(first.line, 32u);
   EXPECT_THAT(first.kinds, ElementsAre(Kind::kMessageQueue, Kind::kSemaphoreSet));
   EXPECT_EQ(first.home, "vax");
   EXPECT_THAT(first.ranges,

@@ -156,19 +156,21 @@ TEST_F(ConfigurationFiles, WhatCountsFromTheNextStartStaysAsItIsUntilThen) {
   const Configuration before = load()->configuration;
   write("dipc.toml",
         "cluster = 'other'\nreferee = 'vax'\nhost = 'moon'\nlisten = ['10.0.0.9:7310']\n[timing]\nkeepalive = '2s'\n"
-        "peer_timeout = '60s'\n[limits]\ndead_letters = 5\n[paths]\nrun = '/r'\nstate = '/s'\n"
+        "peer_timeout = '60s'\n[limits]\ndead_letters = 5\n[memory]\npager = 'sigsegv'\n[paths]\nrun = '/r'\nstate = "
+        "'/s'\n"
         "[peers]\nvax = '10.0.0.4:7310'\nsun = '10.0.0.2:7310'\n");
   auto fresh = load();
   ASSERT_TRUE(fresh) << fresh.error()[0].what;
   Configuration after = fresh->configuration;
-  EXPECT_THAT(keep_until_start(before, after),
-              testing::ElementsAre("cluster", "host", "referee", "listen", "[timing]", "[limits]", "[paths]"));
+  EXPECT_THAT(keep_until_start(before, after), testing::ElementsAre("cluster", "host", "referee", "listen", "[timing]",
+                                                                    "[limits]", "[memory]", "[paths]"));
   EXPECT_EQ(after.cluster, "lab");
   EXPECT_EQ(after.host, "sun");
   EXPECT_EQ(after.referee, "sun");
   EXPECT_EQ(after.listen, before.listen);
   EXPECT_EQ(after.timing, before.timing);
   EXPECT_EQ(after.limits, before.limits);
+  EXPECT_EQ(after.memory, before.memory);
   EXPECT_EQ(after.paths, before.paths);
   EXPECT_EQ(after.peers.at("vax").to_string(), "10.0.0.4:7310");
   EXPECT_FALSE(after.peers.contains("sun")) << "a host does not dial itself";
