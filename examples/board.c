@@ -70,14 +70,14 @@ static void sign_notice(void) {
 static void show_board(void) {
   int i;
   operate(BOARD_FREE, -1);
-  printf("  .---------------------------------------------------------------------------------.\n");
+  printf("  .------------------------------------------------------------------------------------.\n");
   for (i = 0; i < BOARD_ROWS; ++i) {
     const struct notice* row = &board->rows[(board->next + i) % BOARD_ROWS]; /* the oldest one first */
     if (row->from[0] == '\0') continue;
     printf("  | %-16s %-40.40s %s%-16s |\n", row->from, row->text, row->signature[0] ? "read by " : "        ",
            row->signature);
   }
-  printf("  '---------------------------------------------------------------------------------'\n");
+  printf("  '------------------------------------------------------------------------------------'\n");
   operate(BOARD_FREE, 1);
 }
 

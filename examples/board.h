@@ -7,8 +7,8 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 
-#define BOARD_MEMORY ((key_t)0x1996)
-#define BOARD_SEMS ((key_t)0x1997) /* 0: one at the board at a time; 1: notices that nobody has signed */
+#define BOARD_MEMORY ((key_t)0x1999)
+#define BOARD_SEMS ((key_t)0x199a) /* 0: one at the board at a time; 1: notices that nobody has signed */
 
 #ifndef IPC_DIPC
 #define IPC_DIPC 00010000 /* <linux/ipc.h>: the segment is every host's; kernels ignore it */

@@ -57,9 +57,9 @@ std::string show(const SegmentsReport& report) {
 std::string show(const PagesReport& report, std::size_t width) {
   const SegmentsReport::Row& segment = report.segment;
   std::string text = "segment " + key_of(segment) + ", id " + std::to_string(segment.id) + ": " +
-                     show_bytes(segment.bytes) + ", " + std::to_string(segment.pages) + " pages of " +
-                     show_bytes(segment.page_bytes) + ", " + std::to_string(segment.attachments) + " attachments\n\n" +
-                     map_of(report, width);
+                     show_bytes(segment.bytes) + ", " + std::to_string(segment.pages) +
+                     (segment.pages == 1 ? " page of " : " pages of ") + show_bytes(segment.page_bytes) + ", " +
+                     std::to_string(segment.attachments) + " attachments\n\n" + map_of(report, width);
   text.append("            . free   r read   w written   * on its way   ! lost");
   if (report.cell_pages > 1) text.append("   (" + std::to_string(report.cell_pages) + " pages each)");
   text.append("\n");
