@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -46,7 +47,7 @@ class SilentPeers final : public PeerOutbox {
     return std::nullopt;
   }
 
-  std::vector<std::pair<std::string, PeerMessage>> sent;
+  std::deque<std::pair<std::string, PeerMessage>> sent;
   std::set<std::string> away;
   std::set<std::string> full;                              // hosts that do not take their answers
   bool writes_nothing = false;                             // what was sent waits for a connection

@@ -23,6 +23,13 @@
 namespace dipc::test {
 
 inline constexpr std::chrono::seconds kPatience{20};
+// Whether a program, which is a fork of the test with its pager's threads, may have threads of its own. The allocators
+// of clang 14's sanitizers stay locked in a fork if a thread was inside just then.
+#ifdef DIPC_SANITIZED
+inline constexpr bool kThreadsAfterFork = false;
+#else
+inline constexpr bool kThreadsAfterFork = true;
+#endif
 
 // A program's side: in the child.
 class Program {

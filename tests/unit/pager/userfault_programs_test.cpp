@@ -83,6 +83,7 @@ INSTANTIATE_TEST_SUITE_P(Both, Forks, testing::Values(fork_by_libc, fork_by_numb
                          [](const auto& by) { return by.param == fork_by_libc ? "ByLibc" : "ByNumber"; });
 
 TEST(UserfaultPrograms, ForkOfManyThreadsLosesNoAttachment) {
+  if (!kThreadsAfterFork) GTEST_SKIP() << "needs threads after fork, which sanitizers have not";
   PagedHost host;
   Process program(host, [](Program& it) {
     volatile char* memory = it.attach();

@@ -98,6 +98,7 @@ void hammer(Ledger& ledger, volatile char* const (&mappings)[kMappings], volatil
 }
 
 TEST(UserfaultStress, NothingIsLostAndNothingOldIsRead) {
+  if (!kThreadsAfterFork) GTEST_SKIP() << "needs threads after fork, which sanitizers have not";
   auto* ledger =
       static_cast<Ledger*>(mmap(nullptr, sizeof(Ledger), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   ASSERT_NE(ledger, MAP_FAILED);

@@ -81,6 +81,7 @@ TEST(UserfaultWriters, HoldUpNobodyWhoEndsThePager) {
 class UserfaultFlood : public testing::TestWithParam<bool> {};
 
 TEST_P(UserfaultFlood, OfEventsKeepsNobodyWaiting) {
+  if (!kThreadsAfterFork) GTEST_SKIP() << "needs threads after fork, which sanitizers have not";
   PagedHost host({.segment_bytes = 64 * kPage, .grants = false});
   Process floods(host, [](Program& it) {
     auto* memory = const_cast<char*>(it.attach(GetParam()));
