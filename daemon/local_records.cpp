@@ -156,6 +156,20 @@ std::optional<CallBody> control_of(const LocalRequest& request, const ObjectRef&
   return control;
 }
 
+bool has_operation(Kind kind, local::Op op) {
+  switch (op) {
+    case local::Op::kSend:
+    case local::Op::kReceive:
+      return kind == Kind::kMessageQueue;
+    case local::Op::kOperate:
+      return kind == Kind::kSemaphoreSet;
+    case local::Op::kAttach:
+      return kind == Kind::kSegment;
+    default:
+      return true;
+  }
+}
+
 SegmentAttach attach_of(const LocalRequest& request, const ObjectRef& object) {
   return {.object = object,
           .read_only = (request.header.flags & SHM_RDONLY) != 0,
@@ -166,6 +180,7 @@ SegmentAttach attach_of(const LocalRequest& request, const ObjectRef& object) {
 }  // namespace
 
 std::optional<CallBody> call_of(const LocalRequest& request, const ObjectRef& object) {
+  if (!has_operation(object.kind, request.header.op)) return std::nullopt;
   switch (request.header.op) {
     case local::Op::kSend:
       return send_of(request, object);

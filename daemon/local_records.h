@@ -13,7 +13,8 @@
 namespace dipc {
 
 // The call that a kSend, kReceive, kOperate, kControl or kAttach request asks for, on `object`. Nothing if the request
-// is none of these or makes no sense (the shim has a bug, or is not the shim).
+// is none of these, is nothing that objects of this kind have, or makes no sense (the shim has a bug, or is not the
+// shim).
 std::optional<CallBody> call_of(const LocalRequest& request, const ObjectRef& object);
 
 // What the program of `abi` gets for `reply`. A message is `long mtype` of that ABI and the text.

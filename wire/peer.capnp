@@ -233,7 +233,7 @@ struct Call {
 
   struct Send {
     # msgsnd. Reply: no body.
-    object @0 :ObjectRef;
+    object @0 :ObjectRef;      # a queue; one of another kind is no record, here and below
     type @1 :Int64;            # mtype; more than the owner's C long can hold is `invalid`
     text @2 :Data;             # at most 16 MiB
     declaredBytes @3 :UInt64;  # msgsz as the program gave it
@@ -245,7 +245,7 @@ struct Call {
 
   struct Receive {
     # msgrcv. Reply: body `message`; it stays in the owner's care until `taken` or `returned`.
-    object @0 :ObjectRef;
+    object @0 :ObjectRef;      # a queue
     type @1 :Int64;            # msgtyp
     maxBytes @2 :UInt64;       # msgsz
     noWait @3 :Bool;           # IPC_NOWAIT
@@ -258,7 +258,7 @@ struct Call {
 
   struct Operate {
     # semop, semtimedop. Reply: no body.
-    object @0 :ObjectRef;
+    object @0 :ObjectRef;      # a semaphore set
     ops @1 :List(Op);
     declaredOps @2 :UInt64;    # nsops as the program gave it; `ops` is shorter where the buffer could not be read
     timeout :union {

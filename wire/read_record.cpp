@@ -71,9 +71,17 @@ GetCall read(schema::Call::Get::Reader from) {
   KJ_FAIL_REQUIRE("unknown kind of claim");
 }
 
+// Kernel ids of different kinds are the same numbers: an operation on an object that peers may use, said of another
+// kind, would reach one that they may not.
+ObjectRef read(schema::ObjectRef::Reader from, Kind kind) {
+  const ObjectRef object = read(from);
+  KJ_REQUIRE(object.kind == kind, "not an object of the right kind");
+  return object;
+}
+
 MessageSend read(schema::Call::Send::Reader from) {
   MessageSend to;
-  to.object = read(from.getObject());
+  to.object = read(from.getObject(), Kind::kMessageQueue);
   to.type = from.getType();
   to.text = bytes(from.getText());
   to.declared_bytes = from.getDeclaredBytes();
@@ -84,7 +92,7 @@ MessageSend read(schema::Call::Send::Reader from) {
 
 MessageReceive read(schema::Call::Receive::Reader from) {
   MessageReceive to;
-  to.object = read(from.getObject());
+  to.object = read(from.getObject(), Kind::kMessageQueue);
   to.type = from.getType();
   to.max_bytes = from.getMaxBytes();
   to.no_wait = from.getNoWait();
@@ -97,7 +105,7 @@ MessageReceive read(schema::Call::Receive::Reader from) {
 
 SemaphoreOperate read(schema::Call::Operate::Reader from) {
   SemaphoreOperate to;
-  to.object = read(from.getObject());
+  to.object = read(from.getObject(), Kind::kSemaphoreSet);
   const auto ops = from.getOps();
   to.ops.reserve(ops.size());
   for (const auto op : ops) to.ops.push_back({op.getNumber(), op.getDelta(), op.getNoWait(), op.getUndo()});
@@ -151,14 +159,8 @@ Control read(schema::Call::Control::Reader from) {
   KJ_FAIL_REQUIRE("unknown kind of set");
 }
 
-ObjectRef read_segment(schema::ObjectRef::Reader from) {
-  const ObjectRef segment = read(from);
-  KJ_REQUIRE(segment.kind == Kind::kSegment, "not a segment");
-  return segment;
-}
-
 SegmentAttach read(schema::Call::Attach::Reader from) {
-  return {read_segment(from.getObject()), from.getReadOnly(), from.getExecutable(), from.getPageBytes()};
+  return {read(from.getObject(), Kind::kSegment), from.getReadOnly(), from.getExecutable(), from.getPageBytes()};
 }
 
 CallBody read_body(schema::Call::Reader from) {
@@ -302,7 +304,7 @@ PageContents contents(capnp::Data::Reader from) { return std::make_shared<const 
 
 SegmentReport read(schema::SegmentReport::Reader from) {
   SegmentReport to;
-  to.segment = read_segment(from.getSegment());
+  to.segment = read(from.getSegment(), Kind::kSegment);
   const PageIndex page{from.getPage()};
   const TransactionNumber transaction{from.getTransaction()};
   switch (from.which()) {
@@ -360,7 +362,7 @@ void read_origin(schema::SegmentOrder::Grant::Origin::Reader from, PageGrant& gr
 
 SegmentOrder read(schema::SegmentOrder::Reader from) {
   SegmentOrder to;
-  to.segment = read_segment(from.getSegment());
+  to.segment = read(from.getSegment(), Kind::kSegment);
   const PageIndex page{from.getPage()};
   const TransactionNumber transaction{from.getTransaction()};
   switch (from.which()) {
@@ -409,7 +411,7 @@ SegmentOrder read(schema::SegmentOrder::Reader from) {
 }
 
 HeldPage read(schema::HeldPage::Reader from) {
-  return {string(from.getOwner()), read_segment(from.getSegment()),
+  return {string(from.getOwner()), read(from.getSegment(), Kind::kSegment),
           PageData{PageIndex{from.getPage()}, TransactionNumber{from.getTransaction()}, contents(from.getData())}};
 }
 

@@ -98,6 +98,18 @@ TEST(LocalRecords, ATimeOutOutOfRangeIsOneTheKernelRefuses) {
   EXPECT_GT(std::get<SemaphoreOperate>(*call_of(operate, kSet)).timeout_ns.value(), 0);
 }
 
+TEST(LocalRecords, OperationsThatTheKindHasNotAreNoCall) {
+  const std::pair<local::Op, Kind> of[] = {{local::Op::kSend, Kind::kMessageQueue},
+                                           {local::Op::kReceive, Kind::kMessageQueue},
+                                           {local::Op::kOperate, Kind::kSemaphoreSet},
+                                           {local::Op::kAttach, Kind::kSegment}};
+  for (const auto& [op, kind] : of) {
+    for (const Kind other : {Kind::kMessageQueue, Kind::kSemaphoreSet, Kind::kSegment}) {
+      EXPECT_EQ(call_of(request(op, measured_abi()), {other, 3, 7}).has_value(), other == kind);
+    }
+  }
+}
+
 TEST(LocalRecords, CommandsThatTheKindHasNotAreNoCall) {
   LocalRequest control = request(local::Op::kControl, measured_abi());
   control.header.command = GETVAL;

@@ -119,6 +119,20 @@ TEST(Codec, WhatIsSaidOfPagesIsSaidOfASegment) {
   }
 }
 
+// Else a host could name a set that it may use and reach the queue of that number, which no policy gives it.
+TEST(Codec, OperationsAreSaidOfTheKindThatHasThem) {
+  for (const Kind kind : {Kind::kMessageQueue, Kind::kSemaphoreSet, Kind::kSegment}) {
+    const ObjectRef object{kind, 1, 2};
+    const auto is_read = [](CallBody said) {
+      return decode(body(encode(Frame{1, 2, Call{CallId{1}, {}, std::move(said)}}))).has_value();
+    };
+    EXPECT_EQ(is_read(MessageSend{.object = object}), kind == Kind::kMessageQueue);
+    EXPECT_EQ(is_read(MessageReceive{.object = object}), kind == Kind::kMessageQueue);
+    EXPECT_EQ(is_read(SemaphoreOperate{.object = object}), kind == Kind::kSemaphoreSet);
+    EXPECT_TRUE(is_read(Control{.object = object}));
+  }
+}
+
 TEST(Codec, RecordIsReadWhereverItLies) {
   for (const std::size_t text_bytes : {10u, 5000u}) {
     const Record record = Frame{1, 2, Reply{CallId{3}, Error::kNone, 4, Message{5, sample::pattern(text_bytes)}}};
