@@ -85,11 +85,11 @@ tsan: setup-lint
 	@TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 $(FIXED_LAYOUT) \
 	  $(CTEST) $(BUILD)/tsan $(SANITIZED_TESTS)
 
-# Inputs that break something are left in build/fuzz, NAME-crash-...; as a file of tests/fuzz/corpus/NAME they become tests.
+# As many at once as there are jobs. Inputs that break something are left in build/clang/fuzz, NAME-crash-...; as a file of
+# tests/fuzz/corpus/NAME they become tests.
 FUZZ_SECONDS ?= 60
 fuzz: setup-lint
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(CMAKE) -B $(BUILD)/fuzz -DDIPC_SANITIZE=address -DDIPC_FUZZ=ON $(CLANG)
-	@$(NINJA) $(BUILD)/fuzz -j $(JOBS) --target run_fuzz
+	@JOBS=$(JOBS) FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/lint --build run_fuzz
 
 # What broke is shown, and its logs are left in build/soak.
 MINUTES ?= 10

@@ -18,6 +18,10 @@ function(dipc_library name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBS")
   add_library(${name} STATIC ${arg_UNPARSED_ARGUMENTS})
   dipc_set_up_(${name})
+  if(DIPC_FUZZED)
+    target_compile_options(${name} PRIVATE -fsanitize=fuzzer-no-link
+      "-fsanitize-coverage-allowlist=${CMAKE_SOURCE_DIR}/tests/fuzz/counted")
+  endif()
   target_link_libraries(${name} PUBLIC ${arg_LIBS})
 endfunction()
 

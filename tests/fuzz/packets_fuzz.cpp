@@ -36,11 +36,11 @@ enum Right : std::uint8_t {
   kNoMemfd = 32,  // a descriptor comes along that is no memfd
 };
 
-// Takes each call for one on a queue or a set, encodes it, and answers.
+// Takes each call for one on an object of each kind, encodes it, and answers.
 class Daemon final : public ShimServer::Handler {
  public:
   void on_request(LocalRequest request) override {
-    for (const Kind kind : {Kind::kMessageQueue, Kind::kSemaphoreSet}) {
+    for (const Kind kind : {Kind::kMessageQueue, Kind::kSemaphoreSet, Kind::kSegment}) {
       const auto body = call_of(request, ObjectRef{kind, 5, 7});
       if (!body) continue;
       consumes_message(*body);
