@@ -42,7 +42,7 @@ TEST_F(Refusals, AHostThatIsNotListedIsToldSoAndItsProgramsGetAnErrorInTime) {
   const Cluster cluster("unlisted", "vax", hosts("allow = [\"vax 10.77.0.1\", \"other 10.77.0.2\"]\n"));
   const auto before = std::chrono::steady_clock::now();
   const std::string got = ask(cluster, "alice", "msgget 4660 950");
-  EXPECT_TRUE(got == "-1 errno110" || got == "-1 errno113") << got << ": ETIMEDOUT or EHOSTUNREACH";
+  EXPECT_TRUE(got == "-1 ETIMEDOUT" || got == "-1 EHOSTUNREACH") << got;
   EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(10));
   EXPECT_TRUE(logs(cluster, "vax", "sun is not listed"));
   EXPECT_TRUE(logs(cluster, "sun", "not allowed here; ask the administrator of vax"));

@@ -157,6 +157,24 @@ TEST_P(Restart, WhatAHostHeldThatLostItsPowerIsUndone) {
   other_.reset();
 }
 
+TEST_P(Restart, ARebootedOwnerHasNothingOfWhatItHadAndItsNamesAreFree) {
+  other_->write_line("semop " + set_ + " 1 0 -100 0");
+  const auto before = std::chrono::steady_clock::now();
+  lab({"kill", "vax", "host"});
+  const std::string waiting = other_->read_line(kLimit).value_or("(silent)");
+  EXPECT_TRUE(waiting == "-1 ECONNRESET" || waiting == "-1 EHOSTUNREACH") << waiting;
+  EXPECT_LT(std::chrono::steady_clock::now() - before, peer_timeout() + std::chrono::seconds(1));
+  EXPECT_EQ(value(), "-1 EHOSTUNREACH") << "certainly not made";
+  lab({"start", "vax"});
+  expect_value_soon("-1 EINVAL", kLimit);
+  EXPECT_EQ(ask(*other_, "semget 1 1 0"), "-1 ENOENT");
+  set_ = first_word(ask(*other_, "semget 1 1 950"));
+  EXPECT_EQ(value(), "0 -");
+  ASSERT_EQ(ask(*other_, "semop " + set_ + " 1 0 10 0"), "0 -");
+  ASSERT_EQ(first_word(ask(*holder_, "semget 1 1 0")), set_);
+  EXPECT_EQ(ask(*holder_, hold()), "0 -") << "what it held is gone with the semaphore: there is nothing to be told";
+}
+
 // ---- calls under way
 
 TEST_P(Restart, ACallThatWaitsEndsWithItsOwnDaemon) {
@@ -207,7 +225,7 @@ TEST_P(Restart, QueuesKeepTheirMessagesAndIdsStayValid) {
 TEST_P(Restart, WithoutTheRefereeOnlyGetsOfNamesFail) {
   lab({"kill", "ref", "daemon"});
   EXPECT_EQ(value(), "7 -");
-  EXPECT_EQ(first_word(ask(*other_, "msgget 3 950")), "-1");
+  EXPECT_EQ(ask(*other_, "msgget 3 950"), "-1 ETIMEDOUT");
   lab({"start", "ref"});
   const auto until = std::chrono::steady_clock::now() + kLimit;
   std::string made;

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "tests/cluster/cluster.h"
@@ -182,6 +183,21 @@ TEST_P(SharedMemory, SizesAndPermissionsAreJudgedByTheOwner) {
   EXPECT_EQ(ask(*alice, "shmat " + id + " 0"), "0 -");
   EXPECT_EQ(ask(*alice, "shmat 123456 0"), "-1 EINVAL");
   EXPECT_EQ(ask(*alice, "rm " + id), "0 -");
+}
+
+TEST_P(SharedMemory, ACutShorterThanPeerTimeoutIsNoticedByTheClockOnly) {
+  const auto vax = sharer("vax"), sun = sharer("sun");
+  attach(*vax);
+  attach(*sun);
+  EXPECT_EQ(ask(*vax, "put 0 0 1"), "0 -");
+  ASSERT_EQ(cluster_->lab({"cut", "vax", "sun"}).status, 0);
+  sun->write_line("get 0 0");
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  EXPECT_FALSE(sun->has_output()) << "the page is on vax";
+  ASSERT_EQ(cluster_->lab({"heal", "vax", "sun"}).status, 0);
+  EXPECT_EQ(sun->read_line(std::chrono::seconds(20)), "1 -");
+  EXPECT_EQ(ask(*sun, "put 0 0 2"), "0 -");
+  EXPECT_EQ(ask(*vax, "get 0 0"), "2 -");
 }
 
 TEST_P(SharedMemory, WithAHostGoThePagesThatOnlyItHad) {

@@ -41,12 +41,27 @@ static const char* errno_name(int number) {
   static const struct {
     int number;
     const char* name;
-  } names[] = {
-      {0, "-"},           {E2BIG, "E2BIG"},         {EACCES, "EACCES"},         {EAGAIN, "EAGAIN"},
-      {EEXIST, "EEXIST"}, {EFAULT, "EFAULT"},       {EFBIG, "EFBIG"},           {EIDRM, "EIDRM"},
-      {EINTR, "EINTR"},   {EINVAL, "EINVAL"},       {ENOENT, "ENOENT"},         {ENOMEM, "ENOMEM"},
-      {ENOMSG, "ENOMSG"}, {ENOSPC, "ENOSPC"},       {ENOSYS, "ENOSYS"},         {EPERM, "EPERM"},
-      {ERANGE, "ERANGE"}, {EOVERFLOW, "EOVERFLOW"}, {ECONNRESET, "ECONNRESET"}, {EHOSTUNREACH, "EHOSTUNREACH"}};
+  } names[] = {{0, "-"},
+               {E2BIG, "E2BIG"},
+               {EACCES, "EACCES"},
+               {EAGAIN, "EAGAIN"},
+               {EEXIST, "EEXIST"},
+               {EFAULT, "EFAULT"},
+               {EFBIG, "EFBIG"},
+               {EIDRM, "EIDRM"},
+               {EINTR, "EINTR"},
+               {EINVAL, "EINVAL"},
+               {ENOENT, "ENOENT"},
+               {ENOMEM, "ENOMEM"},
+               {ENOMSG, "ENOMSG"},
+               {ENOSPC, "ENOSPC"},
+               {ENOSYS, "ENOSYS"},
+               {EPERM, "EPERM"},
+               {ERANGE, "ERANGE"},
+               {EOVERFLOW, "EOVERFLOW"},
+               {ECONNRESET, "ECONNRESET"},
+               {EHOSTUNREACH, "EHOSTUNREACH"},
+               {ETIMEDOUT, "ETIMEDOUT"}};
   static char other[32];
   size_t i;
   for (i = 0; i < sizeof names / sizeof names[0]; ++i) {
