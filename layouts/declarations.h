@@ -141,6 +141,12 @@ struct TypeSet {
 // Not longer than was declared by much: a struct without a name is written once for all fields that were declared by
 // it.
 std::string to_declaration(const TypeSet& types, std::size_t structure);
+// Likewise of several, each once.
+std::string to_declaration(const TypeSet& types, const std::vector<std::size_t>& structures);
+// "0x00004711-0x00004718, all, private"
+std::string keys_text(const Binding& binding);
+// "bind msg KEYS to { 1: request; default: note; };" and the end of the line; `keys` as they are to stand there.
+std::string to_declaration(const TypeSet& types, const Binding& binding, const std::string& keys);
 // "unsigned long name[8] packed"; of a struct without a name only "struct {...}".
 std::string to_declaration(const Field& field);
 

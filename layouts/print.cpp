@@ -1,5 +1,6 @@
 // Declarations as text.
 
+#include <cstdio>
 #include <set>
 
 #include "layouts/declarations.h"
@@ -25,19 +26,16 @@ class Printer {
  public:
   explicit Printer(const TypeSet& types) : types_(types) {}
 
-  std::string print(std::size_t structure) {
-    declare(structure);
-    return std::move(text_);
-  }
-
- private:
+  // With what it needs, but for what was declared before.
   void declare(std::size_t structure) {
     if (!done_.insert(structure).second) return;
     needed_by(structure);
     const StructDeclaration& declared = types_.structs[structure];
     text_ += "struct " + declared.name + " " + body(declared, "") + ";\n";
   }
+  std::string take() { return std::move(text_); }
 
+ private:
   void needed_by(std::size_t structure) {
     for (const Field& field : types_.structs[structure].fields) {
       if (field.type.is_struct && types_.structs[field.type.structure].tagged) declare(field.type.structure);
@@ -93,6 +91,52 @@ class Printer {
 
 std::string to_declaration(const Field& field) { return field.type.text + " " + declarator(field); }
 
-std::string to_declaration(const TypeSet& types, std::size_t structure) { return Printer(types).print(structure); }
+std::string to_declaration(const TypeSet& types, std::size_t structure) {
+  Printer printer(types);
+  printer.declare(structure);
+  return printer.take();
+}
+
+std::string to_declaration(const TypeSet& types, const std::vector<std::size_t>& structures) {
+  Printer printer(types);
+  for (const std::size_t structure : structures) printer.declare(structure);
+  return printer.take();
+}
+
+std::string keys_text(const Binding& binding) {
+  using Which = Binding::Keys::Which;
+  std::string text;
+  const auto add = [&text](std::uint32_t key) {
+    char digits[16];
+    std::snprintf(digits, sizeof(digits), "0x%08x", static_cast<unsigned>(key));
+    text += digits;
+  };
+  for (const Binding::Keys& keys : binding.keys) {
+    if (!text.empty()) text += ", ";
+    if (keys.which == Which::kAll) text += "all";
+    if (keys.which == Which::kPrivate) text += "private";
+    if (keys.which != Which::kRange) continue;
+    add(keys.first);
+    if (keys.first == keys.last) continue;
+    text += "-";
+    add(keys.last);
+  }
+  return text;
+}
+
+std::string to_declaration(const TypeSet& types, const Binding& binding, const std::string& keys) {
+  const auto name = [&types](std::size_t structure) { return types.structs[structure].name; };
+  std::string text = binding.kind == Kind::kSegment ? "bind shm " : "bind msg ";
+  text += keys + " to ";
+  if (binding.cases.empty() && binding.otherwise) return text + name(*binding.otherwise) + ";\n";
+  text += "{";
+  for (const Binding::MtypeCase& one : binding.cases) {
+    text += " " + std::to_string(one.first);
+    if (one.last != one.first) text += "-" + std::to_string(one.last);
+    text += ": " + name(one.structure) + ";";
+  }
+  if (binding.otherwise) text += " default: " + name(*binding.otherwise) + ";";
+  return text + " };\n";
+}
 
 }  // namespace dipc

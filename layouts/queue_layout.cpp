@@ -1,0 +1,149 @@
+#include "layouts/queue_layout.h"
+
+#include <algorithm>
+
+#include "layouts/parser.h"
+#include "wire/check.h"
+
+namespace dipc {
+namespace {
+
+constexpr std::size_t kStructuresMax = 65'534;  // a number of 16 bits names them, from 1
+constexpr std::size_t kConversionsMax = 1024;   // programs say themselves of which ABI they are
+constexpr char kRemedy[] = "bind fewer structs to one queue, or declare less of them";
+
+std::uint64_t fingerprint_of(const std::string& text) {
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  for (const char c : text) {
+    hash ^= static_cast<unsigned char>(c);
+    hash *= 0x100000001b3;
+  }
+  return hash == 0 ? 1 : hash;
+}
+
+// The structs of a binding in the order in which it names them, each once.
+std::vector<std::size_t> structures_of(const Binding& binding) {
+  std::vector<std::size_t> all;
+  const auto add = [&all](std::size_t structure) {
+    if (std::find(all.begin(), all.end(), structure) == all.end()) all.push_back(structure);
+  };
+  for (const Binding::MtypeCase& one : binding.cases) add(one.structure);
+  if (binding.otherwise) add(*binding.otherwise);
+  return all;
+}
+
+void append(std::vector<std::uint8_t>& key, const Abi* abi) {
+  key.push_back(abi != nullptr);
+  if (abi == nullptr) return;
+  key.push_back(static_cast<std::uint8_t>(abi->byte_order));
+  for (const TypeShape& type : abi->types) {
+    key.push_back(type.size_bytes);
+    key.push_back(type.align_bytes);
+  }
+}
+
+}  // namespace
+
+QueueLayout::QueueLayout(std::shared_ptr<const TypeSet> types, std::string text)
+    : types_(std::move(types)), text_(std::move(text)), fingerprint_(fingerprint_of(text_)) {
+  for (std::size_t i = 0; i < types_->structs.size(); ++i) {
+    const auto mtype = binding().has(i) ? types_->mtype_of(i) : Result<Scalar>(Scalar{});
+    pid_mtypes_.push_back(mtype && mtype->meaning == Meaning::kPid);
+  }
+}
+
+Result<std::shared_ptr<const QueueLayout>> QueueLayout::of(const TypeSet& types, const Binding& binding) {
+  DIPC_CHECK(binding.kind == Kind::kMessageQueue);
+  return parse(to_declaration(types, structures_of(binding)) + to_declaration(types, binding, "all"));
+}
+
+Result<std::shared_ptr<const QueueLayout>> QueueLayout::parse(std::string text) {
+  const std::vector<TypeFile> files = {{"declarations", text}};
+  auto types = parse_types(files);
+  if (!types) return trouble(types.error().front().what, kRemedy);
+  const bool is_one = types->bindings.size() == 1 && types->bindings.front().kind == Kind::kMessageQueue;
+  if (!is_one || types->structs.size() > kStructuresMax) return trouble("these are not the declarations of one queue");
+  return std::shared_ptr<const QueueLayout>(
+      new QueueLayout(std::make_shared<const TypeSet>(std::move(*types)), std::move(text)));
+}
+
+bool QueueLayout::mtype_is_pid(std::size_t structure) const { return pid_mtypes_.at(structure); }
+
+bool QueueLayout::any_mtype_is_pid() const {
+  return std::find(pid_mtypes_.begin(), pid_mtypes_.end(), true) != pid_mtypes_.end();
+}
+
+std::shared_ptr<const Conversion> QueueLayout::to_canonical(std::size_t structure, const Abi& from) const {
+  return conversion(structure, &from, nullptr);
+}
+
+std::shared_ptr<const Conversion> QueueLayout::from_canonical(std::size_t structure, const Abi& to) const {
+  return conversion(structure, nullptr, &to);
+}
+
+std::shared_ptr<const Conversion> QueueLayout::between(std::size_t structure, const Abi& from, const Abi& to) const {
+  return conversion(structure, &from, &to);
+}
+
+// Null: the canonical form.
+std::shared_ptr<const Conversion> QueueLayout::conversion(std::size_t structure, const Abi* from, const Abi* to) const {
+  DIPC_CHECK(has(structure));
+  std::vector<std::uint8_t> key = {static_cast<std::uint8_t>(structure & 0xff),
+                                   static_cast<std::uint8_t>(structure >> 8)};
+  append(key, from);
+  append(key, to);
+  const auto known = conversions_.find(key);
+  if (known != conversions_.end()) return known->second;
+  if (conversions_.size() >= kConversionsMax) conversions_.clear();
+  const auto form = [](const Abi* abi) { return abi == nullptr ? Form::canonical() : Form::native(*abi); };
+  const Result<Form> source = form(from);
+  const Result<Form> target = form(to);
+  std::shared_ptr<const Conversion> made;
+  if (source && target) {
+    auto compiled = Conversion::compile(types_, Kind::kMessageQueue, structure, *source, *target);
+    if (compiled) made = std::make_shared<const Conversion>(std::move(*compiled));
+  }
+  return conversions_.emplace(std::move(key), std::move(made)).first->second;
+}
+
+std::string QueueLayout::difference(const QueueLayout& a, const std::string& ours, const QueueLayout& b,
+                                    const std::string& theirs) {
+  if (a.text_ == b.text_) return {};
+  const auto bound = [](const QueueLayout& layout) { return to_declaration(layout.types(), layout.binding(), "KEY"); };
+  const auto structs = [](const QueueLayout& layout) {
+    return to_declaration(layout.types(), structures_of(layout.binding()));
+  };
+  const std::string declared_here = structs(a);
+  const std::string declared_there = structs(b);
+  const std::vector<TypeFile> files = {{ours, declared_here}, {theirs, declared_there}};
+  if (const auto both = parse_types(files); !both) return both.error().front().what;
+  const auto line = [](std::string text) {
+    while (text.ends_with('\n')) text.pop_back();
+    return text;
+  };
+  return ours + ": " + line(bound(a)) + "  " + theirs + ": " + line(bound(b));
+}
+
+// ---- all of them
+
+Result<QueueLayouts> QueueLayouts::of(TypeSet types) {
+  QueueLayouts all;
+  all.types_ = std::make_shared<const TypeSet>(std::move(types));
+  for (const Binding& binding : all.types_->bindings) {
+    if (binding.kind != Kind::kMessageQueue) continue;
+    auto layout = QueueLayout::of(*all.types_, binding);
+    if (!layout) {
+      const std::string place = binding.keys.front().place;
+      return trouble(place + ": " + layout.error().what, layout.error().remedy);
+    }
+    all.layouts_.emplace(&binding, std::move(*layout));
+  }
+  return all;
+}
+
+std::shared_ptr<const QueueLayout> QueueLayouts::find(std::int32_t key) const {
+  const Binding* binding = types_->binding_for(Kind::kMessageQueue, key);
+  return binding == nullptr ? nullptr : layouts_.at(binding);
+}
+
+}  // namespace dipc
