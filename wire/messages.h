@@ -110,9 +110,20 @@ struct GetCall {
   bool operator==(const GetCall&) const = default;
 };
 
+// What a payload is on its way. Where its queue has declared structs it is in their canonical form (layouts/), which
+// has no place for what C's padding says or for the names that a uid or gid stands for.
+struct PayloadForm {
+  std::uint64_t layout = 0;         // fingerprint of the declarations that its sender went by; 0: it knows of none
+  std::uint16_t structure = 0;      // from 1: the canonical form of this one of them. 0: bytes, as they were sent
+  bool padded = false;              // up to the struct's end, not only to its last field
+  std::vector<std::string> logins;  // what uid and gid fields are numbers of, from 0
+  bool operator==(const PayloadForm&) const = default;
+};
+
 // `declared_bytes` is msgsz as the program gave it. Where the program's buffer can't be read it is more than
 // text.size() and `unreadable` is set: the owner then makes the call with an unreadable buffer of its own, so that its
-// kernel decides which of the errors comes first.
+// kernel decides which of the errors comes first. In a canonical form it is text.size(), and the owner says what it is
+// there.
 struct MessageSend {
   ObjectRef object;
   std::int64_t type = 0;  // mtype, a C long of the sender
@@ -120,6 +131,8 @@ struct MessageSend {
   std::uint64_t declared_bytes = 0;
   bool no_wait = false;
   bool unreadable = false;
+  PayloadForm form{};
+  std::optional<Abi> abi = std::nullopt;  // of the program, where it is not its host's (Hello)
   bool operator==(const MessageSend&) const = default;
 };
 
@@ -130,8 +143,11 @@ struct MessageReceive {
   bool no_wait = false;
   bool no_error = false;
   bool except = false;
-  bool copy = false;            // MSG_COPY
-  std::uint8_t type_bytes = 8;  // width of the receiver's C long: a type that it can't hold is EOVERFLOW
+  bool copy = false;                      // MSG_COPY
+  std::uint8_t type_bytes = 8;            // width of the receiver's C long: a type that it can't hold is EOVERFLOW
+  std::uint64_t layout = 0;               // as in PayloadForm; what is received comes in this form
+  std::uint16_t structure = 0;            // as there: what `type` asks for; 0: several, or none
+  std::optional<Abi> abi = std::nullopt;  // as in MessageSend: max_bytes are bytes of its form
   bool operator==(const MessageReceive&) const = default;
 };
 
@@ -229,6 +245,7 @@ struct GetReply {
 struct Message {
   std::int64_t type = 0;
   Bytes text;
+  PayloadForm form{};
   bool operator==(const Message&) const = default;
 };
 
@@ -283,9 +300,11 @@ struct Taken {
   CallId id{};
   bool operator==(const Taken&) const = default;
 };
-// It never got there: put the message back.
+// It never got there: put the message back. Where it is nothing that the program's host can make a message for it of,
+// `unfit` says why: put back it would come again and again, so it becomes a dead letter.
 struct Returned {
   CallId id{};
+  std::string unfit = {};
   bool operator==(const Returned&) const = default;
 };
 // Its undo group ends.
@@ -298,6 +317,24 @@ struct ProcessEnded {
 struct UndoHolders {
   std::vector<ProcessId> processes;
   bool operator==(const UndoHolders&) const = default;
+};
+
+// ---- what messages are: caller's host <-> owner of a queue
+
+// Asked once in a session for each queue that programs use, before their first call on it.
+struct AskLayout {
+  ObjectRef queue;
+  bool operator==(const AskLayout&) const = default;
+};
+struct QueueDeclarations {
+  ObjectRef queue;
+  std::string text;  // QueueLayout::text(); empty: its messages are bytes
+  bool operator==(const QueueDeclarations&) const = default;
+};
+// The owner's declarations have changed: what was answered holds no more. Calls that were sent before are carried out
+// by those that they were made for.
+struct DeclarationsChanged {
+  bool operator==(const DeclarationsChanged&) const = default;
 };
 
 // ---- names: any host <-> referee
@@ -380,6 +417,17 @@ struct Announced {
   bool operator==(const Announced&) const = default;
 };
 
+// Numbers of hosts, by which pids of several hosts are told apart. Any host -> referee, at the beginning of each
+// session: the one that it has, 0 = none yet. Referee -> host: the one that it has from now on.
+struct AskNumber {
+  std::uint16_t number = 0;
+  bool operator==(const AskNumber&) const = default;
+};
+struct HostNumber {
+  std::uint16_t number = 0;
+  bool operator==(const HostNumber&) const = default;
+};
+
 // What one host owns, for `dipcctl objects`: asked of every peer, answered with its rows.
 struct ListObjects {
   RequestId id{};
@@ -392,6 +440,7 @@ struct ObjectRow {
   std::string owner_login;
   std::uint32_t mode = 0;
   std::uint64_t used_bytes = 0, messages = 0, semaphores = 0;
+  std::uint64_t unconverted = 0;  // messages without a declaration that went to or came from a machine of another ABI
   bool operator==(const ObjectRow&) const = default;
 };
 struct ObjectList {
@@ -424,9 +473,10 @@ struct HeldPage {
   bool operator==(const HeldPage&) const = default;
 };
 
-using PeerMessage = std::variant<Call, Reply, Cancel, Taken, Returned, ProcessEnded, Resolve, Resolved, Register,
-                                 Registered, Abandon, Removed, Dropped, ListObjects, ObjectList, Announce, Announced,
-                                 UndoHolders, SegmentReport, SegmentOrder, HeldPage>;
+using PeerMessage =
+    std::variant<Call, Reply, Cancel, Taken, Returned, ProcessEnded, Resolve, Resolved, Register, Registered, Abandon,
+                 Removed, Dropped, ListObjects, ObjectList, Announce, Announced, UndoHolders, SegmentReport,
+                 SegmentOrder, HeldPage, AskLayout, QueueDeclarations, DeclarationsChanged, AskNumber, HostNumber>;
 
 // One frame of a session. Sequence numbers begin at 1; 0 is a frame without a message (keep-alive, acknowledgement).
 struct Frame {

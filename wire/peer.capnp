@@ -117,7 +117,7 @@ struct Frame {
     taken @6 :CallId;
     # Caller's host -> owner, once the reply of a receive is in the program's hands: the owner forgets the message.
     # End before it: the outcome is unknown; the message becomes a dead letter on the owner.
-    returned @7 :CallId;
+    returned @7 :Returned;
     # Caller's host -> owner, instead of `taken`, when the program was gone or interrupted: the message is put back, at
     # the tail of the queue; a dead letter if the queue is full.
     # End before it: as with `taken`.
@@ -130,6 +130,16 @@ struct Frame {
     # boot) whose undo lists the owner keeps. The host watches those that live and says `processEnded` of the others.
     # Undo lists outlive sessions: until the host has been gone for `peer_timeout`.
     # End: said anew in the next session.
+
+    # What messages are, see QueueDeclarations.
+    askLayout @24 :ObjectRef;
+    # Caller's host -> owner of a queue, once in a session, before the first call of a program on it. Calls on the queue
+    # wait for the answer, `queueDeclarations`.
+    # End: the calls that waited were not executed.
+    queueDeclarations @25 :QueueDeclarations;
+    declarationsChanged @26 :Void;
+    # Owner -> every host, when its administrator has changed declarations: what it answered before holds no more, ask
+    # again. Calls that are under way are carried out by the declarations that they were made for.
 
     # Names: any host and the referee.
     resolve @9 :Resolve;
@@ -147,6 +157,14 @@ struct Frame {
 
     announce @18 :Announce;
     announced @19 :Announced;
+
+    askNumber @27 :UInt16;
+    # Any host -> referee, at the beginning of each session: the number that it has, 0 = none yet. A number (1 to 511)
+    # is what tells pids of several hosts apart, see PayloadForm; a host keeps it for ever.
+    # End: said anew in the next session.
+    hostNumber @28 :UInt16;
+    # Referee -> host: the number that it has from now on; 0 = all are given. The one that it says it has, if no other
+    # host has that: so a referee that lost its table learns them again.
 
     # Tools.
     listObjects @16 :UInt64;
@@ -236,11 +254,13 @@ struct Call {
     object @0 :ObjectRef;      # a queue; one of another kind is no record, here and below
     type @1 :Int64;            # mtype; more than the owner's C long can hold is `invalid`
     text @2 :Data;             # at most 16 MiB
-    declaredBytes @3 :UInt64;  # msgsz as the program gave it
+    declaredBytes @3 :UInt64;  # msgsz as the program gave it; in a canonical form the bytes of `text`
     noWait @4 :Bool;           # IPC_NOWAIT
     unreadable @5 :Bool;
     # The program's buffer could not be read to its end (text is what could). The owner makes the call with an
     # unreadable buffer of its own, so that its kernel decides which of several errors comes first.
+    form @6 :PayloadForm;
+    abi @7 :Abi;               # of the program, where it is not its host's; without `types`: as in the host's hello
   }
 
   struct Receive {
@@ -254,6 +274,9 @@ struct Call {
     copy @6 :Bool;             # MSG_COPY
     typeBytes @7 :UInt8 = 8;
     # Width of the receiver's C long. A message whose type does not fit is `overflow` and becomes a dead letter.
+    layout @8 :UInt64;         # as in PayloadForm: what is received is to come in the form of these declarations
+    structure @9 :UInt16;      # as there: what messages of `type` are; 0: several things, or bytes
+    abi @10 :Abi;              # as in Send. `maxBytes` are bytes of its form
   }
 
   struct Operate {
@@ -356,7 +379,35 @@ struct Reply {
   struct Message {
     type @0 :Int64;            # mtype
     text @1 :Data;
+    form @2 :PayloadForm;
   }
+}
+
+struct Returned {
+  id @0 :UInt64;               # of the call
+  unfit @1 :Text;
+  # Not empty: why it is nothing that the program could be given (a value that its machine can't hold). The message
+  # becomes a dead letter: put back it would come again and again.
+}
+
+struct QueueDeclarations {
+  # Owner -> caller's host: what the messages of one queue are. A host whose own administrator has declared something
+  # else for the key carries out no msgsnd and no msgrcv (EINVAL), and logs the first difference.
+  queue @0 :ObjectRef;
+  text @1 :Text;
+  # In the language of docs/LAYOUTS.md: structs, then one binding, `bind msg all to ...`; at most 1 MiB. Empty: bytes.
+}
+
+struct PayloadForm {
+  # How a payload is written down. In the canonical form of a struct (docs/LAYOUTS.md) its fields follow each other
+  # without padding, little-endian. In it
+  # - a pid is the number of its host, times 2^22, plus the pid there; 0 and negative numbers are themselves. So is an
+  #   mtype that is declared to be a pid;
+  # - a uid or gid is a number of `logins`.
+  layout @0 :UInt64;           # FNV-1a (64 bits) of QueueDeclarations.text, 1 for 0; 0: none
+  structure @1 :UInt16;        # from 1: it is that one of the structs there, in their order. 0: bytes, as they are
+  padded @2 :Bool;             # its sender counted the padding behind the last field
+  logins @3 :List(Text);       # names; a peer's are mapped by the owner, those to a peer are what it looks up
 }
 
 enum Error {
@@ -629,5 +680,6 @@ struct ObjectList {
     usedBytes @5 :UInt64;
     messages @6 :UInt64;
     semaphores @7 :UInt64;
+    unconverted @8 :UInt64;    # messages without a declaration to or from a machine that writes structs otherwise
   }
 }

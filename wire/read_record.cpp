@@ -79,6 +79,22 @@ ObjectRef read(schema::ObjectRef::Reader from, Kind kind) {
   return object;
 }
 
+std::vector<std::string> read(capnp::List<capnp::Text>::Reader from) {
+  std::vector<std::string> to;
+  to.reserve(from.size());
+  for (const auto one : from) to.push_back(string(one));
+  return to;
+}
+
+PayloadForm read(schema::PayloadForm::Reader from) {
+  return {from.getLayout(), from.getStructure(), from.getPadded(), read(from.getLogins())};
+}
+
+std::optional<Abi> read_if_said(schema::Abi::Reader from) {
+  if (from.getTypes().size() == 0) return std::nullopt;
+  return read(from);
+}
+
 MessageSend read(schema::Call::Send::Reader from) {
   MessageSend to;
   to.object = read(from.getObject(), Kind::kMessageQueue);
@@ -87,6 +103,8 @@ MessageSend read(schema::Call::Send::Reader from) {
   to.declared_bytes = from.getDeclaredBytes();
   to.no_wait = from.getNoWait();
   to.unreadable = from.getUnreadable();
+  to.form = read(from.getForm());
+  to.abi = read_if_said(from.getAbi());
   return to;
 }
 
@@ -100,6 +118,9 @@ MessageReceive read(schema::Call::Receive::Reader from) {
   to.except = from.getExcept();
   to.copy = from.getCopy();
   to.type_bytes = from.getTypeBytes();
+  to.layout = from.getLayout();
+  to.structure = from.getStructure();
+  to.abi = read_if_said(from.getAbi());
   return to;
 }
 
@@ -230,7 +251,8 @@ ReplyBody read_body(schema::Reply::Reader from) {
     case schema::Reply::GET:
       return GetReply{read(from.getGet().getObject()), from.getGet().getSize()};
     case schema::Reply::MESSAGE:
-      return Message{from.getMessage().getType(), bytes(from.getMessage().getText())};
+      return Message{from.getMessage().getType(), bytes(from.getMessage().getText()),
+                     read(from.getMessage().getForm())};
     case schema::Reply::STAT:
       return read(from.getStat());
     case schema::Reply::VALUES:
@@ -295,7 +317,8 @@ ObjectList read(schema::ObjectList::Reader from) {
   to.rows.reserve(rows.size());
   for (const auto row : rows) {
     to.rows.push_back({read(row.getName()), row.getId(), row.getGeneration(), string(row.getOwnerLogin()),
-                       row.getMode(), row.getUsedBytes(), row.getMessages(), row.getSemaphores()});
+                       row.getMode(), row.getUsedBytes(), row.getMessages(), row.getSemaphores(),
+                       row.getUnconverted()});
   }
   return to;
 }
@@ -428,7 +451,7 @@ std::optional<PeerMessage> read_message(schema::Frame::Reader from) {
     case schema::Frame::TAKEN:
       return Taken{CallId{from.getTaken().getId()}};
     case schema::Frame::RETURNED:
-      return Returned{CallId{from.getReturned().getId()}};
+      return Returned{CallId{from.getReturned().getId()}, string(from.getReturned().getUnfit())};
     case schema::Frame::PROCESS_ENDED:
       return ProcessEnded{read(from.getProcessEnded())};
     case schema::Frame::RESOLVE:
@@ -455,6 +478,17 @@ std::optional<PeerMessage> read_message(schema::Frame::Reader from) {
       for (const auto process : from.getUndoHolders()) holders.processes.push_back(read(process));
       return holders;
     }
+    case schema::Frame::ASK_LAYOUT:
+      return AskLayout{read(from.getAskLayout())};
+    case schema::Frame::QUEUE_DECLARATIONS:
+      return QueueDeclarations{read(from.getQueueDeclarations().getQueue()),
+                               string(from.getQueueDeclarations().getText())};
+    case schema::Frame::DECLARATIONS_CHANGED:
+      return DeclarationsChanged{};
+    case schema::Frame::ASK_NUMBER:
+      return AskNumber{from.getAskNumber()};
+    case schema::Frame::HOST_NUMBER:
+      return HostNumber{from.getHostNumber()};
     case schema::Frame::LIST_OBJECTS:
       return ListObjects{RequestId{from.getListObjects()}};
     case schema::Frame::OBJECT_LIST:

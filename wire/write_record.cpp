@@ -84,6 +84,19 @@ void write(schema::Call::Get::Builder to, const GetCall& from) {
   if (from.claim) to.getClaim().setNumber(number(*from.claim));
 }
 
+// What is not set is not written: most payloads are bytes.
+template <typename Builder>
+void write_form(Builder to, const PayloadForm& from) {
+  if (from == PayloadForm{}) return;
+  schema::PayloadForm::Builder form = to.initForm();
+  form.setLayout(from.layout);
+  form.setStructure(from.structure);
+  form.setPadded(from.padded);
+  if (from.logins.empty()) return;
+  auto logins = form.initLogins(count(from.logins.size()));
+  for (unsigned i = 0; i < logins.size(); ++i) logins.set(i, text(from.logins[i]));
+}
+
 void write(schema::Call::Send::Builder to, const MessageSend& from) {
   write(to.initObject(), from.object);
   to.setType(from.type);
@@ -91,6 +104,8 @@ void write(schema::Call::Send::Builder to, const MessageSend& from) {
   to.setDeclaredBytes(from.declared_bytes);
   to.setNoWait(from.no_wait);
   to.setUnreadable(from.unreadable);
+  write_form(to, from.form);
+  if (from.abi) write(to.initAbi(), *from.abi);
 }
 
 void write(schema::Call::Receive::Builder to, const MessageReceive& from) {
@@ -102,6 +117,9 @@ void write(schema::Call::Receive::Builder to, const MessageReceive& from) {
   to.setExcept(from.except);
   to.setCopy(from.copy);
   to.setTypeBytes(from.type_bytes);
+  to.setLayout(from.layout);
+  to.setStructure(from.structure);
+  if (from.abi) write(to.initAbi(), *from.abi);
 }
 
 void write(schema::Call::Operate::Builder to, const SemaphoreOperate& from) {
@@ -209,6 +227,7 @@ void write(schema::Reply::Builder to, const Reply& from) {
                    auto message = to.initMessage();
                    message.setType(body.type);
                    message.setText(data(body.text));
+                   write_form(message, body.form);
                  },
                  [&](const Stat& body) { write(to.initStat(), body); },
                  [&](const std::vector<std::uint16_t>& body) { write(to.initValues(count(body.size())), body); },
@@ -278,6 +297,7 @@ void write(schema::ObjectList::Builder to, const ObjectList& from) {
     row.setUsedBytes(from.rows[i].used_bytes);
     row.setMessages(from.rows[i].messages);
     row.setSemaphores(from.rows[i].semaphores);
+    row.setUnconverted(from.rows[i].unconverted);
   }
 }
 
@@ -371,7 +391,11 @@ void write(schema::Frame::Builder to, const Frame& from) {
                  [&](const Reply& message) { write(to.initReply(), message); },
                  [&](const Cancel& message) { to.initCancel().setId(number(message.id)); },
                  [&](const Taken& message) { to.initTaken().setId(number(message.id)); },
-                 [&](const Returned& message) { to.initReturned().setId(number(message.id)); },
+                 [&](const Returned& message) {
+                   auto returned = to.initReturned();
+                   returned.setId(number(message.id));
+                   if (!message.unfit.empty()) returned.setUnfit(text(message.unfit));
+                 },
                  [&](const ProcessEnded& message) { write(to.initProcessEnded(), message.process); },
                  [&](const Resolve& message) { write(to.initResolve(), message); },
                  [&](const Resolved& message) { write(to.initResolved(), message); },
@@ -401,6 +425,15 @@ void write(schema::Frame::Builder to, const Frame& from) {
                    auto holders = to.initUndoHolders(count(message.processes.size()));
                    for (unsigned i = 0; i < holders.size(); ++i) write(holders[i], message.processes[i]);
                  },
+                 [&](const AskLayout& message) { write(to.initAskLayout(), message.queue); },
+                 [&](const QueueDeclarations& message) {
+                   auto declarations = to.initQueueDeclarations();
+                   write(declarations.initQueue(), message.queue);
+                   declarations.setText(text(message.text));
+                 },
+                 [&](const DeclarationsChanged&) { to.setDeclarationsChanged(); },
+                 [&](const AskNumber& message) { to.setAskNumber(message.number); },
+                 [&](const HostNumber& message) { to.setHostNumber(message.number); },
                  [&](const ListObjects& message) { to.setListObjects(number(message.id)); },
                  [&](const ObjectList& message) { write(to.initObjectList(), message); },
                  [&](const SegmentReport& message) { write(to.initSegmentReport(), message); },

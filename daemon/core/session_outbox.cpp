@@ -10,10 +10,16 @@ namespace {
 
 constexpr std::uint64_t kMessageOverhead = 96;  // the fixed parts of a message, roughly
 
+std::uint64_t login_bytes(const PayloadForm& form) {
+  std::uint64_t bytes = 0;
+  for (const std::string& login : form.logins) bytes += 8 + login.size();
+  return bytes;
+}
+
 std::uint64_t variable_bytes(const Call& call) {
   std::uint64_t bytes = call.caller.login.size();
   if (const auto* send = std::get_if<MessageSend>(&call.body)) {
-    bytes += send->text.size();
+    bytes += send->text.size() + login_bytes(send->form);
   } else if (const auto* operate = std::get_if<SemaphoreOperate>(&call.body)) {
     bytes += operate->ops.size() * 8;
   } else if (const auto* control = std::get_if<Control>(&call.body)) {
@@ -23,7 +29,9 @@ std::uint64_t variable_bytes(const Call& call) {
 }
 
 std::uint64_t variable_bytes(const Reply& reply) {
-  if (const auto* message = std::get_if<Message>(&reply.body)) return message->text.size();
+  if (const auto* message = std::get_if<Message>(&reply.body)) {
+    return message->text.size() + login_bytes(message->form);
+  }
   if (const auto* values = std::get_if<std::vector<std::uint16_t>>(&reply.body)) return values->size() * 2;
   return 0;
 }
@@ -32,6 +40,9 @@ std::uint64_t variable_bytes(const Announce& announce) { return (announce.owned.
 std::uint64_t variable_bytes(const Announced& announced) { return announced.refused.size() * 16; }
 std::uint64_t variable_bytes(const UndoHolders& holders) { return holders.processes.size() * 16; }
 std::uint64_t variable_bytes(const ObjectList& list) { return list.rows.size() * kMessageOverhead; }
+
+std::uint64_t variable_bytes(const QueueDeclarations& declarations) { return declarations.text.size(); }
+std::uint64_t variable_bytes(const Returned& returned) { return returned.unfit.size(); }
 
 std::uint64_t variable_bytes(const PageContents& contents) { return contents == nullptr ? 0 : contents->size(); }
 std::uint64_t variable_bytes(const HeldPage& held) { return variable_bytes(held.data.contents); }

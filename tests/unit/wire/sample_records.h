@@ -78,6 +78,10 @@ inline std::vector<NamedRecord> records() {
   call("long send", MessageSend{queue_ref, 1, pattern(100'001), 100'001, false, false});
   call("receive", MessageReceive{queue_ref, kMin64, kMax64u, true, true, true, true, 4});
   call("receive with defaults", MessageReceive{queue_ref, 0, 0, false, false, false, false, 8});
+  const PayloadForm form{kMax64u, 65535, true, {"alice", "", "staff"}};
+  call("send in a form", MessageSend{queue_ref, 1, pattern(40), 40, false, false, form, *known_abi("i386")});
+  call("receive in a form",
+       MessageReceive{queue_ref, 1, 40, false, false, false, false, 4, kMax64u, 65535, *known_abi("m68k")});
   call("operate", SemaphoreOperate{set_ref, {{65535, -32768, true, true}, {0, 32767, false, false}}, 2, kMin64, false});
   call("operate without a time-out", SemaphoreOperate{set_ref, {}, kMax64u, std::nullopt, true});
   call("many operations",
@@ -103,6 +107,7 @@ inline std::vector<NamedRecord> records() {
   reply("get reply", Error::kNone, 0, GetReply{set_ref, 32000});
   reply("message", Error::kNone, 100, Message{kMax64, pattern(100)});
   reply("empty message", Error::kNone, 0, Message{1, {}});
+  reply("message in a form", Error::kNone, 100, Message{kMax64, pattern(100), form});
   Stat stat;
   stat.key = kMin32;
   stat.uid = 0;
@@ -139,6 +144,13 @@ inline std::vector<NamedRecord> records() {
   frame("cancel", Cancel{CallId{1}});
   frame("taken", Taken{CallId{kMax64u}});
   frame("returned", Returned{CallId{0}});
+  frame("returned as unfit", Returned{CallId{kMax64u}, "note.n is 4294967296"});
+  frame("ask layout", AskLayout{queue_ref});
+  frame("declarations", QueueDeclarations{queue_ref, "struct note { long mtype; };\nbind msg all to note;\n"});
+  frame("no declarations", QueueDeclarations{queue_ref, ""});
+  frame("declarations changed", DeclarationsChanged{});
+  frame("ask number", AskNumber{511});
+  frame("host number", HostNumber{65535});
   frame("process ended", ProcessEnded{{kMax32, kMax64u}});
   frame("call with undo", Call{CallId{1}, {"alice", {2, 3}}, Control{}, true});
   frame("undo holders", UndoHolders{{{kMax32, kMax64u}, {1, 0}}});
@@ -155,7 +167,7 @@ inline std::vector<NamedRecord> records() {
   frame("dropped", Dropped{set, 1});
   frame("list objects", ListObjects{RequestId{kMax64u}});
   frame("object list", ObjectList{RequestId{8},
-                                  {{queue, kMax32, kMax64u, "alice", 0600, 16384, 12, 0},
+                                  {{queue, kMax32, kMax64u, "alice", 0600, 16384, 12, 0, kMax64u},
                                    {set, kMin32, 0, "", kMax32u, 0, kMax64u, kMax64u}}});
   frame("empty object list", ObjectList{RequestId{9}, {}});
   frame("announce", Announce{{{queue, 1}, {set, kMax64u}}, {{set, 2}}, true});
