@@ -4,7 +4,7 @@
 //
 //   /run/dipc-lab/CLUSTER/   lab.toml (as `up` read it)  switch (its process)  ca/  hosts/HOST/
 //   hosts/HOST/              holder (its process)  daemon (see DaemonRecord)  killed (if by `lab kill`)  log  boot_id
-//                            etc/ (dipc.toml hosts.allow logins.map tls/ passwd group hosts)  run/  state/  root/
+//                            etc/ (dipc.toml hosts.allow logins.map types.d tls passwd group hosts)  run/ state/ root/
 //
 // Inside the host the same things are seen as a machine has them:
 //   /etc/passwd /etc/group /etc/hosts   of its own

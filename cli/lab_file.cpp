@@ -49,7 +49,7 @@ class Parser {
   explicit Parser(std::string file) : file_(std::move(file)) {}
 
   LabFile parse(const toml::table& root) {
-    only(root, {"cluster", "referee", "host", "map", "keys", "timing", "limits", "memory"}, "a lab file");
+    only(root, {"cluster", "referee", "host", "map", "types", "keys", "timing", "limits", "memory"}, "a lab file");
     LabFile lab;
     lab.cluster = text(root, "cluster", std::nullopt);
     if (!is_name(lab.cluster)) fail(root.get("cluster"), "\"" + lab.cluster + "\" is no cluster name", kNameRemedy);
@@ -150,7 +150,7 @@ class Parser {
   LabHost host(const toml::table& table, const toml::table& root) const {
     only(table,
          {"name", "arch", "logins", "groups", "daemon", "address", "msgmax", "msgmnb", "msgmni", "allow", "map",
-          "timing", "limits", "memory"},
+          "types", "timing", "limits", "memory"},
          "a host");
     LabHost made;
     made.name = text(table, "name", std::nullopt);
@@ -182,6 +182,11 @@ class Parser {
       made.login_map = lines(node, "map");
     } else if (const toml::node* shared = root.get("map"); shared != nullptr) {
       made.login_map = lines(shared, "map");
+    }
+    if (const toml::node* node = table.get("types"); node != nullptr) {
+      made.types = lines(node, "types");
+    } else if (const toml::node* shared = root.get("types"); shared != nullptr) {
+      made.types = lines(shared, "types");
     }
     made.configuration = configuration(table, root);
     return made;

@@ -5,6 +5,7 @@
 //   cluster = "demo"
 //   referee = "vax"                          # default: the first host
 //   map     = ["alice@amiga alicia"]         # lines of every host's logins.map; default: same name, root is nobody
+//   types   = ["struct note {...};", ...]    # lines of every host's types.d/lab.types; default: no file
 //   [[host]]
 //   name    = "vax"
 //   arch    = "native"                       # or qemu's name of a machine: "m68k"; default native
@@ -14,7 +15,7 @@
 //   address = "10.77.0.9"                    # default: 10.77.0.1 and up, in the order of the file
 //   msgmax  = 1048576                        # also msgmnb, msgmni: the kernel's limits of this host
 //   allow   = ["vax 10.77.0.1"]              # lines of this host's hosts.allow; default: every host of the file
-//   map     = [...]                          # instead of the file's
+//   map     = [...]                          # instead of the file's; types likewise
 //   timing  = { keepalive = "100ms" }        # over the file's; limits, memory likewise
 //   [[keys]]  [timing]  [limits]  [memory]   # handed to every host's dipc.toml as they are
 //
@@ -50,6 +51,7 @@ struct LabHost {
   std::map<std::string, std::int64_t> kernel_limits;  // msgmax -> value, for /proc/sys/kernel
   std::vector<std::string> allow;                     // lines of hosts.allow
   std::vector<std::string> login_map;                 // lines of logins.map; empty: no file
+  std::vector<std::string> types;                     // lines of types.d/lab.types; empty: no file
   std::string configuration;                          // keys, timing, limits and memory as TOML, for dipc.toml
 
   const LabLogin* login(const std::string& login_name) const;  // nullptr: none of that name

@@ -132,6 +132,10 @@ Result<void> write_host_files(const LabDirectory& directory, const LabFile& lab,
   if (!host.login_map.empty()) {
     if (auto written = write_file(base + "/etc/logins.map", joined(host.login_map)); !written) return written;
   }
+  if (!host.types.empty()) {
+    if (auto made = make_folder(base + "/etc/types.d"); !made) return made;
+    if (auto written = write_file(base + "/etc/types.d/lab.types", joined(host.types)); !written) return written;
+  }
   if (host.has_daemon) return make_certificate(directory, host);
   return {};
 }

@@ -1,16 +1,12 @@
 #include "daemon/ctl/types_commands.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <set>
 #include <utility>
 
 #include "daemon/core/object_name.h"
 #include "daemon/core/text_lines.h"
 #include "daemon/ctl/tables.h"
-#include "layouts/parser.h"
 #include "layouts/shape.h"
 #include "wire/nearest.h"
 
@@ -21,39 +17,9 @@ constexpr std::string_view kMachines = "write x86-64, i386, m68k, s390x or arm64
 
 tl::unexpected<Troubles> one_trouble(Trouble trouble) { return tl::unexpected<Troubles>(Troubles{std::move(trouble)}); }
 
-Result<std::vector<std::filesystem::path>> files_of(const std::filesystem::path& path) {
-  std::error_code error;
-  if (!std::filesystem::is_directory(path, error)) return std::vector{path};
-  std::vector<std::filesystem::path> files;
-  std::size_t others = 0;
-  for (auto entry = std::filesystem::directory_iterator(path, error); !error && entry != std::filesystem::end(entry);
-       entry.increment(error)) {
-    const bool is_one = entry->path().extension() == ".types";
-    if (is_one) files.push_back(entry->path());
-    if (!is_one) ++others;
-  }
-  if (error) return trouble("can't read " + path.string() + ": " + error.message());
-  if (files.empty()) {
-    const std::string besides = others == 0 ? "" : ", only " + std::to_string(others) + " of other names";
-    return trouble("there are no *.types files in " + path.string() + besides, "name files or a folder that has some");
-  }
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
-std::string keys_text(const Binding::Keys& keys) {
-  using Which = Binding::Keys::Which;
-  if (keys.which == Which::kAll) return "all";
-  if (keys.which == Which::kPrivate) return "private";
-  const std::string first = format_key(static_cast<std::int32_t>(keys.first));
-  if (keys.first == keys.last) return first;
-  return first + "-" + format_key(static_cast<std::int32_t>(keys.last));
-}
-
 std::string binding_text(const TypeSet& types, const Binding& binding) {
   std::string text = std::string(kind_name(binding.kind)) + " ";
-  for (const Binding::Keys& keys : binding.keys) text += keys_text(keys) + ", ";
-  text.replace(text.size() - 2, 2, ":");
+  text += keys_text(binding) + ":";
   for (const Binding::MtypeCase& one : binding.cases) {
     text += " " + std::to_string(one.first);
     if (one.last != one.first) text += "-" + std::to_string(one.last);
@@ -234,43 +200,6 @@ std::string mtype_text(const TypeSet& types, std::size_t structure, const AsMess
 }
 
 }  // namespace
-
-Parsed<TypeSet> read_types(const std::vector<std::filesystem::path>& paths) {
-  Troubles troubles;
-  std::vector<std::pair<std::string, std::string>> texts;  // name, contents
-  std::set<std::filesystem::path> seen;
-  for (const std::filesystem::path& path : paths) {
-    const auto files = files_of(path);
-    if (!files) {
-      troubles.push_back(files.error());
-      continue;
-    }
-    for (const std::filesystem::path& file : *files) {
-      std::error_code unknown;
-      if (!seen.insert(std::filesystem::weakly_canonical(file, unknown)).second) {
-        troubles.push_back({file.string() + " is named twice", "name it once, or the folder that has it"});
-        continue;
-      }
-      // A byte more than the parser takes, which then says so: what is not a file of declarations may have no end. An
-      // iterator would throw what read() notes in bad(), as of a folder called x.types.
-      std::string text(kTypesFileBytesMax + 1, '\0');
-      errno = 0;
-      std::ifstream stream(file, std::ios::binary);
-      stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-      if (!stream.is_open() || stream.bad())
-        troubles.push_back(
-            {"can't read " + file.string() + (errno != 0 ? ": " + std::string(std::strerror(errno)) : ""),
-             "name a file of declarations"});
-      text.resize(static_cast<std::size_t>(stream.gcount()));
-      texts.emplace_back(file.string(), std::move(text));
-    }
-  }
-  if (!troubles.empty()) return tl::unexpected<Troubles>(std::move(troubles));
-  std::vector<TypeFile> files;
-  files.reserve(texts.size());
-  for (const auto& [name, text] : texts) files.push_back({name, text});
-  return parse_types(files);
-}
 
 Parsed<std::string> check_types(const std::vector<std::filesystem::path>& paths) {
   const auto types = read_types(paths);

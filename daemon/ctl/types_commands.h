@@ -8,17 +8,13 @@
 #include <vector>
 
 #include "arch/abi.h"
+#include "daemon/io/type_files.h"
 #include "layouts/declarations.h"
 #include "wire/parsed.h"
 
 namespace dipc {
 
-inline constexpr char kTypesFolder[] = "/etc/dipc/types.d";
-
-// The declarations of these files in their order; of a folder all *.types files, sorted by name.
-Parsed<TypeSet> read_types(const std::vector<std::filesystem::path>& paths);
-
-// What was declared, one line each.
+// What was declared in these files and folders, one line each.
 Parsed<std::string> check_types(const std::vector<std::filesystem::path>& paths);
 
 // "m68k", "x86-64": machines that known_abi() knows; "i386/time64" is one whose program has a time_t of 64 bits.

@@ -10,6 +10,7 @@
 #include "daemon/core/line_changes.h"
 #include "daemon/core/text_lines.h"
 #include "daemon/io/atomic_file.h"
+#include "daemon/io/type_files.h"
 
 namespace dipc {
 namespace {
@@ -24,6 +25,43 @@ void keep(Parsed<T>&& parsed, T& into, Troubles& troubles) {
   } else {
     std::move(parsed.error().begin(), parsed.error().end(), std::back_inserter(troubles));
   }
+}
+
+// Without the folder, or without files in it, nothing is declared.
+Parsed<QueueLayouts> read_queues(const std::filesystem::path& folder) {
+  std::error_code unknown;
+  const bool is_there = std::filesystem::exists(folder, unknown);
+  if (!is_there && !unknown) return QueueLayouts();
+  if (is_there && !std::filesystem::is_directory(folder, unknown)) {
+    return tl::unexpected(Troubles{{folder.string() + " is no folder", "make it one, with files *.types in it"}});
+  }
+  const auto files = type_files_of(folder);
+  if (!files) return tl::unexpected(Troubles{files.error()});
+  if (files->empty()) return QueueLayouts();
+  auto types = read_types(*files);
+  if (!types) return tl::unexpected(types.error());
+  auto queues = QueueLayouts::of(std::move(*types));
+  if (!queues) return tl::unexpected(Troubles{queues.error()});
+  return std::move(*queues);
+}
+
+// A line each of what was declared: structs with all that is in them, bindings.
+std::vector<std::string> type_lines(const TypeSet& types) {
+  std::vector<std::string> lines;
+  const auto add = [&lines](const std::string& text) {
+    std::string line;
+    for (const char c : text) {
+      const bool is_blank = c == '\n' || c == ' ';
+      if (!is_blank || (!line.empty() && line.back() != ' ')) line += is_blank ? ' ' : c;
+    }
+    while (!line.empty() && line.back() == ' ') line.pop_back();
+    lines.push_back(std::move(line));
+  };
+  for (std::size_t i = 0; i < types.structs.size(); ++i) {
+    if (types.structs[i].tagged) add(to_declaration(types, i));
+  }
+  for (const Binding& binding : types.bindings) add(to_declaration(types, binding, keys_text(binding)));
+  return lines;
 }
 
 }  // namespace
@@ -61,6 +99,7 @@ Parsed<Policy> load_policy(const std::filesystem::path& configuration_file, cons
   if (const auto text = text_of(folder / "logins.map")) {
     keep(LoginsMap::parse(*text, (folder / "logins.map").string()), policy.logins, troubles);
   }
+  keep(read_queues(folder / "types.d"), policy.queues, troubles);
   if (!troubles.empty()) return tl::unexpected(std::move(troubles));
   return policy;
 }
@@ -83,6 +122,7 @@ std::vector<std::string> changes(const Policy& before, const Policy& after) {
   add(line_changes("logins.map", before.logins.lines(), after.logins.lines()));
   add(line_changes("[peers]", peers(before), peers(after)));
   add(line_changes("[[keys]]", keys(before), keys(after)));
+  add(line_changes("types.d", type_lines(before.queues.types()), type_lines(after.queues.types())));
   return all;
 }
 

@@ -20,6 +20,7 @@ constexpr const char* kDemo = R"(
 cluster = "demo"
 referee = "amiga"
 map = ["alice@amiga alicia", "*@* *"]
+types = ["struct note { long mtype; };", "bind msg 1 to note;"]
 [[host]]
 name = "vax"
 logins = { zoe = 1001, alice = 1002 }
@@ -31,6 +32,7 @@ arch = "m68k"
 address = "10.77.0.1"
 logins = { alice = 2001 }
 map = ["root@* nobody"]
+types = []
 timing = { keepalive = "50ms" }
 [[host]]
 name = "bare"
@@ -78,6 +80,8 @@ TEST(LabFile, HostLinesReplaceTheClusters) {
   const LabFile lab = demo();
   EXPECT_THAT(lab.host("vax")->login_map, ElementsAre("alice@amiga alicia", "*@* *"));
   EXPECT_THAT(lab.host("amiga")->login_map, ElementsAre("root@* nobody"));
+  EXPECT_THAT(lab.host("vax")->types, ElementsAre("struct note { long mtype; };", "bind msg 1 to note;"));
+  EXPECT_THAT(lab.host("amiga")->types, ElementsAre());
   EXPECT_THAT(lab.host("bare")->allow, ElementsAre("vax 10.77.0.2", "amiga 10.77.0.1", "bare 10.77.0.3"));
 }
 

@@ -69,6 +69,58 @@ TEST_F(ConfigurationFiles, TroublesOfAllFilesAreToldAtOnce) {
   EXPECT_THAT(policy.error()[2].what, StartsWith((folder_ / "logins.map").string() + ":1:"));
 }
 
+TEST_F(ConfigurationFiles, DeclarationsAreThoseOfAllFilesInTypesD) {
+  write("dipc.toml", "cluster = 'lab'\nreferee = 'sun'\n");
+  EXPECT_EQ(load()->queues.find(0x10), nullptr) << "there is no folder";
+  fs::create_directory(folder_ / "types.d");
+  EXPECT_EQ(load()->queues.find(0x10), nullptr) << "there is nothing in it";
+  write("types.d/a.types", "struct point { int x, y; };\n");
+  write("types.d/b.types", "struct note { long mtype; struct point at; };\nbind msg 0x10 to note;\n");
+  write("types.d/c.types.old", "struct {");
+  const auto policy = load();
+  ASSERT_TRUE(policy) << policy.error()[0].what;
+  ASSERT_NE(policy->queues.find(0x10), nullptr);
+  EXPECT_EQ(policy->queues.find(0x10)->text(),
+            "struct point {\n  int x;\n  int y;\n};\nstruct note {\n  long mtype;\n  struct point at;\n};\n"
+            "bind msg all to note;\n");
+  EXPECT_EQ(policy->queues.find(0x11), nullptr);
+}
+
+TEST_F(ConfigurationFiles, AMistakeInADeclarationIsToldWithTheOthersAndNothingIsTaken) {
+  write("dipc.toml", "cluster = 'lab'\n");
+  fs::create_directory(folder_ / "types.d");
+  write("types.d/a.types", "struct note {\n  long mtype;\n  char *text;\n};\n");
+  const auto policy = load();
+  ASSERT_FALSE(policy);
+  ASSERT_EQ(policy.error().size(), 2u);
+  EXPECT_THAT(policy.error()[1].what, StartsWith((folder_ / "types.d" / "a.types").string() + ":3:"));
+  EXPECT_NE(policy.error()[1].remedy, "");
+}
+
+TEST_F(ConfigurationFiles, AFileInPlaceOfTheFolderIsTrouble) {
+  write("dipc.toml", "cluster = 'lab'\nreferee = 'sun'\n");
+  write("types.d", "struct note { long mtype; };\n");
+  const auto policy = load();
+  ASSERT_FALSE(policy);
+  EXPECT_THAT(policy.error()[0].what, HasSubstr("types.d is no folder"));
+}
+
+TEST_F(ConfigurationFiles, ChangesOfDeclarationsAreNamed) {
+  write("dipc.toml", "cluster = 'lab'\nreferee = 'sun'\n");
+  fs::create_directory(folder_ / "types.d");
+  write("types.d/a.types", "struct note { long mtype; int n; };\nbind msg 0x10 to note;\n");
+  const auto before = load();
+  write("types.d/a.types", "struct note { long mtype; short n; };\nbind msg 0x10-0x11 to { 1: note; };\n");
+  const auto after = load();
+  ASSERT_TRUE(before && after);
+  EXPECT_THAT(changes(*before, *after),
+              testing::ElementsAre("types.d: removed struct note { long mtype; int n; };",
+                                   "types.d: removed bind msg 0x00000010 to note;",
+                                   "types.d: added struct note { long mtype; short n; };",
+                                   "types.d: added bind msg 0x00000010-0x00000011 to { 1: note; };"));
+  EXPECT_THAT(changes(*after, *after), testing::IsEmpty());
+}
+
 TEST_F(ConfigurationFiles, AFolderInPlaceOfAFileIsTrouble) {
   write("dipc.toml", "cluster = 'lab'\nreferee = 'sun'\n");
   fs::create_directory(folder_ / "hosts.allow");
