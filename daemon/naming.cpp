@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "daemon/core/id_passage.h"
 #include "daemon/core/object_name.h"
 #include "daemon/io/atomic_file.h"
 #include "daemon/io/log.h"
@@ -55,8 +56,7 @@ Result<std::unique_ptr<Naming>> Naming::open(uv_loop_t* loop, Options options, P
   }
   if (state.boot != options.boot) {
     // Another boot: the kernel has forgotten all of it.
-    state = {};
-    state.boot = options.boot;
+    state = DaemonState{.boot = options.boot, .number = state.number};
   }
   forget_segments(state);
   std::unique_ptr<RefereeService> referee;
@@ -83,7 +83,9 @@ Naming::Naming(uv_loop_t* loop, Options options, PeerOutbox& peers, const Daemon
       objects_(options_.op_timeout),
       gets_(loop, {.host = options_.host, .referee = options_.referee, .op_timeout = options_.op_timeout}, peers,
             *this),
-      referee_(std::move(referee)) {
+      referee_(std::move(referee)),
+      number_(state.number) {
+  if (options_.numbered && number_ != 0) options_.numbered(number_);
   for (const StandIn& one : state.stand_ins) {
     stand_ins_.emplace(std::pair(one.name.kind, one.id), one);
     pin(one);
@@ -99,7 +101,10 @@ void Naming::start() {
   remove_leftovers();
   sweep();
   save();
-  if (referee_) announce();
+  if (referee_) {
+    announce();
+    ask_number();
+  }
   sweep_at_ = loop_now() + kSweepEvery;
   set_timer();
 }
@@ -373,6 +378,19 @@ void Naming::announce() {
   for (const Announce& announcement : objects_.announcements(used)) peers_.send(options_.referee, announcement);
 }
 
+void Naming::ask_number() { peers_.send(options_.referee, AskNumber{number_}); }
+
+void Naming::on_number(std::uint16_t number) {
+  if (number == number_ || number > kHostNumberMax) return;
+  if (number_ != 0) {
+    log_warning("referee", "this host has number " + std::to_string(number) + " now, not " + std::to_string(number_) +
+                               ": pids of its processes in messages that rest in queues mean nothing any more");
+  }
+  number_ = number;
+  save();
+  if (options_.numbered) options_.numbered(number_);
+}
+
 // ---- peers
 
 bool Naming::on_peer_message(const std::string& host, const PeerMessage& message) {
@@ -386,7 +404,8 @@ bool Naming::on_peer_message(const std::string& host, const PeerMessage& message
   }
   if (const auto* reply = std::get_if<Reply>(&message)) return gets_.on_reply(host, *reply);
   const bool from_referee = std::holds_alternative<Resolved>(message) || std::holds_alternative<Registered>(message) ||
-                            std::holds_alternative<Announced>(message) || std::holds_alternative<Dropped>(message);
+                            std::holds_alternative<Announced>(message) || std::holds_alternative<Dropped>(message) ||
+                            std::holds_alternative<HostNumber>(message);
   if (!from_referee) return false;
   if (host != options_.referee) {
     log_warning("peer " + host, "speaks as if it were the referee, which is " + options_.referee);
@@ -401,6 +420,8 @@ bool Naming::on_peer_message(const std::string& host, const PeerMessage& message
   } else if (const auto* announced = std::get_if<Announced>(&message)) {
     objects_.on_announced(now, *announced);
     advance();
+  } else if (const auto* numbered = std::get_if<HostNumber>(&message)) {
+    on_number(numbered->number);
   } else {
     on_dropped(std::get<Dropped>(message));
   }
@@ -409,7 +430,9 @@ bool Naming::on_peer_message(const std::string& host, const PeerMessage& message
 
 void Naming::on_session_began(const std::string& host, const std::string& boot) {
   if (referee_) referee_->on_session_began(host, boot);
-  if (host == options_.referee) announce();
+  if (host != options_.referee) return;
+  announce();
+  ask_number();
 }
 
 void Naming::on_session_ended(const std::string& host, const std::vector<PeerMessage>& unwritten) {
@@ -434,7 +457,7 @@ void Naming::on_unreachable(const std::string&, const std::vector<PeerMessage>& 
 // ---- the state file, and time
 
 bool Naming::save() {
-  DaemonState state{options_.boot, options_.incarnation, objects_.objects(), stand_ins(), {}};
+  DaemonState state{options_.boot, options_.incarnation, objects_.objects(), stand_ins(), {}, number_};
   for (const auto& [name, uid] : making_) state.making.push_back({name, uid});
   restore_own_groups();
   const auto file = std::filesystem::path(options_.state_dir) / kStateFile;

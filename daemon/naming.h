@@ -48,6 +48,8 @@ class Naming final : private Gets::Objects {
     Duration op_timeout{};
     Duration claim_timeout{};
     Identity own;  // the daemon's
+    // This host's number, at open() if it has one, and when the referee has said it; null: nobody asks.
+    std::function<void(std::uint16_t)> numbered = nullptr;
   };
   // Reads the state file and, on the referee's host, the registry. Trouble: one of them can't be understood or written;
   // nothing is overwritten then.
@@ -121,6 +123,8 @@ class Naming final : private Gets::Objects {
   void carry_out(const OwnedObjects::Action& action);
   void announce();
   void sweep();
+  void ask_number();
+  void on_number(std::uint16_t number);
   tl::expected<ObjectMade, Error> kernel_get(const OwnedObjects::KernelGet& get);
   bool write_down(const ObjectName& name, std::uint32_t uid);  // that it is being made
   tl::expected<ObjectMade, Error> make_object(const GetCall& call, std::uint64_t generation, const Served& who);
@@ -142,6 +146,7 @@ class Naming final : private Gets::Objects {
   std::map<std::int32_t, SegmentPin> pins_;     // of all stand-ins of segments, by id
   std::map<ObjectName, std::uint32_t> making_;  // as whose uid; at start what a daemon that was killed was making
   std::map<OwnedObjects::GetId, Served> served_;
+  std::uint16_t number_ = 0;
   std::uint64_t next_get_ = 1;
   TimePoint sweep_at_ = kNever;
   TimePoint save_at_ = kNever;  // again

@@ -19,9 +19,10 @@ std::filesystem::path registry_file(const std::string& state_dir) {
   return std::filesystem::path(state_dir) / "registry";
 }
 
-Result<void> write_registry(const std::string& state_dir, const Referee& referee) {
+Result<void> write_registry(const std::string& state_dir, const Referee& referee, const HostNumbers& numbers) {
   restore_own_groups();
-  return write_file_atomically(registry_file(state_dir), render_registry(referee.table(), !referee.in_grace()));
+  return write_file_atomically(registry_file(state_dir),
+                               render_registry(referee.table(), !referee.in_grace(), numbers.table()));
 }
 
 }  // namespace
@@ -46,11 +47,16 @@ Result<std::unique_ptr<RefereeService>> RefereeService::open(uv_loop_t* loop, Op
                                "host that stays away may lose its name to another");
   }
   Referee referee(loop_now(), options.incarnation, rules, std::move(registry.table));
-  if (auto written = write_registry(options.state_dir, referee); !written) return tl::unexpected(written.error());
-  return std::unique_ptr<RefereeService>(new RefereeService(loop, std::move(options), peers, std::move(referee)));
+  HostNumbers numbers(std::move(registry.numbers));
+  if (auto written = write_registry(options.state_dir, referee, numbers); !written) {
+    return tl::unexpected(written.error());
+  }
+  return std::unique_ptr<RefereeService>(
+      new RefereeService(loop, std::move(options), peers, std::move(referee), std::move(numbers)));
 }
 
-RefereeService::RefereeService(uv_loop_t* loop, Options options, PeerOutbox& peers, Referee referee)
+RefereeService::RefereeService(uv_loop_t* loop, Options options, PeerOutbox& peers, Referee referee,
+                               HostNumbers numbers)
     : options_(std::move(options)),
       peers_(peers),
       timer_(loop,
@@ -58,14 +64,15 @@ RefereeService::RefereeService(uv_loop_t* loop, Options options, PeerOutbox& pee
                referee_.on_time(loop_now());
                advance();
              }),
-      referee_(std::move(referee)) {
+      referee_(std::move(referee)),
+      numbers_(std::move(numbers)) {
   on_session_began(options_.host, options_.boot);
 }
 
 bool RefereeService::is_for_referee(const PeerMessage& message) {
   return std::holds_alternative<Resolve>(message) || std::holds_alternative<Register>(message) ||
          std::holds_alternative<Abandon>(message) || std::holds_alternative<Removed>(message) ||
-         std::holds_alternative<Announce>(message);
+         std::holds_alternative<Announce>(message) || std::holds_alternative<AskNumber>(message);
 }
 
 void RefereeService::on_message(const std::string& host, const PeerMessage& message) {
@@ -85,9 +92,28 @@ void RefereeService::on_message(const std::string& host, const PeerMessage& mess
     referee_.on_removed(now, host, *removed);
   } else if (const auto* announcement = std::get_if<Announce>(&message)) {
     referee_.on_announce(now, host, *announcement);
+  } else if (const auto* question = std::get_if<AskNumber>(&message)) {
+    give_number(host, question->number);
   }
   advance();
   if (trouble_) held_for_[host] += held_.size() - held_before;
+}
+
+void RefereeService::give_number(const std::string& host, std::uint16_t had) {
+  if (referee_.in_grace() && had == 0 && !numbers_.knows(host)) {
+    unnumbered_.insert(host);
+    return;
+  }
+  const bool is_new = !numbers_.knows(host);
+  const std::uint16_t number = numbers_.give(host, had);
+  if (is_new && number != 0) changed_ = true;
+  if (had != 0 && had != number) {
+    log_warning("referee", host + " had number " + std::to_string(had) + ", which is not its own here: it gets " +
+                               std::to_string(number) + "; pids of its processes that rest in queues are lost");
+  } else if (number == 0) {
+    log_warning("referee", "all numbers of hosts are given: messages with pids can't be sent from " + host);
+  }
+  held_.emplace_back(Numbered{host, {number}});
 }
 
 void RefereeService::on_session_began(const std::string& host, const std::string& boot) {
@@ -101,8 +127,10 @@ void RefereeService::on_session_ended(const std::string& host) {
   // Answers belong to the session that asked: the next one's requests may have the same numbers.
   std::erase_if(held_, [&](const Outgoing& one) {
     const auto* answer = std::get_if<Referee::Answer>(&one);
-    return answer != nullptr && answer->host == host;
+    const auto* numbered = std::get_if<Numbered>(&one);
+    return (answer != nullptr && answer->host == host) || (numbered != nullptr && numbered->host == host);
   });
+  unnumbered_.erase(host);
   referee_.on_host_lost(loop_now(), host);
   advance();
 }
@@ -125,6 +153,9 @@ void RefereeService::advance() {
       changed_ = true;  // Persist, GraceOver: one write for all of the batch
     }
   }
+  if (!referee_.in_grace()) {
+    for (const std::string& host : std::exchange(unnumbered_, {})) give_number(host, 0);
+  }
   if (write()) {
     for (const Outgoing& one : std::exchange(held_, {})) send(one);
   }
@@ -135,7 +166,7 @@ void RefereeService::advance() {
 bool RefereeService::write() {
   if (!changed_) return true;
   if (trouble_ && loop_now() < retry_at_) return false;
-  const auto written = write_registry(options_.state_dir, referee_);
+  const auto written = write_registry(options_.state_dir, referee_, numbers_);
   if (!written) {
     log_trouble(LogLevel::kError, "referee", written.error());
     if (!trouble_) log_error("referee", "no names are given until the registry can be written");
@@ -154,6 +185,8 @@ bool RefereeService::write() {
 void RefereeService::send(const Outgoing& outgoing) {
   if (const auto* answer = std::get_if<Referee::Answer>(&outgoing)) {
     std::visit([&](const auto& message) { peers_.send(answer->host, message); }, answer->message);
+  } else if (const auto* numbered = std::get_if<Numbered>(&outgoing)) {
+    peers_.send(numbered->host, numbered->message);
   } else {
     for (const std::string& host : sessions_) peers_.send(host, std::get<Referee::Broadcast>(outgoing).message);
   }

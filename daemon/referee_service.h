@@ -1,6 +1,7 @@
 #pragma once
 
-// The cluster's name service, on the host that is the referee: core's Referee with its file, its hosts and its clock.
+// The cluster's name service, on the host that is the referee: core's Referee and the numbers of hosts with their file,
+// their hosts and their clock.
 //
 // What a host is told is on disk before. While the registry can't be written nothing that depends on it is sent, and
 // no more questions for names are taken: to who asks, this referee is one that can't be reached (ETIMEDOUT). Writing is
@@ -16,6 +17,7 @@
 #include <variant>
 #include <vector>
 
+#include "daemon/core/host_numbers.h"
 #include "daemon/core/referee.h"
 #include "daemon/io/loop.h"
 #include "daemon/io/peer_outbox.h"
@@ -50,9 +52,14 @@ class RefereeService {
   const std::optional<Trouble>& trouble() const { return trouble_; }
 
  private:
-  using Outgoing = std::variant<Referee::Answer, Referee::Broadcast>;
+  struct Numbered {
+    std::string host;
+    HostNumber message;
+  };
+  using Outgoing = std::variant<Referee::Answer, Referee::Broadcast, Numbered>;
 
-  RefereeService(uv_loop_t* loop, Options options, PeerOutbox& peers, Referee referee);
+  RefereeService(uv_loop_t* loop, Options options, PeerOutbox& peers, Referee referee, HostNumbers numbers);
+  void give_number(const std::string& host, std::uint16_t had);
   void advance();
   bool write();
   void send(const Outgoing& outgoing);
@@ -61,6 +68,9 @@ class RefereeService {
   PeerOutbox& peers_;
   Timer timer_;
   Referee referee_;
+  HostNumbers numbers_;
+  // New hosts while those that had numbers may still say which: answered when the grace time is over.
+  std::set<std::string> unnumbered_;
   std::set<std::string> sessions_;               // hosts that have one with us
   std::vector<Outgoing> held_;                   // not sent yet, in order
   std::map<std::string, std::size_t> held_for_;  // since the trouble began: so many came of a host's messages

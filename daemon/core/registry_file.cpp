@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/core/id_passage.h"
 #include "daemon/core/number_text.h"
 #include "daemon/core/object_name.h"
 
@@ -89,9 +90,18 @@ std::optional<std::pair<ObjectName, RegistryEntry>> parse_entry(std::string_view
   return std::pair(ObjectName{*kind, *key}, RegistryEntry{*owner, *boot, *generation});
 }
 
+std::optional<std::pair<std::string, std::uint16_t>> parse_host(std::string_view line) {
+  const std::vector<std::string_view> word = words(line);
+  if (word.size() != 3) return std::nullopt;
+  const auto host = unescape(word[1]);
+  const auto number = parse_number<std::uint16_t>(word[2], 10);
+  if (!host || !number || *number == 0 || *number > kHostNumberMax) return std::nullopt;
+  return std::pair(*host, *number);
+}
+
 }  // namespace
 
-std::string render_registry(const Registry& table, bool complete) {
+std::string render_registry(const Registry& table, bool complete, const HostNumbers::Table& numbers) {
   std::string text(kMark);
   text += ' ' + std::to_string(kVersion);
   if (!complete) text += ' ' + std::string(kLearning);
@@ -101,8 +111,9 @@ std::string render_registry(const Registry& table, bool complete) {
     text += ' ' + format_key(name.key) + ' ' + hex16(entry.generation) + ' ' + escape(entry.owner) + ' ' +
             escape(entry.boot) + '\n';
   }
+  for (const auto& [host, number] : numbers) text += "host " + escape(host) + ' ' + std::to_string(number) + '\n';
   const std::string sum = hex16(fnv1a(text));
-  text += "end " + std::to_string(table.size()) + ' ' + sum + '\n';
+  text += "end " + std::to_string(table.size() + numbers.size()) + ' ' + sum + '\n';
   return text;
 }
 
@@ -148,11 +159,17 @@ Result<RegistryFile> parse_registry(std::string_view file, std::string_view text
       const std::vector<std::string_view> word = words(*line);
       const auto count = word.size() == 3 ? parse_number<std::size_t>(word[1], 10) : std::nullopt;
       const auto sum = word.size() == 3 ? parse_number<std::uint64_t>(word[2], 16) : std::nullopt;
-      if (!count || *count != read.table.size() || !sum || *sum != fnv1a(text.substr(0, body_bytes)) ||
-          start != text.size()) {
+      if (!count || *count != read.table.size() + read.numbers.size() || !sum ||
+          *sum != fnv1a(text.substr(0, body_bytes)) || start != text.size()) {
         return trouble(at + ":" + std::to_string(line_number) + ": damaged: count or checksum do not agree", restore);
       }
       return read;
+    }
+    if (line->starts_with("host ")) {
+      const auto number = parse_host(*line);
+      if (number && read.numbers.insert(*number).second) continue;
+      return trouble(at + ":" + std::to_string(line_number) + ": damaged: not 'host NAME NUMBER', once for each",
+                     restore);
     }
     const auto entry = parse_entry(*line);
     if (!entry || !read.table.insert(*entry).second) {

@@ -1,11 +1,12 @@
 #pragma once
 
-// The referee's table and its form on disk: which host owns the object of each name. Pure text in and out; the caller
-// writes it with an atomic rename and reads it at start.
+// The referee's tables and their form on disk: which host owns the object of each name, which number each host has.
+// Pure text in and out; the caller writes it with an atomic rename and reads it at start.
 //
 //   dipc-registry 1                                        or: dipc-registry 1 learning
 //   msg 0x00001234 00f3a96c11d0b7e2 sun 5e1c4b7a-...      kind, key, generation (hexadecimal), owner, owner's boot id
-//   end 1 8c0f9a3d5b7e6621                                number of entries, FNV-1a (64 bits) of all lines before
+//   host sun 5                                            the number of a host (host_numbers.h)
+//   end 2 8c0f9a3d5b7e6621                                number of entries, FNV-1a (64 bits) of all lines before
 //
 // The number in the first line is the version of the format: a file of a newer one is not read. "learning" says that an
 // earlier table was lost and its grace time was not over when this was written: more objects may exist than it lists,
@@ -17,6 +18,7 @@
 #include <string>
 #include <string_view>
 
+#include "daemon/core/host_numbers.h"
 #include "wire/messages.h"
 #include "wire/result.h"
 
@@ -34,11 +36,12 @@ using Registry = std::map<ObjectName, RegistryEntry>;
 struct RegistryFile {
   Registry table;
   bool complete = true;  // false: "learning"
+  HostNumbers::Table numbers = {};
   bool operator==(const RegistryFile&) const = default;
 };
 
 // `complete` is !Referee::in_grace().
-std::string render_registry(const Registry& table, bool complete);
+std::string render_registry(const Registry& table, bool complete, const HostNumbers::Table& numbers = {});
 
 // Trouble: not a registry, a newer version, cut short, damaged; `what` begins with `file` (and the line). The caller
 // leaves the file as it is then, since starting with an empty table would let a name get a second owner.

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "daemon/core/configuration.h"
+#include "daemon/core/id_passage.h"
 #include "daemon/core/number_text.h"
 #include "daemon/core/object_name.h"
 #include "daemon/core/text_lines.h"
@@ -66,7 +67,7 @@ std::optional<StandIn> stand_in(const TextLine& line) {
 }
 
 std::size_t count_of(const DaemonState& state) {
-  return state.owned.size() + state.stand_ins.size() + state.making.size();
+  return state.owned.size() + state.stand_ins.size() + state.making.size() + (state.number != 0 ? 1 : 0);
 }
 
 std::optional<Making> making(const TextLine& line) {
@@ -84,6 +85,7 @@ std::string render_state(const DaemonState& state) {
   text.append(kMagic).append(" ").append(std::to_string(kVersion)).append("\n");
   text.append("boot ").append(state.boot).append("\n");
   text.append("incarnation ").append(hexadecimal(static_cast<std::uint64_t>(state.incarnation))).append("\n");
+  if (state.number != 0) text.append("number ").append(std::to_string(state.number)).append("\n");
   const auto begin = [&](std::string_view what, const ObjectName& name, std::int32_t id) {
     text.append(what).append(" ").append(kind_name(name.kind)).append(" ").append(format_key(name.key));
     text.append(" id ").append(std::to_string(id));
@@ -147,6 +149,10 @@ Result<DaemonState> parse_state(std::string_view text, std::string_view file) {
                value && line.words.size() == 2 && !has_incarnation) {
       state.incarnation = static_cast<Incarnation>(*value);
       good = has_incarnation = true;
+    } else if (const auto number = labelled<std::uint16_t>(line, 0, "number");
+               number && *number > 0 && *number <= kHostNumberMax && line.words.size() == 2 && state.number == 0) {
+      state.number = *number;
+      good = true;
     } else if (what == "owned") {
       if (auto object = owned_object(line)) {
         good = true;

@@ -7,13 +7,14 @@
 //   dipc-state 1
 //   boot 4fd3c1aa-93b2-4f0e-8a5e-d61b2c0f7e11/4026531839
 //   incarnation 0x5a0c1f2e3d4b6978
+//   number 5
 //   owned msg 0x00001234 id 5 generation 0x0000000000000007 size 0 live
 //   stand-in sem 0x00001235 id 7 owner vax ref 12 generation 0x0000000000000009 nsems 3
 //   making msg 0x00001236 uid 1001
-//   end 3
+//   end 4
 //
-// The last line counts the objects: without it the file was cut short. daemon/io/atomic_file.h writes it so that this
-// can't happen by a crash of ours, but disks fill and people copy.
+// The last line counts the objects, and the number: without it the file was cut short. daemon/io/atomic_file.h writes
+// it so that this can't happen by a crash of ours, but disks fill and people copy.
 
 #include <cstdint>
 #include <string>
@@ -50,6 +51,7 @@ struct DaemonState {
   std::vector<OwnedObject> owned;
   std::vector<StandIn> stand_ins;
   std::vector<Making> making;
+  std::uint16_t number = 0;  // of this host, by the referee's word; 0: none yet, and no line
   bool operator==(const DaemonState&) const = default;
 };
 

@@ -39,7 +39,8 @@ void run(std::string_view text) {
     check_again(state, parse_state(render_state(*state), "state"));
   }
   if (const auto registry = parse_registry("registry", text); is_read(registry)) {
-    check_again(registry, parse_registry("registry", render_registry(registry->table, registry->complete)));
+    check_again(registry,
+                parse_registry("registry", render_registry(registry->table, registry->complete, registry->numbers)));
   }
   if (const auto letter = decode_dead_letter(text); is_read(letter)) {
     // Names are cleaned when they are written.

@@ -38,6 +38,18 @@ TEST(RegistryFile, LooksAsDocumented) {
               StartsWith("dipc-registry 1\nmsg 0x00001234 00f3a96c11d0b7e2 sun 5e1c4b7a\nend 1 "));
 }
 
+TEST(RegistryFile, NumbersOfHostsStandBesideTheNames) {
+  const HostNumbers::Table numbers = {{"sun", 5}, {"vax", 511}};
+  const std::string text = render_registry(three_entries(), true, numbers);
+  const Result<RegistryFile> parsed = parse_registry("names", text);
+  ASSERT_TRUE(parsed) << parsed.error().what;
+  EXPECT_EQ(*parsed, (RegistryFile{three_entries(), true, numbers}));
+  EXPECT_THAT(render_registry({}, true, {{"sun", 5}}), StartsWith("dipc-registry 1\nhost sun 5\nend 1 "));
+  for (const char* line : {"host sun 0", "host sun 512", "host sun", "host sun 5 6"}) {
+    EXPECT_NE(what_is_wrong("dipc-registry 1\n" + std::string(line) + "\nend 1 0\n"), "") << line;
+  }
+}
+
 TEST(RegistryFile, EveryCutIsSeen) {
   const std::string text = render_registry(three_entries(), false);
   for (std::size_t bytes = 0; bytes < text.size(); ++bytes) {

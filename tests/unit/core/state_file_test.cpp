@@ -27,6 +27,7 @@ DaemonState example() {
   state.stand_ins = {StandIn{{Kind::kSemaphoreSet, 0x1235}, 7, "vax", {Kind::kSemaphoreSet, 12, 9}, 3},
                      StandIn{{Kind::kMessageQueue, 0}, 8, "sun-1.example", {Kind::kMessageQueue, 0, 1}, 0}};
   state.making = {Making{{Kind::kMessageQueue, 0x1236}, 1001}};
+  state.number = 5;
   return state;
 }
 
@@ -44,15 +45,17 @@ TEST(StateFile, ReadsAsInItsHeader) {
       "dipc-state 1\n"
       "boot 4fd3c1aa-93b2-4f0e-8a5e-d61b2c0f7e11:4026531839\n"
       "incarnation 0x5a0c1f2e3d4b6978\n"
+      "number 5\n"
       "owned sem 0x00001234 id 5 generation 0x0000000000000007 size 2 live\n"
       "stand-in sem 0x00001235 id 7 owner vax ref 12 generation 0x0000000000000009 nsems 3\n"
       "making msg 0x00001236 uid 1001\n"
-      "end 3\n",
+      "end 4\n",
       "state");
   ASSERT_TRUE(read) << read.error().what;
   EXPECT_EQ(read->stand_ins.at(0), example().stand_ins[0]);
   EXPECT_EQ(read->owned.at(0), example().owned[0]);
   EXPECT_EQ(read->making, example().making);
+  EXPECT_EQ(read->number, 5);
 }
 
 TEST(StateFile, ACutFileIsNeverTakenForAWholeOne) {

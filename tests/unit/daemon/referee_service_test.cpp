@@ -64,6 +64,34 @@ TEST_F(RefereeServiceTest, AQuestionMayComeBeforeTheAnnouncementOfItsSession) {
   EXPECT_TRUE(peers_.next<Announced>("sun"));
 }
 
+TEST_F(RefereeServiceTest, AHostsNumberIsOnDiskBeforeItHearsIt) {
+  open();
+  service_->on_session_began("sun", "boot of sun");
+  service_->on_message("sun", AskNumber{});
+  const auto first = peers_.next<HostNumber>("sun");
+  ASSERT_TRUE(first);
+  EXPECT_GT(first->number, 0);
+  EXPECT_EQ(on_disk().numbers.at("sun"), first->number);
+  service_.reset();
+  open();
+  service_->on_session_began("sun", "another boot");
+  service_->on_message("sun", AskNumber{});
+  EXPECT_EQ(peers_.next<HostNumber>("sun")->number, first->number) << "kept for ever";
+}
+
+TEST_F(RefereeServiceTest, AfterTheRegistryWasLostNewHostsGetNumbersWhenTheOthersHaveSaidTheirs) {
+  open(true);
+  service_->on_session_began("sun", "boot of sun");
+  service_->on_session_began("moon", "boot of moon");
+  service_->on_message("moon", AskNumber{});
+  EXPECT_FALSE(peers_.next<HostNumber>("moon"));
+  service_->on_message("sun", AskNumber{1});
+  EXPECT_EQ(peers_.next<HostNumber>("sun")->number, 1);
+  std::optional<HostNumber> late;
+  run_until([&] { return late || (late = peers_.next<HostNumber>("moon")); });
+  EXPECT_GT(late->number, 1);
+}
+
 TEST_F(RefereeServiceTest, WhatCanNotBeWrittenIsNotPromised) {
   open();
   service_->on_session_began("sun", "boot of sun");
