@@ -201,7 +201,8 @@ std::vector<ObjectRow> Administration::own_rows() {
                     .mode = facts->mode & 0777,
                     .used_bytes = facts->used_bytes,
                     .messages = facts->messages,
-                    .semaphores = facts->semaphores});
+                    .semaphores = facts->semaphores,
+                    .unconverted = parts_.queues.unconverted(object.ref)});
   }
   return rows;
 }
@@ -223,6 +224,7 @@ void Administration::add_rows(Question& question, const std::string& host, const
     line.used_bytes = row.used_bytes;
     line.messages = row.messages;
     line.semaphores = row.semaphores;
+    line.unconverted = row.unconverted;
     question.report.rows.push_back(std::move(line));
   }
 }

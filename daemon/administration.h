@@ -21,6 +21,7 @@
 #include "daemon/kernel/users.h"
 #include "daemon/naming.h"
 #include "daemon/segments.h"
+#include "daemon/typed_queues.h"
 
 namespace dipc {
 
@@ -35,6 +36,7 @@ class Administration {
     Users& users;
     Executor& executor;
     const Segments& segments;
+    const TypedQueues& queues;
     std::function<Parsed<AdminDone>(const std::string& who)> reload;
     std::function<std::map<std::string, std::uint64_t>()> counters;
   };

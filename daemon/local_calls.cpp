@@ -12,13 +12,14 @@ constexpr std::size_t kUndoHoldersMax = 65536;
 constexpr std::uint32_t kNobodyId = 65534;  // what stands for an id that has no name here, as in user namespaces
 }  // namespace
 
-LocalCalls::LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users, std::size_t calls_max,
+LocalCalls::LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users, const HostTypes& types, std::size_t calls_max,
                        std::function<void(const std::string& owner, const ObjectRef&, Error)> object_gone)
     : peers_(peers),
       users_(users),
       object_gone_(std::move(object_gone)),
       processes_(loop, [this](pid_t pid) { on_process_ended(pid); }),
-      calls_max_(calls_max) {}
+      calls_max_(calls_max),
+      queues_(peers, users, types) {}
 
 void LocalCalls::answer(ClientId client, const LocalRequest& request, Error error) {
   programs_->reply(client, answer_of(error, request.header.call).header, {});
@@ -43,7 +44,7 @@ std::optional<ProcessId> LocalCalls::process_of(const LocalRequest& request) {
 }
 
 void LocalCalls::begin(const LocalRequest& request, const std::string& owner, const ObjectRef& object,
-                       std::int64_t semaphores) {
+                       std::int64_t semaphores, std::int32_t key) {
   auto body = call_of(request, object);
   const auto* message = body ? std::get_if<MessageSend>(&*body) : nullptr;
   const bool fits = message == nullptr || message->text.size() <= kTextBytesMax;  // else above any msgmax we serve
@@ -80,7 +81,9 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
                                  .login = login,
                                  .owner = owner,
                                  .object = object,
+                                 .key = key,
                                  .abi = request.abi,
+                                 .semaphores = semaphores,
                                  .expected = ExpectedReply(*body, semaphores),
                                  .consumes_message = consumes_message(*body),
                                  .removes = removes(*body),
@@ -90,12 +93,63 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
                                  .process = process->pid});
   ++calls_of_login_[login];
   by_client_.emplace(ClientCall{request.client, request.header.call}, id);
-  if (!peers_.send(owner, Call{.id = id,
-                               .caller = {login, *process},
-                               .body = std::move(*body),
-                               .holds_undo = holds_undo(*process, owner)})) {
-    end_call(calls_.find(id), Reply{.id = id, .error = Error::kHostUnreachable, .value = -1});
+  send(
+      Call{.id = id, .caller = {login, *process}, .body = std::move(*body), .holds_undo = holds_undo(*process, owner)});
+}
+
+void LocalCalls::send(Call call) {
+  const Outstanding& outstanding = calls_.at(call.id);
+  if (outstanding.object.kind != Kind::kMessageQueue) return transmit(std::move(call));
+  switch (queues_.ready(queue_of(outstanding))) {
+    case TypedCalls::Ready::kYes:
+      return transmit(std::move(call));
+    case TypedCalls::Ready::kWait:
+      held_[{outstanding.owner, outstanding.object}].emplace(call.id, std::move(call));
+      return;
+    case TypedCalls::Ready::kUnreachable:
+      return end_call(calls_.find(call.id), Reply{.id = call.id, .error = Error::kHostUnreachable, .value = -1});
   }
+}
+
+void LocalCalls::transmit(Call call) {
+  const auto found = calls_.find(call.id);
+  const CallId id = call.id;
+  if (found->second.object.kind == Kind::kMessageQueue) {
+    const auto typed = queues_.leaving(queue_of(found->second), found->second.abi, call.body);
+    if (!typed) return end_call(found, Reply{.id = id, .error = typed.error(), .value = -1});
+    if (typed->layout != nullptr) found->second.expected = ExpectedReply(call.body, found->second.semaphores);
+    found->second.typed = *typed;
+  }
+  if (!peers_.send(found->second.owner, std::move(call))) {
+    end_call(found, Reply{.id = id, .error = Error::kHostUnreachable, .value = -1});
+  }
+}
+
+void LocalCalls::on_declarations(const std::string& owner, const QueueDeclarations& declarations) {
+  if (!queues_.on_declarations(owner, declarations)) {
+    log_warning("peer " + owner, "declares the messages of a queue that nobody asked for");
+    return;
+  }
+  send_held({owner, declarations.queue});
+}
+
+void LocalCalls::send_held(const QueueKey& queue) {
+  // One by one: an answer to a program may end it, and with it others of these.
+  for (auto held = held_.find(queue); held != held_.end(); held = held_.find(queue)) {
+    auto first = held->second.extract(held->second.begin());
+    if (held->second.empty()) held_.erase(held);
+    transmit(std::move(first.mapped()));
+  }
+}
+
+// True: the owner certainly has not seen it, and won't.
+bool LocalCalls::withdraw(CallId id, const Outstanding& call) {
+  const auto held = held_.find({call.owner, call.object});
+  if (held != held_.end() && held->second.erase(id) > 0) {
+    if (held->second.empty()) held_.erase(held);
+    return true;
+  }
+  return peers_.withdraw(call.owner, id);
 }
 
 bool LocalCalls::may_begin(const std::string& login) const {
@@ -124,7 +178,7 @@ void LocalCalls::on_cancel(ClientId client, std::uint64_t call) {
   if (known == by_client_.end()) return;
   const CallId id = known->second;
   const auto under_way = calls_.find(id);
-  if (peers_.withdraw(under_way->second.owner, id)) {
+  if (withdraw(id, under_way->second)) {
     end_call(under_way, Reply{.id = id, .error = Error::kInterrupted, .value = -1});
   } else {
     cancel_there(id, under_way->second);
@@ -135,7 +189,7 @@ void LocalCalls::on_client_gone(ClientId client) {
   process_of_client_.erase(client);
   for (auto it = by_client_.lower_bound({client, 0}); it != by_client_.end() && it->first.first == client;) {
     const auto found = calls_.find(it->second);
-    if (peers_.withdraw(found->second.owner, it->second)) {
+    if (withdraw(it->second, found->second)) {
       take_out(found);
     } else {
       found->second.abandoned = true;
@@ -187,6 +241,25 @@ void LocalCalls::finish(const Outstanding& call, const Reply& reply) {
     if (has_message) peers_.send(call.owner, Returned{reply.id});
     return;
   }
+  if (call.typed.layout != nullptr) return finish_typed(call, reply);
+  deliver(call, reply);
+}
+
+void LocalCalls::finish_typed(const Outstanding& call, Reply reply) {
+  if (const auto entered = queues_.entering(queue_of(call), call.abi, call.typed, reply); !entered) {
+    const Error error = entered.error().error;
+    // What it has no room for stays a message. Not that this happens: the owner knows how much room there is.
+    const bool is_unfit = error != Error::kTooBig;
+    if (call.consumes_message) {
+      peers_.send(call.owner, Returned{reply.id, is_unfit ? entered.error().why.what : std::string()});
+    }
+    reply = Reply{.id = reply.id, .error = error, .value = -1};
+  }
+  deliver(call, reply);
+}
+
+void LocalCalls::deliver(const Outstanding& call, const Reply& reply) {
+  const bool has_message = call.consumes_message && reply.error == Error::kNone;
   LocalAnswer answer;
   if (const auto* theirs = std::get_if<Stat>(&reply.body)) {
     Reply ours = reply;
@@ -232,6 +305,12 @@ void LocalCalls::on_session_ended(const std::string& owner, const std::vector<Pe
   for (const auto& [id, call] : calls_) {
     if (call.owner == owner) ended.push_back(id);
   }
+  std::erase_if(held_, [&](const auto& entry) {
+    if (entry.first.first != owner) return false;
+    for (const auto& [id, call] : entry.second) not_executed.insert(id);
+    return true;
+  });
+  queues_.on_session_ended(owner);
   for (const CallId id : ended) {
     const Error error = not_executed.contains(id) ? Error::kHostUnreachable : Error::kConnectionReset;
     end_call(calls_.find(id), Reply{.id = id, .error = error, .value = -1});

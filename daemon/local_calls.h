@@ -13,6 +13,8 @@
 // A message that a program did not get (its reply stayed unread, or it had given the call up) is returned to the owner;
 // one that it got is confirmed with Taken.
 //
+// Calls on a queue wait here, in their order, until its owner has said what its messages are (typed_calls.h).
+//
 // In: begin(), on_*()   Out: PeerOutbox, ShimServer::reply   Owns: the calls under way, which process has undo groups.
 
 #include <functional>
@@ -27,6 +29,7 @@
 #include "daemon/io/process_watch.h"
 #include "daemon/io/shim_server.h"
 #include "daemon/kernel/users.h"
+#include "daemon/typed_calls.h"
 #include "wire/messages.h"
 
 namespace dipc {
@@ -37,7 +40,7 @@ class LocalCalls {
   // get ENOMEM. `object_gone` is called when an owner says that it has no such object any more (the error says how),
   // and before the program that removed it (kNone) hears so: the referee, from whom other hosts hear, does not know
   // objects without a key.
-  LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users, std::size_t calls_max,
+  LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users, const HostTypes& types, std::size_t calls_max,
              std::function<void(const std::string& owner, const ObjectRef&, Error)> object_gone);
   void attach(ShimServer& programs) { programs_ = &programs; }
   // An owner has granted a shmat: who answers the program from here on. `call`: the client's number; nothing: the
@@ -53,14 +56,17 @@ class LocalCalls {
   };
   void on_granted(std::function<void(const Granted&)> granted) { granted_ = std::move(granted); }
 
-  // `semaphores`: of the object, if it is a set.
-  void begin(const LocalRequest& request, const std::string& owner, const ObjectRef& object, std::int64_t semaphores);
+  // `semaphores`: of the object, if it is a set. `key`: its own, by which this host's administrator knows it.
+  void begin(const LocalRequest& request, const std::string& owner, const ObjectRef& object, std::int64_t semaphores,
+             std::int32_t key = 0);
   void on_cancel(ClientId client, std::uint64_t call);
   void on_client_gone(ClientId client);
   void on_reply_taken(ClientId client, std::uint64_t call);
   void on_reply_unread(ClientId client, std::uint64_t call);
 
   void on_reply(const std::string& owner, const Reply& reply);
+  void on_declarations(const std::string& owner, const QueueDeclarations& declarations);
+  void on_declarations_changed(const std::string& owner) { queues_.on_changed(owner); }
   // Whose undo groups the owner has: processes of ours that used them under an earlier daemon are watched again.
   void on_undo_holders(const std::string& owner, const UndoHolders& holders);
   void on_session_began(const std::string& owner, const std::string& boot);
@@ -76,8 +82,11 @@ class LocalCalls {
     std::string login;
     std::string owner;
     ObjectRef object;
+    std::int32_t key = 0;
     Abi abi;
+    std::int64_t semaphores = 0;
     ExpectedReply expected;
+    TypedCalls::Expected typed = {};
     bool consumes_message = false;
     bool removes = false;
     bool writable = false;  // of a shmat
@@ -97,6 +106,13 @@ class LocalCalls {
   };
   using ClientCall = std::pair<ClientId, std::uint64_t>;
 
+  using QueueKey = std::pair<std::string, ObjectRef>;
+
+  void send(Call call);
+  void transmit(Call call);
+  void send_held(const QueueKey& queue);
+  bool withdraw(CallId id, const Outstanding& call);
+  static TypedCalls::Queue queue_of(const Outstanding& call) { return {call.owner, call.object, call.key}; }
   std::optional<ProcessId> process_of(const LocalRequest& request);
   bool translate_permissions(CallBody& body) const;
   void answer(ClientId client, const LocalRequest& request, Error error);
@@ -107,6 +123,8 @@ class LocalCalls {
   bool holds_undo(const ProcessId& process, const std::string& owner) const;
   void note_undo(const Outstanding& call, Error error);
   void finish(const Outstanding& call, const Reply& reply);
+  void finish_typed(const Outstanding& call, Reply reply);
+  void deliver(const Outstanding& call, const Reply& reply);
   void on_process_ended(pid_t pid);
 
   PeerOutbox& peers_;
@@ -118,6 +136,8 @@ class LocalCalls {
   std::uint64_t next_call_ = 1;
   const std::size_t calls_max_;
   std::map<CallId, Outstanding> calls_;
+  TypedCalls queues_;
+  std::map<QueueKey, std::map<CallId, Call>> held_;  // until it is known what the queue's messages are
   std::map<std::string, std::size_t> calls_of_login_;
   std::map<ClientCall, CallId> by_client_;
   // The socket goes with its process, so the pid is not reused meanwhile.

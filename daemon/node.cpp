@@ -93,12 +93,13 @@ Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configura
                               .state_dir = paths.state,
                               .op_timeout = configuration.timing.op_timeout,
                               .claim_timeout = configuration.timing.claim_timeout,
-                              .own = node->executor_->own_identity()},
+                              .own = node->executor_->own_identity(),
+                              .numbered = [&types = node->types_](std::uint16_t number) { types.number = number; }},
                              *node);
   if (!naming) return tl::unexpected(naming.error());
   node->naming_ = std::move(*naming);
-  node->remote_calls_ =
-      std::make_unique<RemoteCalls>(*node, *node->naming_, *node->executor_, node->users_, node->remote_policy_);
+  node->remote_calls_ = std::make_unique<RemoteCalls>(*node, *node->naming_, *node->executor_, node->users_,
+                                                      node->remote_policy_, node->types_);
   node->start_segments(loop);
   Node& self = *node;
   node->undo_keeping_ = std::make_unique<UndoKeeping>(loop, self, *node->executor_, configuration.timing.peer_timeout,
@@ -112,6 +113,7 @@ Result<std::unique_ptr<Node>> Node::start(uv_loop_t* loop, std::string configura
                                   .users = self.users_,
                                   .executor = *self.executor_,
                                   .segments = *self.segments_,
+                                  .queues = self.remote_calls_->queues(),
                                   .reload = [&self](const std::string& who) { return self.reload(who); },
                                   .counters = [&self] { return self.counters(); }});
   const auto op_timeout = std::chrono::duration_cast<std::chrono::milliseconds>(configuration.timing.op_timeout);
@@ -150,10 +152,11 @@ Node::Node(uv_loop_t* loop, std::string configuration_file, Policy policy, std::
   own_.incarnation = incarnation;
   own_.boot = std::move(boot);
   own_.abi = measured_abi();
+  types_.queues = policy_.queues;
   own_.page_bytes = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE));
 
   network_ = std::make_unique<PeerNetwork>(loop, configuration, policy_.hosts_allow, *tls_, own_, *this);
-  local_calls_ = std::make_unique<LocalCalls>(loop, *this, users_, configuration.limits.calls_per_login,
+  local_calls_ = std::make_unique<LocalCalls>(loop, *this, users_, types_, configuration.limits.calls_per_login,
                                               [this](const std::string& owner, const ObjectRef& object, Error how) {
                                                 if (how == Error::kNone)
                                                   return naming_->on_removed_there(owner, object);
@@ -264,10 +267,15 @@ Parsed<AdminDone> Node::reload(const std::string& who) {
   for (const std::string& change : done.done) log_change("reload by " + who, change);
   policy_ = std::move(*fresh);
   remote_policy_ = {policy_.logins, policy_.keys};
+  types_.queues = policy_.queues;
+  // To all, changed or not: it costs a question for each queue that is used.
+  for (const std::string& host : network_->hosts()) {
+    if (network_->has_session(host)) network_->send(host, DeclarationsChanged{});
+  }
   users_.reload();
   network_->reconfigure(policy_.configuration, policy_.hosts_allow);
   done.done.push_back("hosts.allow: " + std::to_string(policy_.hosts_allow.line_count()) + " lines");
-  done.done.push_back("logins.map, [[keys]] and certificates read again");
+  done.done.push_back("logins.map, types.d, [[keys]] and certificates read again");
   log_warnings(policy_.configuration);
   return done;
 }
@@ -373,7 +381,7 @@ void Node::call(const LocalRequest& request, Kind kind) {
   // Removed since the program looked: what a kernel says of an id that it no longer has.
   if (stand_in == nullptr) return reply(request, Error::kInvalid);
   if (naming_->forget_lost_stand_in(*stand_in)) return reply(request, Error::kRemoved);
-  local_calls_->begin(request, stand_in->owner, stand_in->object, stand_in->nsems);
+  local_calls_->begin(request, stand_in->owner, stand_in->object, stand_in->nsems, stand_in->name.key);
 }
 
 void Node::note_removed(const LocalRequest& request) {
@@ -444,13 +452,19 @@ void Node::on_peer_message(const std::string& host, PeerMessage message) {
   } else if (const auto* taken = std::get_if<Taken>(&message)) {
     remote_calls_->on_taken(host, taken->id);
   } else if (const auto* returned = std::get_if<Returned>(&message)) {
-    remote_calls_->on_returned(host, returned->id);
+    remote_calls_->on_returned(host, *returned);
+  } else if (const auto* question = std::get_if<AskLayout>(&message)) {
+    remote_calls_->on_ask_layout(host, *question);
+  } else if (const auto* declarations = std::get_if<QueueDeclarations>(&message)) {
+    local_calls_->on_declarations(host, *declarations);
+  } else if (std::holds_alternative<DeclarationsChanged>(message)) {
+    local_calls_->on_declarations_changed(host);
   } else if (const auto* ended = std::get_if<ProcessEnded>(&message)) {
     remote_calls_->on_process_ended(host, ended->process);
   } else if (const auto* holders = std::get_if<UndoHolders>(&message)) {
     local_calls_->on_undo_holders(host, *holders);
-  } else if (const auto* question = std::get_if<ListObjects>(&message)) {
-    administration_->on_list_objects(host, *question);
+  } else if (const auto* list_question = std::get_if<ListObjects>(&message)) {
+    administration_->on_list_objects(host, *list_question);
   } else if (const auto* list = std::get_if<ObjectList>(&message)) {
     administration_->on_object_list(host, *list);
   }
@@ -458,6 +472,7 @@ void Node::on_peer_message(const std::string& host, PeerMessage message) {
 
 void Node::on_session_began(const std::string& host, const Hello& hello) {
   undo_keeping_->on_session_began(host, hello.boot);
+  remote_calls_->on_session_began(host, hello);
   segments_->on_session_began(host, hello);
   local_calls_->on_session_began(host, hello.boot);
   naming_->on_session_began(host, hello.boot);

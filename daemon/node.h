@@ -81,6 +81,7 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
   std::unique_ptr<TlsContext> tls_;
   Hello own_;
   Users users_;
+  HostTypes types_;
   std::unique_ptr<Executor> executor_;
   std::vector<std::unique_ptr<ReadPoll>> executor_polls_;
   std::unique_ptr<AfterPoll> executor_turn_;

@@ -125,7 +125,9 @@ void RemoteCalls::on_call(const std::string& host, const Call& call) {
     }
   }
   const CallKey key{host, call.id};
-  executor_.submit(key, *identity, call.caller, body);
+  const auto entered = queues_.entering(key, object->name, body);
+  if (!entered) return answer(host, call.id, entered.error());
+  executor_.submit(key, *identity, call.caller, std::move(body), entered->room);
   for (Finished& finished : executor_.take_replies()) {
     const Error error = finished.reply.error;
     if (finished.key == key && (error == Error::kAccess || error == Error::kNotPermitted)) {
@@ -169,9 +171,34 @@ void RemoteCalls::send_result(Finished finished) {
   if (const auto removal = removals_.find(finished.key); removal != removals_.end()) {
     const ObjectRef object = removal->second;
     removals_.erase(removal);
-    if (finished.reply.error == Error::kNone) naming_.on_removed_here(object);
+    if (finished.reply.error == Error::kNone) {
+      queues_.forget(object);
+      naming_.on_removed_here(object);
+    }
+  }
+  if (const auto left = queues_.leaving(finished.key, finished.reply); !left) {
+    executor_.unfit(finished.key, left.error().why.what);
+    return answer(finished.key.host, finished.key.call, left.error().error);
   }
   peers_.send(finished.key.host, std::move(finished.reply));
+}
+
+void RemoteCalls::on_returned(const std::string& host, const Returned& returned) {
+  constexpr std::size_t kReasonBytesMax = 1024;
+  if (returned.unfit.empty()) {
+    executor_.returned({host, returned.id});
+  } else {
+    executor_.unfit({host, returned.id}, returned.unfit.substr(0, kReasonBytesMax));
+  }
+  send_results();
+}
+
+// Only of what the peer may use; it hears nothing of other keys.
+void RemoteCalls::on_ask_layout(const std::string& host, const AskLayout& question) {
+  const OwnedObject* object = naming_.owned(question.queue);
+  const bool is_queue = object != nullptr && object->name.kind == Kind::kMessageQueue;
+  peers_.send(host,
+              QueueDeclarations{question.queue, is_queue ? queues_.declarations_of(object->name.key) : std::string()});
 }
 
 void RemoteCalls::on_process_ended(const std::string& host, const ProcessId& process) {
@@ -183,6 +210,7 @@ void RemoteCalls::on_session_ended(const std::string& host) {
   ++sessions_ended_[host];
   // Removals that still succeed are found by naming's sweep.
   std::erase_if(removals_, [&](const auto& entry) { return entry.first.host == host; });
+  queues_.on_session_ended(host);
   executor_.end_session(host);
   send_results();
 }

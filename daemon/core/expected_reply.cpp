@@ -17,6 +17,7 @@ ExpectedReply::ExpectedReply(const CallBody& call, std::int64_t semaphores) {
     what_ = What::kMessage;
     bytes_max_ = receive->max_bytes;
     narrow_type_ = receive->type_bytes == 4;
+    layout_ = receive->layout;
   } else if (const auto* control = std::get_if<Control>(&call)) {
     if (control->command == ControlCommand::kStat) what_ = What::kStat;
     if (control->command == ControlCommand::kGetAll) what_ = What::kValues;
@@ -43,7 +44,12 @@ std::optional<std::string> ExpectedReply::objection(const Reply& reply) const {
     case What::kMessage: {
       const auto* message = std::get_if<Message>(&reply.body);
       if (message == nullptr) return "it brings no message";
-      if (message->text.size() > bytes_max_) return "the message is longer than the room for it";
+      if (message->form.layout != layout_ || (layout_ == 0 && message->form.structure != 0)) {
+        return "the message is in another form than was asked for";
+      }
+      if (message->form.structure == 0 && message->text.size() > bytes_max_) {
+        return "the message is longer than the room for it";
+      }
       if (reply.value != static_cast<std::int64_t>(message->text.size())) return "it counts other bytes than it brings";
       if (narrow_type_ && (message->type < std::numeric_limits<std::int32_t>::min() ||
                            message->type > std::numeric_limits<std::int32_t>::max())) {

@@ -4,7 +4,8 @@
 // be broken, of a version to come, or hostile. Errors carry nothing and always fit.
 //
 //   get                      the object, of the kind that was asked for
-//   msgrcv                   a message, no longer than the program's room, of a type that its long can hold
+//   msgrcv                   a message, no longer than the program's room, of a type that its long can hold. One in
+//                            the form that was asked for is judged once it is converted
 //   IPC_STAT                 the record
 //   GETALL                   as many values as the set has semaphores
 //   shmat                    a segment of at least a byte, whose pages are powers of two and not smaller than the
@@ -32,6 +33,7 @@ class ExpectedReply {
   Kind kind_{};
   std::uint64_t bytes_max_ = 0;
   bool narrow_type_ = false;  // 32 bits
+  std::uint64_t layout_ = 0;  // as in MessageReceive
   std::uint64_t values_ = 0;
   std::uint32_t page_bytes_ = 0;
 };

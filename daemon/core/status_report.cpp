@@ -351,6 +351,7 @@ std::string to_json(const ObjectsReport& report) {
     object["used_bytes"] = row.used_bytes;
     object["messages"] = row.messages;
     object["semaphores"] = row.semaphores;
+    object["unconverted"] = row.unconverted;
     json["objects"].push_back(std::move(object));
   }
   for (const auto& host : report.silent_hosts) {
@@ -458,6 +459,7 @@ Result<ObjectsReport> objects_from_json(std::string_view json) {
       object.take("used_bytes", row.used_bytes);
       object.take("messages", row.messages);
       object.take("semaphores", row.semaphores);
+      object.take("unconverted", row.unconverted);
     });
     from.objects("silent_hosts", report.silent_hosts, [](const Reader& row, ObjectsReport::SilentHost& host) {
       row.take("name", host.name);

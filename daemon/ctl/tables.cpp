@@ -147,6 +147,12 @@ std::string show(const ObjectsReport& report) {
     }
     text = format_table(rows, {3, 4, 7, 8, 9});
   }
+  for (const auto& row : report.rows) {
+    if (row.unconverted == 0) continue;
+    text.append("note: " + std::string(kind_name(row.name.kind)) + " " + key_of(row.name) + " of " +
+                printable(row.owner) + ": " + std::to_string(row.unconverted) +
+                " messages went between unlike machines as bytes; unless they are text, declare them (LAYOUTS.md)\n");
+  }
   for (const auto& host : report.silent_hosts) {
     text.append("warning: objects of " + printable(host.name) + " are not listed: " + printable(host.reason) + "\n");
   }

@@ -81,10 +81,16 @@ Executor::ObjectKey Executor::object_of(const CallBody& body) {
 
 // ---- in
 
-void Executor::submit(CallKey key, Identity as, Caller caller, CallBody body) {
+void Executor::submit(CallKey key, Identity as, Caller caller, CallBody body, std::optional<ReceiveRoom> room) {
   ++counters_.calls;
   const ObjectKey object = object_of(body);
   Request request{std::move(key), std::move(as), std::move(caller), std::move(body), std::chrono::steady_clock::now()};
+  if (room) {
+    auto& receive = std::get<MessageReceive>(request.body);
+    receive.max_bytes = room->least();
+    receive.no_error = false;
+    request.room = std::move(room);
+  }
   if (by_key_.contains(request.key) || kept_.contains(request.key)) return reply_error(request, Error::kInvalid);
   if (!may_act_as(own_, request.as)) return reply_error(request, Error::kAccess);
   const auto found = objects_.find(object);

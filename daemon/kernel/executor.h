@@ -12,8 +12,9 @@
 // that used the object is ending, every later call on it (control and removal included) waits in the object's queue.
 // Without this a removal one frame behind a msgrcv won 1,968 of 2,000 times (EINVAL instead of EIDRM).
 //
-// In: submit, cancel, taken, returned, end_process, begin_session, end_session, end_groups, poll.   Out: take_replies,
-// after each of them. Call poll() when one of wakeup_fds() is readable, and again and again while wants_polling().
+// In: submit, cancel, taken, returned, unfit, end_process, begin_session, end_session, end_groups, poll.   Out:
+// take_replies, after each of them. Call poll() when one of wakeup_fds() is readable, and again and again while
+// wants_polling().
 //
 // A received message stays in its slot until the caller's daemon says taken() or returned(); see slots.h.
 
@@ -33,6 +34,7 @@
 
 #include <tl/expected.hpp>
 
+#include "daemon/core/receive_room.h"
 #include "daemon/kernel/blocking_call.h"
 #include "daemon/kernel/dead_letters.h"
 #include "daemon/kernel/identity.h"
@@ -100,7 +102,8 @@ class Executor {
 
   // MessageSend, MessageReceive, SemaphoreOperate or Control (a GetCall is get_object()'s). `as` is the mapped login;
   // kAccess if this daemon can't act as it, kInvalid if a call with this key is under way or its message still kept.
-  void submit(CallKey key, Identity as, Caller caller, CallBody body);
+  // `room`: of a receive whose message is converted for its receiver; it counts instead of max_bytes and no_error.
+  void submit(CallKey key, Identity as, Caller caller, CallBody body, std::optional<ReceiveRoom> room = std::nullopt);
   // The caller doesn't wait any longer: the reply comes soon, kInterrupted or the result if that came first. A key that
   // is not under way is ignored.
   void cancel(const CallKey& key);
@@ -108,6 +111,9 @@ class Executor {
   void taken(const CallKey& key);
   // The message of this call never got to its receiver: back into the queue, at its tail, or a dead letter.
   void returned(const CallKey& key);
+  // The message of this call is nothing that its receiver could be given: a dead letter, since back in the queue it
+  // would come again and again.
+  void unfit(const CallKey& key, const std::string& why);
   // Its calls are cancelled and its undo group ends.
   void end_process(const std::string& host, const ProcessId& process);
   // A session with the host begins. Undo groups of an earlier `boot` of it end.
@@ -159,7 +165,8 @@ class Executor {
     Caller caller;
     CallBody body;
     TimePoint submitted;
-    bool orphan = false;  // its host is gone: no reply
+    std::optional<ReceiveRoom> room;  // max_bytes is one of those in it
+    bool orphan = false;              // its host is gone: no reply
   };
   struct ObjectKey {
     Kind kind{};
@@ -255,6 +262,8 @@ class Executor {
   void run_send(Request request);
   void run_receive(Request request, std::size_t room_bytes);
   void run_copy(const Request& request);
+  // After E2BIG: the room with which to try again, since a message that needs it may be the next. Nothing: it is E2BIG.
+  std::optional<std::uint64_t> wider_room(const Request& request) const;
   void run_operate(Request request);
   void run_control(Request request);
   Outcome attempt_as(const Identity& as, const NativeCall& call) const;
@@ -269,6 +278,8 @@ class Executor {
   RecordedPids recorded_where_we_are_named(Kind kind, std::int32_t id, std::int32_t semaphore,
                                            RecordedPids shown) const;
   void put_callers_pids(const Control& call, Reply& reply) const;
+  // Takes the slot over.
+  void put_back(Slot* slot, const std::string& host);
   SlotLabel label_for(const Request& request, std::int32_t queue);
   // The slot is given back unless the letter can't be written.
   void make_dead_letter(Slot* slot, const std::string& reason);

@@ -101,12 +101,24 @@ void Executor::finish_receive(Request request, Slot* slot, const Outcome& outcom
           static_cast<std::size_t>(std::min<std::uint64_t>(used, std::numeric_limits<std::size_t>::max() / 4));
       return run_receive(std::move(request), std::max({2 * room, message_bytes_max(), largest}));
     }
+    if (outcome.error == E2BIG && request.room) {
+      if (const auto wider = wider_room(request)) {
+        if (cancelled) return reply_error(request, Error::kInterrupted);
+        std::get<MessageReceive>(request.body).max_bytes = *wider;
+        return run_receive(std::move(request), 0);
+      }
+    }
     return reply(request, plain(outcome));
   }
   slot->received(static_cast<std::size_t>(outcome.value));
   pids_.received(call.object.id, request.caller.process.pid, outcome.thread);
   if (request.orphan) {
     return make_dead_letter(slot, "the session with " + request.key.host + " ended while the message was received");
+  }
+  if (request.room && slot->text_bytes() > request.room->of(slot->type())) {
+    // Somebody else took the message for which there was this room, and the next one is another.
+    put_back(slot, request.key.host);
+    return reply_error(request, Error::kTooBig);
   }
   if (call.type_bytes == 4 && slot->type() > std::numeric_limits<std::int32_t>::max()) {
     make_dead_letter(slot, "its type does not fit the receiver on " + request.key.host);
@@ -118,9 +130,40 @@ void Executor::finish_receive(Request request, Slot* slot, const Outcome& outcom
   reply(request, std::move(answer));
 }
 
+// The kernel shows messages by their places alone (MSG_COPY), so those before the one that is next are looked at too.
+// Other receivers may take it meanwhile: this is a guess that the next msgrcv tests.
+std::optional<std::uint64_t> Executor::wider_room(const Request& request) const {
+  const auto& call = std::get<MessageReceive>(request.body);
+  const std::uint64_t next = request.room->next_above(call.max_bytes);
+  if (next == call.max_bytes) return std::nullopt;
+  const auto matches = [&call](long type) {
+    if (call.type == 0) return true;
+    if (call.type < 0) return type <= -call.type;
+    return call.except ? type != call.type : type == call.type;
+  };
+  std::optional<long> found;
+  std::vector<std::byte> memory(sizeof(long) + message_bytes_max());
+  NativeReceive look{call.object.id, memory.data(), memory.size() - sizeof(long), 0, MSG_COPY | IPC_NOWAIT};
+  for (;; ++look.type) {
+    const Outcome outcome = attempt_as(request.as, look);
+    if (outcome.error == ENOMSG) break;
+    // A kernel without MSG_COPY (CONFIG_CHECKPOINT_RESTORE), or a message from before msgmax was lowered.
+    if (outcome.error != 0) return next;
+    long type = 0;
+    std::copy_n(memory.data(), sizeof type, reinterpret_cast<std::byte*>(&type));
+    if (!matches(type) || (found && *found <= type)) continue;
+    found = type;
+    if (call.type >= 0) break;  // else it is the first of the smallest type
+  }
+  if (!found) return request.room->least();
+  const std::uint64_t room = request.room->of(*found);
+  return room > call.max_bytes ? std::optional(room) : std::nullopt;
+}
+
 // MSG_COPY leaves the message in the queue: nothing to keep.
 void Executor::run_copy(const Request& request) {
-  const auto& call = std::get<MessageReceive>(request.body);
+  MessageReceive call = std::get<MessageReceive>(request.body);
+  if (request.room) call.max_bytes = message_bytes_max();
   const std::size_t room =
       static_cast<std::size_t>(std::min<std::uint64_t>(text_bytes_wanted(call).value_or(0), message_bytes_max()));
   std::vector<std::byte> memory(sizeof(long) + room);
@@ -135,6 +178,9 @@ void Executor::run_copy(const Request& request) {
     if (call.type_bytes == 4 && type > std::numeric_limits<std::int32_t>::max()) {
       return reply_error(request, Error::kOverflow);
     }
+    if (request.room && static_cast<std::uint64_t>(outcome.value) > request.room->of(type)) {
+      return reply_error(request, Error::kTooBig);
+    }
     const auto text = memory.begin() + sizeof type;
     answer.body = Message{type, Bytes(text, text + outcome.value)};
   }
@@ -143,13 +189,20 @@ void Executor::run_copy(const Request& request) {
 
 void Executor::returned(const CallKey& key) {
   const auto found = kept_.find(key);
-  if (found == kept_.end()) return;
-  Slot* const slot = release_message(found);
+  if (found != kept_.end()) put_back(release_message(found), key.host);
+}
+
+void Executor::unfit(const CallKey& key, const std::string& why) {
+  const auto found = kept_.find(key);
+  if (found != kept_.end()) make_dead_letter(release_message(found), why);
+}
+
+void Executor::put_back(Slot* slot, const std::string& host) {
   const int queue = slot->label().queue;
   // As the daemon itself: the receiver may have had no right to send. The tail is the only place that the kernel has.
   if (msgsnd(queue, slot->msgbuf(), slot->text_bytes(), IPC_NOWAIT) != 0) {
     const char* const why = errno == EAGAIN ? "is full" : errno == EACCES ? "may not be written" : "is gone";
-    return make_dead_letter(slot, "it never got to its receiver on " + key.host + ", and the queue " + why);
+    return make_dead_letter(slot, "it never got to its receiver on " + host + ", and the queue " + why);
   }
   ++counters_.put_back;
   pids_.sent(queue, 0);  // the daemon is what the kernel says: no program sent it just now

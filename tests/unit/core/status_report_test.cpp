@@ -34,7 +34,7 @@ StatusReport example() {
 
 ObjectsReport objects_example() {
   ObjectsReport report;
-  report.rows = {{{Kind::kMessageQueue, 0x1234}, "vax", 5, 17, "alice", 0660, 100, 2, 0},
+  report.rows = {{{Kind::kMessageQueue, 0x1234}, "vax", 5, 17, "alice", 0660, 100, 2, 0, 4},
                  {{Kind::kSemaphoreSet, 0}, "sun", 2147483647, std::nullopt, "", 0, 0, 0, 3}};
   report.silent_hosts = {{"mips", "no session"}};
   return report;
@@ -154,7 +154,8 @@ TEST(StatusReport, ObjectsHaveTheShapeThatIsDocumented) {
       "mode": "660",
       "used_bytes": 100,
       "messages": 2,
-      "semaphores": 0
+      "semaphores": 0,
+      "unconverted": 4
     },
     {
       "kind": "sem",
@@ -166,7 +167,8 @@ TEST(StatusReport, ObjectsHaveTheShapeThatIsDocumented) {
       "mode": "000",
       "used_bytes": 0,
       "messages": 0,
-      "semaphores": 3
+      "semaphores": 3,
+      "unconverted": 0
     }
   ],
   "silent_hosts": [

@@ -1,7 +1,9 @@
 #include "daemon/remote_calls.h"
 
 #include <gmock/gmock.h>
+#include <sys/msg.h>
 
+#include "layouts/parser.h"
 #include "tests/unit/daemon/naming_fixture.h"
 
 namespace dipc::test {
@@ -35,7 +37,7 @@ class RemoteCallsTest : public LoopTest {
     auto executor = Executor::open(std::move(options), users_);
     ASSERT_TRUE(executor) << executor.error().what;
     executor_ = std::move(*executor);
-    calls_.emplace(peers_, *naming_, *executor_, users_, policy_);
+    calls_.emplace(peers_, *naming_, *executor_, users_, policy_, types_);
   }
   ~RemoteCallsTest() override {
     if (naming_) {
@@ -59,6 +61,7 @@ class RemoteCallsTest : public LoopTest {
 
   Users users_;
   RemoteCalls::Policy policy_;
+  HostTypes types_;
   std::unique_ptr<Naming> naming_;
   std::unique_ptr<Executor> executor_;
   std::optional<RemoteCalls> calls_;
@@ -127,7 +130,7 @@ TEST_F(RemoteCallsTest, AHostCannotSettleCancelOrEndWhatIsAnothersCall) {
   receive("sun", 5);
   ASSERT_TRUE(peers_.next<Reply>("sun"));
   calls_->on_taken("moon", CallId{5});
-  calls_->on_returned("moon", CallId{5});
+  calls_->on_returned("moon", Returned{CallId{5}});
   EXPECT_EQ(executor_->counters().kept_messages, 1u);
   // A call of sun that waits.
   receive("sun", 6);
@@ -164,6 +167,174 @@ TEST_F(RemoteCallsTest, ALoginOfAnotherHostCannotBeNamed) {
     EXPECT_EQ(reply->error, Error::kAccess) << login;
   }
   EXPECT_TRUE(naming_->owned_objects().empty());
+}
+
+// ---- what messages are
+
+class TypedRemoteCallsTest : public RemoteCallsTest {
+ protected:
+  void SetUp() override {
+    RemoteCallsTest::SetUp();
+    if (IsSkipped()) return;
+    declare(
+        "struct note { long mtype; short n; long big; };\nstruct line { long mtype; char text[]; };\n"
+        "bind msg 0x10 to { 1: note; 2: line; };");
+    policy_.logins = *LoginsMap::parse("*@* root\n", "logins.map");
+    Hello hello;
+    hello.abi = *known_abi(measured_abi().byte_order == ByteOrder::kBig ? "x86-64" : "m68k");
+    calls_->on_session_began("moon", hello);
+    get("root");
+    accept();
+    ASSERT_TRUE(peers_.next<Reply>("moon"));
+    queue_ = naming_->owned_objects().at(0).ref;
+  }
+  void declare(const std::string& text) {
+    const std::vector<TypeFile> files = {{"a.types", text}};
+    types_.queues = *QueueLayouts::of(*parse_types(files));
+  }
+  // The layout that moon is told.
+  std::shared_ptr<const QueueLayout> layout() {
+    calls_->on_ask_layout("moon", AskLayout{queue_});
+    const auto told = peers_.next<QueueDeclarations>("moon");
+    EXPECT_TRUE(told);
+    return *QueueLayout::parse(told->text);
+  }
+  Reply answer(const CallBody& body) {
+    calls_->on_call("moon", Call{CallId{++last_call_}, {"alice", {1, 1}}, body});
+    const auto reply = peers_.next<Reply>("moon");
+    EXPECT_TRUE(reply);
+    return reply.value_or(Reply{});
+  }
+  MessageReceive receive(std::int64_t type, std::uint64_t bytes, std::uint16_t structure) {
+    MessageReceive body{.object = queue_, .type = type, .max_bytes = bytes, .no_wait = true};
+    body.layout = layout()->fingerprint();
+    body.structure = structure;
+    return body;
+  }
+  Error put(std::int64_t type, const void* bytes, std::size_t count) {
+    const auto* begin = static_cast<const std::byte*>(bytes);
+    return from_errno(executor_->put(queue_.id, Message{type, Bytes(begin, begin + count)}));
+  }
+  struct Note {
+    long mtype;
+    short n;
+    long big;
+  };
+  static constexpr std::size_t kNoteBytes = sizeof(Note) - sizeof(long);
+
+  ObjectRef queue_;
+  std::uint64_t last_call_ = 100;
+};
+
+TEST_F(TypedRemoteCallsTest, OnlyQueuesThatThePeerMayUseAreDeclared) {
+  EXPECT_EQ(layout()->text(), types_.queues.find(0x10)->text());
+  calls_->on_ask_layout("moon", AskLayout{{Kind::kMessageQueue, queue_.id, queue_.generation + 1}});
+  EXPECT_EQ(peers_.next<QueueDeclarations>("moon")->text, "");
+}
+
+TEST_F(TypedRemoteCallsTest, AMessageRestsInTheKernelAsThisHostsProgramsReadIt) {
+  MessageSend send{.object = queue_, .type = 1, .text = Bytes(10), .declared_bytes = 10};
+  send.text[0] = std::byte{2};
+  send.text[1] = std::byte{1};
+  send.form = {layout()->fingerprint(), 1, true, {}};
+  EXPECT_EQ(answer(send).error, Error::kNone);
+  Note note{};
+  EXPECT_EQ(::msgrcv(queue_.id, &note, kNoteBytes, 1, IPC_NOWAIT), static_cast<ssize_t>(kNoteBytes));
+  EXPECT_EQ(note.n, 258);
+}
+
+TEST_F(TypedRemoteCallsTest, AReceivedMessageTravelsInItsCanonicalFormAndTheOldDeclarationsHoldForWhoWasToldThem) {
+  const MessageReceive wanted = receive(1, 100, 1);
+  declare("struct other { long mtype; int n; };\nbind msg 0x10 to other;");
+  Note note{1, 258, 3};
+  ASSERT_EQ(put(1, &note.n, kNoteBytes), Error::kNone);
+  const Reply reply = answer(wanted);
+  ASSERT_EQ(reply.error, Error::kNone);
+  const auto& message = std::get<Message>(reply.body);
+  EXPECT_EQ(reply.value, 10);
+  EXPECT_EQ(message.form.structure, 1u);
+  EXPECT_EQ(message.text[0], std::byte{2});
+  EXPECT_EQ(message.text[2], std::byte{3});
+}
+
+TEST_F(TypedRemoteCallsTest, DeclarationsThatNobodyWasToldAreNone) {
+  MessageReceive wanted = receive(1, 100, 1);
+  ++wanted.layout;
+  EXPECT_EQ(answer(wanted).error, Error::kInvalid);
+  MessageSend send{.object = queue_, .type = 1, .text = Bytes(10), .declared_bytes = 10};
+  send.form = {layout()->fingerprint() + 1, 1, true, {}};
+  EXPECT_EQ(answer(send).error, Error::kInvalid);
+  send.form = {layout()->fingerprint(), 7, true, {}};
+  EXPECT_EQ(answer(send).error, Error::kInvalid);
+}
+
+// The receiver's long has another size: what counts is what its own struct needs.
+TEST_F(TypedRemoteCallsTest, AMessageThatIsTooBigInTheReceiversFormStaysInTheQueue) {
+  const bool is_wide = sizeof(long) == 8;
+  Note note{1, 1, 2};
+  ASSERT_EQ(put(1, &note.n, kNoteBytes), Error::kNone);
+  const std::uint64_t needed = is_wide ? 6 : 10;  // up to the last field: short, and a long that is aligned to 2 or 8
+  const std::uint64_t there = is_wide ? needed : 16;
+  EXPECT_EQ(answer(receive(1, there - 1, 1)).error, Error::kTooBig);
+  EXPECT_EQ(answer(receive(1, there, 1)).error, Error::kNone);
+}
+
+// Of several structs one may fit and another not; which one is next only the kernel knows.
+TEST_F(TypedRemoteCallsTest, RoomIsJudgedByWhatTheNextMessageIs) {
+  const std::string text = "0123456789";
+  Note note{1, 1, 2};
+  ASSERT_EQ(put(2, text.data(), text.size()), Error::kNone);
+  ASSERT_EQ(put(1, &note.n, kNoteBytes), Error::kNone);
+  const std::uint64_t needed = sizeof(long) == 8 ? 6 : 16;
+  EXPECT_EQ(answer(receive(0, 9, 0)).error, Error::kTooBig) << "the line has ten bytes";
+  EXPECT_EQ(answer(receive(-2, needed - 1, 0)).error, Error::kTooBig) << "the note is of the smaller type";
+  const Reply line = answer(receive(0, 10, 0));
+  ASSERT_EQ(line.error, Error::kNone) << errno_name(line.error);
+  EXPECT_EQ(std::get<Message>(line.body).type, 2);
+  EXPECT_EQ(answer(receive(0, needed, 0)).error, Error::kNone);
+  EXPECT_EQ(answer(receive(0, needed, 0)).error, Error::kNoMessage);
+}
+
+TEST_F(TypedRemoteCallsTest, WhatIsCutIsCutInTheReceiversForm) {
+  Note note{1, 1, 2};
+  ASSERT_EQ(put(1, &note.n, kNoteBytes), Error::kNone);
+  MessageReceive wanted = receive(1, 3, 1);
+  wanted.no_error = true;
+  const Reply reply = answer(wanted);
+  ASSERT_EQ(reply.error, Error::kNone);
+  EXPECT_EQ(std::get<Message>(reply.body).text.size(), 10u) << "by the receiver's host, which knows its form";
+}
+
+TEST_F(TypedRemoteCallsTest, WhatIsNoneOfItsDeclarationBecomesADeadLetter) {
+  ASSERT_EQ(put(1, "abc", 3), Error::kNone);
+  EXPECT_EQ(answer(receive(1, 100, 1)).error, Error::kInvalid);
+  EXPECT_EQ(executor_->counters().dead_letters, 1u);
+  EXPECT_EQ(executor_->counters().kept_messages, 0u);
+  EXPECT_EQ(answer(receive(1, 100, 1)).error, Error::kNoMessage);
+}
+
+TEST_F(TypedRemoteCallsTest, WhatTheReceiversHostFindsUnfitBecomesADeadLetter) {
+  Note note{1, 1, 2};
+  ASSERT_EQ(put(1, &note.n, kNoteBytes), Error::kNone);
+  ASSERT_EQ(answer(receive(1, 100, 1)).error, Error::kNone);
+  calls_->on_returned("moon", Returned{CallId{last_call_}, "note.big is 4294967296"});
+  EXPECT_EQ(executor_->counters().dead_letters, 1u);
+  EXPECT_EQ(answer(receive(1, 100, 1)).error, Error::kNoMessage);
+}
+
+TEST_F(TypedRemoteCallsTest, MessagesWithoutADeclarationAreCountedWhereMachinesDiffer) {
+  MessageSend send{.object = queue_, .type = 9, .text = Bytes(10), .declared_bytes = 10};
+  EXPECT_EQ(answer(send).error, Error::kNone);
+  EXPECT_EQ(calls_->queues().unconverted(queue_), 1u);
+  EXPECT_EQ(answer(receive(9, 100, 0)).error, Error::kNone);
+  EXPECT_EQ(calls_->queues().unconverted(queue_), 2u);
+  send.abi = measured_abi();
+  EXPECT_EQ(answer(send).error, Error::kNone);
+  send.abi.reset();
+  send.text.clear();
+  send.declared_bytes = 0;
+  EXPECT_EQ(answer(send).error, Error::kNone);
+  EXPECT_EQ(calls_->queues().unconverted(queue_), 2u) << "of a program like ours, and without any text";
 }
 
 }  // namespace
