@@ -1,5 +1,5 @@
-// One direction of the network between a caller and the owner is lost while the other works: calls resume when it is
-// back in time, and else end in time, on whichever side the silence is.
+// The network between a caller and the owner is lost in one direction while the other works: calls resume when it is
+// back in time, and else end in time, on whichever side the silence is. And an owner that nobody reaches any more.
 
 #include <gtest/gtest.h>
 #include <sys/sem.h>
@@ -96,6 +96,65 @@ TEST_P(OneWay, ForMoreThanPeerTimeoutEndsCallsInTime) {
 
 INSTANTIATE_TEST_SUITE_P(From, OneWay, testing::Values("vax", "sun"),
                          [](const auto& instance) { return instance.param; });
+
+// Objects live where they are made. vax is cut off from all others.
+class LostOwner : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!am_root()) GTEST_SKIP() << "needs root: a lab has namespaces";
+    cluster_ = std::make_unique<Cluster>("lost", "ref",
+                                         "[timing]\npeer_timeout = \"3s\"\nkeepalive = \"500ms\"\n"
+                                         "[[host]]\nname = \"ref\"\nlogins = { alice = 1001 }\n"
+                                         "[[host]]\nname = \"vax\"\nlogins = { alice = 1001 }\n"
+                                         "[[host]]\nname = \"sun\"\nlogins = { alice = 1001 }\n"
+                                         "[[keys]]\nrange = \"all\"\n");
+  }
+  void lab(const std::string& verb) const {
+    for (const char* other : {"ref", "sun"}) ASSERT_EQ(cluster_->lab({verb, "vax", other}).status, 0);
+  }
+  Cluster::Ran forget(const std::string& login) const {
+    return cluster_->run("ref", login, {"sh", "-c", "dipcctl forget sem 1 2>&1"});
+  }
+  static void await(Program& program, const std::string& command, const std::string& expected) {
+    const auto until = Clock::now() + kLimit;
+    std::string last;
+    do last = ask(program, command);
+    while (last != expected && Clock::now() < until);
+    EXPECT_EQ(last, expected) << command;
+  }
+  std::unique_ptr<Cluster> cluster_;
+};
+
+TEST_F(LostOwner, KeepsItsNamesUntilTheRefereeIsToldToForgetThemAndIsFencedThen) {
+  const std::string puppet = native_program("tests/kernel/puppet");
+  const auto on_vax = cluster_->start("vax", "alice", {puppet});
+  const auto on_sun = cluster_->start("sun", "alice", {puppet});
+  const std::string set = first_word(ask(*on_vax, "semget 1 1 950"));
+  ASSERT_EQ(ask(*on_vax, "semop " + set + " 1 0 5 0"), "0 -");
+  const std::string on_sun_set = first_word(ask(*on_sun, "semget 1 1 950"));
+  const auto value = [](const std::string& id) { return "semctl " + id + " 0 " + std::to_string(GETVAL) + " 0"; };
+  ASSERT_EQ(ask(*on_sun, value(on_sun_set)), "5 -");
+  lab("cut");
+  await(*on_sun, value(on_sun_set), "-1 EHOSTUNREACH");
+  EXPECT_EQ(ask(*on_sun, "semget 1 1 950"), "-1 EHOSTUNREACH") << "no second one is made";
+
+  const auto refused = forget("alice");
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_EQ(ask(*on_sun, "semget 1 1 950"), "-1 EHOSTUNREACH");
+  const auto done = forget("root");
+  EXPECT_EQ(done.status, 0) << done.output;
+  EXPECT_NE(cluster_->log_of("ref").find("forgotten on the word of root (uid 0, pid "), std::string::npos)
+      << cluster_->log_of("ref");
+  await(*on_sun, value(on_sun_set), "-1 EINVAL");
+  const std::string fresh = first_word(ask(*on_sun, "semget 1 1 950"));
+  EXPECT_EQ(ask(*on_sun, value(fresh)), "0 -");
+
+  lab("heal");
+  await(*on_vax, "semget 1 1 0", "-1 EEXIST");
+  EXPECT_NE(cluster_->log_of("vax").find("fenced"), std::string::npos) << cluster_->log_of("vax");
+  EXPECT_EQ(ask(*on_vax, value(set)), "5 -") << "its contents are kept";
+  EXPECT_EQ(ask(*on_sun, value(fresh)), "0 -");
+}
 
 }  // namespace
 }  // namespace dipc::test
