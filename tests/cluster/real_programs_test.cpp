@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <sstream>
@@ -55,6 +56,18 @@ class SharedFolder {
   std::string path_;
 };
 
+constexpr int kDeclaredKey = 0x46414b45;  // in fakeroot.types
+
+// The declarations of fakeroot's messages, as a setting of a lab file.
+std::string fakeroot_types() {
+  std::ifstream file(DIPC_EXAMPLES "/fakeroot.types");
+  std::string setting = "types = [";
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("//")) setting += "'" + line + "',";
+  }
+  return setting + "]\n";
+}
+
 // vax owns all objects; sun and moon are x86-64 hosts, where alice has other numbers than on vax.
 class RealPrograms : public testing::TestWithParam<std::string> {
  protected:
@@ -64,13 +77,14 @@ class RealPrograms : public testing::TestWithParam<std::string> {
     auto& cluster = clusters()[GetParam()];
     if (!cluster) {
       // stress-ng --msg makes queues until there is no room: let that be soon.
-      cluster = std::make_unique<Cluster>("real-" + GetParam(), "vax",
-                                          "[[host]]\nname = \"vax\"\narch = \"" + GetParam() +
-                                              "\"\nlogins = { alice = 1001, bob = 1002 }\nmsgmni = 40\n"
-                                              "[[host]]\nname = \"sun\"\nlogins = { alice = 2001, bob = 1001 }\n"
-                                              "msgmni = 40\n"
-                                              "[[host]]\nname = \"moon\"\nlogins = { alice = 3001, bob = 1001 }\n"
-                                              "[[keys]]\nrange = [\"all\", \"private\"]\nhome = \"vax\"\n");
+      cluster =
+          std::make_unique<Cluster>("real-" + GetParam(), "vax",
+                                    "[[host]]\nname = \"vax\"\narch = \"" + GetParam() +
+                                        "\"\nlogins = { alice = 1001, bob = 1002 }\nmsgmni = 40\n" + fakeroot_types() +
+                                        "[[host]]\nname = \"sun\"\nlogins = { alice = 2001, bob = 1001 }\n"
+                                        "msgmni = 40\n"
+                                        "[[host]]\nname = \"moon\"\nlogins = { alice = 3001, bob = 1001 }\n"
+                                        "[[keys]]\nrange = [\"all\", \"private\"]\nhome = \"vax\"\n");
       // Ids of the hosts must not be the same numbers by chance.
       for (int i = 0; i < 3; ++i) cluster->run("vax", "alice", {"ipcmk", "-Q", "-S", "1"});
     }
@@ -126,6 +140,8 @@ class RealPrograms : public testing::TestWithParam<std::string> {
     return {};
   }
 
+  void fakeroot_on_two_hosts(int key);
+
   const Cluster* cluster_ = nullptr;
 };
 
@@ -171,17 +187,24 @@ TEST_P(RealPrograms, StressNgFindsNoFaultInSemaphoresOfAnotherHost) {
 // lets them. The structs of its messages are those of x86-64 on both sides; for the owner between them they are bytes.
 // Each request has type 1, and the pid in it, which another host's process may have too, only comes back to who has the
 // semaphore.
-TEST_P(RealPrograms, FakerootsServerAndItsClientsAreOnDifferentHosts) {
+// As bytes they come back as they were sent; declared (examples/types/fakeroot.types) they rest on vax in its own form.
+void RealPrograms::fakeroot_on_two_hosts(int key) {
+  const auto hexadecimal = [](int number) {
+    char text[16];
+    std::snprintf(text, sizeof(text), "0x%08x", static_cast<unsigned>(number));
+    return std::string(text);
+  };
   const SharedFolder folder;
-  const auto server = cluster_->start("moon", "alice", {"/usr/bin/faked-sysv", "--foreground", "--key", "8192"});
+  const auto server =
+      cluster_->start("moon", "alice", {"/usr/bin/faked-sysv", "--foreground", "--key", std::to_string(key)});
   const std::string told = server->read_line(kLimit).value_or("(silent)");
-  ASSERT_TRUE(told.starts_with("8192:")) << told;
-  EXPECT_THAT(row("vax", "-q", "0x00002000"), ElementsAre("0x00002000", _, "alice", "600", _, _));
+  ASSERT_TRUE(told.starts_with(std::to_string(key) + ":")) << told;
+  EXPECT_THAT(row("vax", "-q", hexadecimal(key)), ElementsAre(hexadecimal(key), _, "alice", "600", _, _));
   // As the script fakeroot-sysv does it, but for the server.
   const auto under_fakeroot = [&](const std::string& program) -> std::vector<std::string> {
     return {"sh", "-c",
-            "cd " + folder.path() +
-                "; export FAKEROOTKEY=8192 LD_PRELOAD=/usr/lib/$(uname -m)-linux-gnu/libfakeroot/"
+            "cd " + folder.path() + "; export FAKEROOTKEY=" + std::to_string(key) +
+                " LD_PRELOAD=/usr/lib/$(uname -m)-linux-gnu/libfakeroot/"
                 "libfakeroot-sysv.so:$LD_PRELOAD; exec sh -c '" +
                 program + "'"};
   };
@@ -206,15 +229,21 @@ TEST_P(RealPrograms, FakerootsServerAndItsClientsAreOnDifferentHosts) {
   EXPECT_EQ(moon->wait(kLimit, &others), 0);
   EXPECT_EQ(others, "moon1:1:7\nmoon2:2:7\nmoon3:3:7\nmoon4:4:7\nmoon5:5:7\nmoon6:6:7\n");
 
+  EXPECT_EQ(first_line_with(run("sun", {"dipcctl", "objects"}, "root"), "note: msg " + hexadecimal(key)).empty(),
+            key == kDeclaredKey || GetParam() == "native");
   // It removes queues and semaphore from its signal handler, out of a receive that waits.
   run("moon", {"kill", told.substr(told.find(':') + 1)});
   EXPECT_EQ(server->wait(kLimit, nullptr), 0);
   for (const char* host : {"vax", "sun", "moon"}) {
-    EXPECT_THAT(row(host, "-q", "0x00002000"), IsEmpty()) << host;
-    EXPECT_THAT(row(host, "-q", "0x00002001"), IsEmpty()) << host;
-    EXPECT_THAT(row(host, "-s", "0x00002002"), IsEmpty()) << host;
+    EXPECT_THAT(row(host, "-q", hexadecimal(key)), IsEmpty()) << host;
+    EXPECT_THAT(row(host, "-q", hexadecimal(key + 1)), IsEmpty()) << host;
+    EXPECT_THAT(row(host, "-s", hexadecimal(key + 2)), IsEmpty()) << host;
   }
 }
+
+TEST_P(RealPrograms, FakerootsServerAndItsClientsAreOnDifferentHosts) { fakeroot_on_two_hosts(0x2000); }
+
+TEST_P(RealPrograms, FakerootsMessagesAreConvertedWhereTheyAreDeclared) { fakeroot_on_two_hosts(kDeclaredKey); }
 
 TEST_P(RealPrograms, TheScriptFakerootRunsItsServerAndItsProgramOnObjectsOfAnotherHost) {
   const SharedFolder folder;
