@@ -98,27 +98,17 @@ void LocalCalls::begin(const LocalRequest& request, const std::string& owner, co
 }
 
 void LocalCalls::send(Call call) {
-  const Outstanding& outstanding = calls_.at(call.id);
-  if (outstanding.object.kind != Kind::kMessageQueue) return transmit(std::move(call));
-  switch (queues_.ready(queue_of(outstanding))) {
-    case TypedCalls::Ready::kYes:
-      return transmit(std::move(call));
-    case TypedCalls::Ready::kWait:
-      held_[{outstanding.owner, outstanding.object}].emplace(call.id, std::move(call));
-      return;
-    case TypedCalls::Ready::kUnreachable:
-      return end_call(calls_.find(call.id), Reply{.id = call.id, .error = Error::kHostUnreachable, .value = -1});
-  }
-}
-
-void LocalCalls::transmit(Call call) {
   const auto found = calls_.find(call.id);
   const CallId id = call.id;
   if (found->second.object.kind == Kind::kMessageQueue) {
     const auto typed = queues_.leaving(queue_of(found->second), found->second.abi, call.body);
-    if (!typed) return end_call(found, Reply{.id = id, .error = typed.error(), .value = -1});
-    if (typed->layout != nullptr) found->second.expected = ExpectedReply(call.body, found->second.semaphores);
-    found->second.typed = *typed;
+    if (!typed) {
+      held_[{found->second.owner, found->second.object}].emplace(id, std::move(call));
+      return;
+    }
+    if (!*typed) return end_call(found, Reply{.id = id, .error = typed->error(), .value = -1});
+    if ((*typed)->layout != nullptr) found->second.expected = ExpectedReply(call.body, found->second.semaphores);
+    found->second.typed = **typed;
   }
   if (!peers_.send(found->second.owner, std::move(call))) {
     end_call(found, Reply{.id = id, .error = Error::kHostUnreachable, .value = -1});
@@ -138,7 +128,7 @@ void LocalCalls::send_held(const QueueKey& queue) {
   for (auto held = held_.find(queue); held != held_.end(); held = held_.find(queue)) {
     auto first = held->second.extract(held->second.begin());
     if (held->second.empty()) held_.erase(held);
-    transmit(std::move(first.mapped()));
+    send(std::move(first.mapped()));
   }
 }
 

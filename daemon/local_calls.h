@@ -67,6 +67,8 @@ class LocalCalls {
   void on_reply(const std::string& owner, const Reply& reply);
   void on_declarations(const std::string& owner, const QueueDeclarations& declarations);
   void on_declarations_changed(const std::string& owner) { queues_.on_changed(owner); }
+  // This host declares something else now.
+  void on_reload() { queues_.on_reload(); }
   // Whose undo groups the owner has: processes of ours that used them under an earlier daemon are watched again.
   void on_undo_holders(const std::string& owner, const UndoHolders& holders);
   void on_session_began(const std::string& owner, const std::string& boot);
@@ -109,7 +111,6 @@ class LocalCalls {
   using QueueKey = std::pair<std::string, ObjectRef>;
 
   void send(Call call);
-  void transmit(Call call);
   void send_held(const QueueKey& queue);
   bool withdraw(CallId id, const Outstanding& call);
   static TypedCalls::Queue queue_of(const Outstanding& call) { return {call.owner, call.object, call.key}; }

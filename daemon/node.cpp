@@ -268,6 +268,7 @@ Parsed<AdminDone> Node::reload(const std::string& who) {
   policy_ = std::move(*fresh);
   remote_policy_ = {policy_.logins, policy_.keys};
   types_.queues = policy_.queues;
+  local_calls_->on_reload();
   // To all, changed or not: it costs a question for each queue that is used.
   for (const std::string& host : network_->hosts()) {
     if (network_->has_session(host)) network_->send(host, DeclarationsChanged{});

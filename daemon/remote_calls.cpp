@@ -125,9 +125,9 @@ void RemoteCalls::on_call(const std::string& host, const Call& call) {
     }
   }
   const CallKey key{host, call.id};
-  const auto entered = queues_.entering(key, object->name, body);
-  if (!entered) return answer(host, call.id, entered.error());
-  executor_.submit(key, *identity, call.caller, std::move(body), entered->room);
+  const auto room = queues_.entering(key, object->name, body);
+  if (!room) return answer(host, call.id, room.error());
+  executor_.submit(key, *identity, call.caller, std::move(body), *room);
   for (Finished& finished : executor_.take_replies()) {
     const Error error = finished.reply.error;
     if (finished.key == key && (error == Error::kAccess || error == Error::kNotPermitted)) {

@@ -27,27 +27,27 @@ IdsEntering::IdOf ids_of(Users& users) {
 
 }  // namespace
 
-TypedCalls::Ready TypedCalls::ready(const Queue& queue) {
-  const auto found = known_.find({queue.owner, queue.object});
-  if (found != known_.end()) return found->second.asked ? Ready::kWait : Ready::kYes;
-  if (!peers_.send(queue.owner, AskLayout{queue.object})) return Ready::kUnreachable;
-  known_.emplace(std::pair(queue.owner, queue.object), Known{});
-  return Ready::kWait;
-}
-
 bool TypedCalls::on_declarations(const std::string& owner, const QueueDeclarations& declarations) {
   const auto found = known_.find({owner, declarations.queue});
   if (found == known_.end() || !found->second.asked) return false;
   Known& known = found->second;
   known.asked = false;
-  if (declarations.text.empty()) return true;
-  auto layout = QueueLayout::parse(declarations.text);
-  if (layout) {
-    known.layout = std::move(*layout);
-  } else {
-    known.nonsense = layout.error().what;
+  if (!declarations.text.empty()) {
+    auto layout = QueueLayout::parse(declarations.text);
+    if (layout) {
+      known.layout = std::move(*layout);
+    } else {
+      known.nonsense = layout.error().what;
+    }
   }
+  known.refusal = judge(owner, known);
   return true;
+}
+
+void TypedCalls::on_reload() {
+  for (auto& [queue, known] : known_) {
+    if (!known.asked) known.refusal = judge(queue.first, known);
+  }
 }
 
 void TypedCalls::on_changed(const std::string& owner) {
@@ -58,24 +58,24 @@ void TypedCalls::on_session_ended(const std::string& owner) {
   std::erase_if(known_, [&](const auto& entry) { return entry.first.first == owner; });
 }
 
-tl::expected<void, Unfit> TypedCalls::judge(const Queue& queue, const Known& known) const {
+std::optional<Unfit> TypedCalls::judge(const std::string& owner, const Known& known) const {
   if (!known.nonsense.empty()) {
-    return tl::unexpected<Unfit>(Unfit{Error::kInvalid,
-                                       {queue.owner + " declares what this host can't read: " + known.nonsense,
-                                        "have the same version of dipcd on both hosts"}});
+    return Unfit{Error::kInvalid,
+                 {owner + " declares what this host can't read: " + known.nonsense,
+                  "have the same version of dipcd on both hosts"}};
   }
-  const auto own = here_.queues.find(queue.key);
-  if (own == nullptr) return {};
+  const auto own = here_.queues.find(known.key);
+  if (own == nullptr) return std::nullopt;
   std::string difference;
   if (known.layout == nullptr) {
-    difference = "this host declares them, " + queue.owner + " does not";
+    difference = "this host declares them, " + owner + " does not";
   } else {
-    difference = QueueLayout::difference(*own, "this host", *known.layout, queue.owner);
+    difference = QueueLayout::difference(*own, "this host", *known.layout, owner);
   }
-  if (difference.empty()) return {};
-  return tl::unexpected<Unfit>(Unfit{Error::kInvalid,
-                                     {"its messages are declared otherwise here: " + difference,
-                                      "declare the same in types.d of both hosts, or on " + queue.owner + " alone"}});
+  if (difference.empty()) return std::nullopt;
+  return Unfit{Error::kInvalid,
+               {"its messages are declared otherwise here: " + difference,
+                "declare the same in types.d of both hosts, or on " + owner + " alone"}};
 }
 
 Error TypedCalls::refuse(const Queue& queue, const Unfit& unfit) const {
@@ -84,18 +84,22 @@ Error TypedCalls::refuse(const Queue& queue, const Unfit& unfit) const {
   return unfit.error;
 }
 
-tl::expected<TypedCalls::Expected, Error> TypedCalls::leaving(const Queue& queue, const Abi& abi, CallBody& body) {
+std::optional<tl::expected<TypedCalls::Expected, Error>> TypedCalls::leaving(const Queue& queue, const Abi& abi,
+                                                                             CallBody& body) {
+  const auto [found, is_new] = known_.try_emplace({queue.owner, queue.object}, Known{.key = queue.key});
+  if (is_new && !peers_.send(queue.owner, AskLayout{queue.object})) {
+    known_.erase(found);
+    return tl::unexpected(Error::kHostUnreachable);
+  }
+  const Known& known = found->second;
+  if (known.asked) return std::nullopt;
   auto* send = std::get_if<MessageSend>(&body);
   auto* receive = std::get_if<MessageReceive>(&body);
   if (send == nullptr && receive == nullptr) return Expected{};
   std::optional<Abi>& said = send != nullptr ? send->abi : receive->abi;
   if (abi != measured_abi()) said = abi;
-  const auto found = known_.find({queue.owner, queue.object});
-  if (found == known_.end()) return tl::unexpected(Error::kHostUnreachable);
-  if (const auto judged = judge(queue, found->second); !judged) {
-    return tl::unexpected(refuse(queue, judged.error()));
-  }
-  const auto& layout = found->second.layout;
+  if (known.refusal) return tl::unexpected(refuse(queue, *known.refusal));
+  const auto& layout = known.layout;
   if (layout == nullptr) return Expected{};
   if (receive != nullptr) {
     const Expected expected{layout, receive->max_bytes, receive->no_error};
@@ -125,9 +129,7 @@ tl::expected<void, Unfit> TypedCalls::entering(const Queue& queue, const Abi& ab
     refuse(queue, entered.error());
     return entered;
   }
-  if (expected.cut && message->text.size() > expected.room_bytes) {
-    message->text.resize(static_cast<std::size_t>(expected.room_bytes));
-  }
+  if (expected.cut) cut(message->text, expected.room_bytes);
   reply.value = static_cast<std::int64_t>(message->text.size());
   return {};
 }

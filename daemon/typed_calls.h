@@ -7,11 +7,12 @@
 // A queue of which this host's own administrator has declared something else is refused (EINVAL, and the first
 // difference in the log): one of the two is wrong, and either would spoil values silently.
 //
-// In: ready(), leaving(), entering(), on_*()   Out: PeerOutbox (AskLayout)   Owns: what owners have declared.
+// In: leaving(), entering(), on_*()   Out: PeerOutbox (AskLayout)   Owns: what owners have declared.
 
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tl/expected.hpp>
 #include <utility>
@@ -39,24 +40,23 @@ class TypedCalls {
     ObjectRef object;
     std::int32_t key = 0;
   };
-  // kWait: the owner has been asked, and on_declarations() will say so. kUnreachable: it can't be.
-  enum class Ready : std::uint8_t { kYes, kWait, kUnreachable };
-  Ready ready(const Queue& queue);
-
   // How to take the reply of a receive apart. `layout` is null where messages are bytes.
   struct Expected {
     std::shared_ptr<const QueueLayout> layout;
     std::uint64_t room_bytes = 0;  // msgsz
     bool cut = false;              // MSG_NOERROR
   };
-  // Makes a msgsnd or msgrcv of a program of `abi` what travels; any other call stays as it is. After ready(). The
-  // error is the program's.
-  tl::expected<Expected, Error> leaving(const Queue& queue, const Abi& abi, CallBody& body);
+  // Makes a msgsnd or msgrcv of a program of `abi` what travels; any other call on a queue stays as it is. Nothing: the
+  // call is to wait, since the owner has yet to say what the messages are (on_declarations()). The error is the
+  // program's: kHostUnreachable where the owner can't be asked.
+  std::optional<tl::expected<Expected, Error>> leaving(const Queue& queue, const Abi& abi, CallBody& body);
   // Makes the message in a reply, if there is one, what the program gets. After an error: what to tell the owner.
   tl::expected<void, Unfit> entering(const Queue& queue, const Abi& abi, const Expected& expected, Reply& reply);
 
   // False: nobody had asked.
   bool on_declarations(const std::string& owner, const QueueDeclarations& declarations);
+  // HostTypes::queues are others now.
+  void on_reload();
   // It declares something else now: to be asked again. What is asked already, it answers by that.
   void on_changed(const std::string& owner);
   // Nobody answers any more.
@@ -64,11 +64,13 @@ class TypedCalls {
 
  private:
   struct Known {
+    std::int32_t key = 0;
     bool asked = true;  // and not answered yet
     std::shared_ptr<const QueueLayout> layout;
-    std::string nonsense;  // what is wrong with the answer; empty: nothing
+    std::string nonsense;          // what is wrong with the answer; empty: nothing
+    std::optional<Unfit> refusal;  // of each msgsnd and msgrcv
   };
-  tl::expected<void, Unfit> judge(const Queue& queue, const Known& known) const;
+  std::optional<Unfit> judge(const std::string& owner, const Known& known) const;
   Error refuse(const Queue& queue, const Unfit& unfit) const;
 
   PeerOutbox& peers_;

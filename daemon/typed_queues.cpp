@@ -32,14 +32,14 @@ Error TypedQueues::refuse(const std::string& host, const ObjectName& queue, cons
   return unfit.error;
 }
 
-tl::expected<TypedQueues::Entered, Error> TypedQueues::entering(const CallKey& key, const ObjectName& queue,
-                                                                CallBody& body) {
+tl::expected<std::optional<ReceiveRoom>, Error> TypedQueues::entering(const CallKey& key, const ObjectName& queue,
+                                                                      CallBody& body) {
   if (auto* send = std::get_if<MessageSend>(&body)) {
     if (const auto entered = enter_send(key, queue, *send); !entered) return tl::unexpected(entered.error());
-    return Entered{};
+    return std::nullopt;
   }
   auto* receive = std::get_if<MessageReceive>(&body);
-  if (receive == nullptr) return Entered{};
+  if (receive == nullptr) return std::nullopt;
   const Abi& abi = abi_of(key.host, receive->abi);
   Receive under_way{.name = queue,
                     .queue = receive->object,
@@ -50,18 +50,18 @@ tl::expected<TypedQueues::Entered, Error> TypedQueues::entering(const CallKey& k
   if (under_way.layout == nullptr) {
     if (receive->layout != 0) return tl::unexpected(Error::kInvalid);  // nothing that we ever told
     if (abi != measured_abi()) receives_.insert_or_assign(key, std::move(under_way));
-    return Entered{};
+    return std::nullopt;
   }
   if (const auto entered = type_entering(*under_way.layout, *receive, here_.number); !entered) {
     return tl::unexpected(refuse(key.host, queue, entered.error()));
   }
-  Entered entered;
+  std::optional<ReceiveRoom> room;
   if (text_bytes_wanted(*receive)) {  // else the kernel says EINVAL
-    entered.room = room_for(*under_way.layout, measured_abi(), abi, *receive);
-    if (!entered.room) return tl::unexpected(Error::kInvalid);
+    room = room_for(*under_way.layout, measured_abi(), abi, *receive);
+    if (!room) return tl::unexpected(Error::kInvalid);
   }
   receives_.insert_or_assign(key, std::move(under_way));
-  return entered;
+  return room;
 }
 
 tl::expected<void, Error> TypedQueues::enter_send(const CallKey& key, const ObjectName& queue, MessageSend& send) {
@@ -107,9 +107,7 @@ tl::expected<void, Unfit> TypedQueues::leaving(const CallKey& key, Reply& reply)
   }
   message->form = std::move(*form);
   if (message->form.structure == 0) {
-    if (receive.cut && message->text.size() > receive.room_bytes) {
-      message->text.resize(static_cast<std::size_t>(receive.room_bytes));
-    }
+    if (receive.cut) cut(message->text, receive.room_bytes);
     if (is_of_another_abi && !message->text.empty()) {
       note_unconverted(receive.name, receive.queue, key.host, receive.abi);
     }

@@ -32,12 +32,9 @@ class TypedQueues {
   // What the messages of our queue with this key are, to be told to who asks. Empty: bytes.
   std::string declarations_of(std::int32_t key);
 
-  // A call that came, made this host's own; those that are no msgsnd or msgrcv stay as they are. `room`: for the
-  // executor. The error is the caller's.
-  struct Entered {
-    std::optional<ReceiveRoom> room;
-  };
-  tl::expected<Entered, Error> entering(const CallKey& key, const ObjectName& queue, CallBody& body);
+  // A call that came, made this host's own; those that are no msgsnd or msgrcv stay as they are. The room of a receive
+  // of declared messages is for the executor. The error is the caller's.
+  tl::expected<std::optional<ReceiveRoom>, Error> entering(const CallKey& key, const ObjectName& queue, CallBody& body);
   // The reply to such a call, as the executor gave it. After an error: the message is unfit for its receiver.
   tl::expected<void, Unfit> leaving(const CallKey& key, Reply& reply);
 

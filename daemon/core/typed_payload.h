@@ -29,6 +29,11 @@ tl::expected<PayloadForm, Unfit> leaving(const QueueLayout& layout, const Abi& a
 tl::expected<void, Unfit> entering(const QueueLayout& layout, const Abi& abi, const PayloadForm& form,
                                    std::int64_t& type, Bytes& text, IdsEntering& ids, std::uint64_t room_bytes);
 
+// What MSG_NOERROR leaves of a message for which there is too little room.
+inline void cut(Bytes& text, std::uint64_t room_bytes) {
+  if (text.size() > room_bytes) text.resize(static_cast<std::size_t>(room_bytes));
+}
+
 // msgrcv's msgtyp, likewise. `structure` is what messages of that type are, as in MessageReceive. kInvalid: a pid can't
 // be asked for by a range of types.
 tl::expected<void, Unfit> type_leaving(const QueueLayout& layout, MessageReceive& receive, std::uint16_t own_number);

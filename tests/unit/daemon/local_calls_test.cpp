@@ -514,6 +514,23 @@ TEST_F(TypedLocalCallsTest, AQueueThatThisHostDeclaresOtherwiseIsRefused) {
   EXPECT_NE(std::get<MessageReceive>(call_of(local::Op::kReceive).body).layout, 0u) << "the same is as good as none";
 }
 
+TEST_F(TypedLocalCallsTest, AReloadHereCountsForWhatOwnersHaveToldAlready) {
+  declarations_ = kNote;
+  call_of(local::Op::kReceive);
+  const std::vector<TypeFile> files = {
+      {"a.types", "struct note { long mtype; int n; long big; };\nbind msg 0x10 to note;"}};
+  types_.queues = *QueueLayouts::of(*parse_types(files));
+  calls_->on_reload();
+  program_.emplace((directory_.path() / "dipcd.sock").string());
+  send_note(*program_);
+  EXPECT_EQ(answer().error, EINVAL);
+  types_.queues = QueueLayouts();
+  calls_->on_reload();
+  send_note(*program_);
+  std::optional<Call> call;
+  run_until([&] { return call || (call = peers_.next<Call>("moon")); });
+}
+
 TEST_F(TypedLocalCallsTest, DeclarationsAreAskedForAgainWhenTheOwnerHasChangedThem) {
   call_of(local::Op::kReceive);
   calls_->on_declarations_changed("moon");
