@@ -49,7 +49,8 @@ class Parser {
   explicit Parser(std::string file) : file_(std::move(file)) {}
 
   LabFile parse(const toml::table& root) {
-    only(root, {"cluster", "referee", "host", "map", "types", "keys", "timing", "limits", "memory"}, "a lab file");
+    only(root, {"cluster", "referee", "host", "map", "types", "keys", "timing", "limits", "memory", "ftok"},
+         "a lab file");
     LabFile lab;
     lab.cluster = text(root, "cluster", std::nullopt);
     if (!is_name(lab.cluster)) fail(root.get("cluster"), "\"" + lab.cluster + "\" is no cluster name", kNameRemedy);
@@ -150,7 +151,7 @@ class Parser {
   LabHost host(const toml::table& table, const toml::table& root) const {
     only(table,
          {"name", "arch", "logins", "groups", "daemon", "address", "msgmax", "msgmnb", "msgmni", "allow", "map",
-          "types", "timing", "limits", "memory"},
+          "types", "timing", "limits", "memory", "ftok"},
          "a host");
     LabHost made;
     made.name = text(table, "name", std::nullopt);
@@ -256,7 +257,7 @@ class Parser {
         write(entry.str(), value);
       }
     };
-    for (const char* name : {"timing", "limits", "memory"}) {
+    for (const char* name : {"timing", "limits", "memory", "ftok"}) {
       Settings merged;
       const toml::node* source = nullptr;
       for (const toml::table* from : {&root, &host_table}) {

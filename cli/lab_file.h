@@ -16,8 +16,8 @@
 //   msgmax  = 1048576                        # also msgmnb, msgmni: the kernel's limits of this host
 //   allow   = ["vax 10.77.0.1"]              # lines of this host's hosts.allow; default: every host of the file
 //   map     = [...]                          # instead of the file's; types likewise
-//   timing  = { keepalive = "100ms" }        # over the file's; limits, memory likewise
-//   [[keys]]  [timing]  [limits]  [memory]   # handed to every host's dipc.toml as they are
+//   timing  = { keepalive = "100ms" }        # over the file's; limits, memory, ftok likewise
+//   [[keys]]  [timing]  [limits]  [memory]  [ftok]   # handed to every host's dipc.toml as they are
 //
 // Errors name file and line.
 
@@ -52,7 +52,7 @@ struct LabHost {
   std::vector<std::string> allow;                     // lines of hosts.allow
   std::vector<std::string> login_map;                 // lines of logins.map; empty: no file
   std::vector<std::string> types;                     // lines of types.d/lab.types; empty: no file
-  std::string configuration;                          // keys, timing, limits and memory as TOML, for dipc.toml
+  std::string configuration;                          // keys, timing, limits, memory and ftok as TOML, for dipc.toml
 
   const LabLogin* login(const std::string& login_name) const;  // nullptr: none of that name
 };

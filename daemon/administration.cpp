@@ -174,7 +174,7 @@ StatusReport Administration::status() const {
   if (RefereeService* referee = parts_.naming.referee(); referee != nullptr && referee->trouble()) {
     report.warnings.push_back("no names are given until the registry can be written: " + referee->trouble()->what);
   }
-  for (std::string& warning : warnings_of(configuration)) report.warnings.push_back(std::move(warning));
+  for (std::string& warning : warnings_here(configuration)) report.warnings.push_back(std::move(warning));
   if (!report.referee_reachable) {
     report.warnings.push_back("the referee " + configuration.referee + " can't be reached: no new names until it is");
   }

@@ -110,7 +110,7 @@ int main(int argc, char** argv) {
       print(tls.error());
       return kFailed;
     }
-    for (const std::string& warning : dipc::warnings_of(policy->configuration)) {
+    for (const std::string& warning : dipc::warnings_here(policy->configuration)) {
       std::fprintf(stderr, "dipcd: warning: %s\n", warning.c_str());
     }
     std::printf("%s, the files beside it and the certificates: good\n", file.c_str());

@@ -8,6 +8,7 @@
 #include <ctime>
 #include <filesystem>
 
+#include "daemon/core/ftok_paths.h"
 #include "daemon/core/line_changes.h"
 #include "daemon/core/object_name.h"
 #include "daemon/io/log.h"
@@ -36,7 +37,7 @@ Result<void> make_run_folder(const std::string& path) {
 }
 
 void log_warnings(const Configuration& configuration) {
-  for (const std::string& warning : warnings_of(configuration)) log_warning("configuration", warning);
+  for (const std::string& warning : warnings_here(configuration)) log_warning("configuration", warning);
 }
 
 std::optional<Kind> kind_of(std::uint32_t number) {
@@ -314,6 +315,8 @@ void Node::on_request(LocalRequest request) {
       return note_removed(request);
     case local::Op::kCallerPids:
       return caller_pids(request);
+    case local::Op::kFtok:
+      return ftok(request);
     case local::Op::kAdmin:
       return administration_->on_request(request);
     case local::Op::kHello:
@@ -402,6 +405,17 @@ void Node::caller_pids(const LocalRequest& request) {
   answer.header.value = pids.sender_or_semaphore;
   answer.header.extra = pids.receiver;
   programs_->reply(request.client, answer.header, {});
+}
+
+void Node::ftok(const LocalRequest& request) {
+  const auto& listed = policy_.configuration.ftok_paths;
+  const std::string path(reinterpret_cast<const char*>(request.payload.data()), request.payload.size());
+  const auto key = listed_ftok_key(listed, path, static_cast<std::int32_t>(request.header.value));
+  local::Reply header;
+  header.call = request.header.call;
+  header.value = key.value_or(0);
+  header.extra = key ? 1 : 0;
+  programs_->reply(request.client, header, {});
 }
 
 void Node::on_cancel(ClientId client, std::uint64_t call) {

@@ -71,6 +71,7 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
   void call(const LocalRequest& request, Kind kind);
   void note_removed(const LocalRequest& request);
   void caller_pids(const LocalRequest& request);
+  void ftok(const LocalRequest& request);
   std::map<std::string, std::uint64_t> counters() const;
   void reply(const LocalRequest& request, Error error, std::int64_t value = 0,
              local::Where where = local::Where::kLocal);

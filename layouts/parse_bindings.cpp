@@ -21,8 +21,10 @@ bool parse_key_name(ParserState& state, std::int64_t& value) {
   const Token name = state.peek();
   if (name.is("IPC_PRIVATE")) return state.fail(name, "IPC_PRIVATE is written private", "bind msg private to request;");
   if (name.is("ftok")) {
-    return state.fail(name, "a key that ftok makes is another one on every host, and known only to who runs it there",
-                      "have the programs use a number, the same on all hosts, and write that: bind msg 0x1234 to ...");
+    return state.fail(
+        name, "a key that ftok makes is another one on every host, and known only to who runs it there",
+        "list its path under [ftok] of dipc.toml and write the key that dipcctl ftok PATH ID prints, or have "
+        "the programs use a number that is the same on all hosts: bind msg 0x1234 to ...");
   }
   const auto known = state.constants.find(name.text);
   if (known == state.constants.end()) {

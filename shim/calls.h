@@ -68,6 +68,10 @@ struct Callers {
 };
 Callers callers(Kind kind, int id, int semaphore);
 
+// The key of `path` where the administrator lists it (daemon/core/ftok_paths.h): the same on every host. Else `libcs`,
+// which is what libc's ftok said: -1 with its errno where there is no such file. ftok.cpp.
+key_t cluster_key(const char* path, int id, key_t libcs);
+
 // errno and -1, as all of these calls fail.
 inline int fail_with(int error) {
   errno = error;

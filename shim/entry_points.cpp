@@ -16,10 +16,10 @@
 //  8. errno changes only when the call fails.
 //  9. libc.so.6 and nothing else; 32-bit atomics and no wider (m68k has no others without libatomic).
 //
-// This file has the names that programs call. calls.cpp decides where a call goes, exchange.cpp carries it,
-// attachments.cpp has the memory of distributed segments, paged_memory.cpp pages it where there is no userfaultfd (two
-// threads and the SIGSEGV of the program: fault_handler.cpp), daemon_link.cpp finds the daemon, thread_state.cpp keeps
-// a thread's connection, kernel_calls.cpp is all below.
+// This file has the names that programs call. calls.cpp decides where a call goes, ftok.cpp which key a path has,
+// exchange.cpp carries it, attachments.cpp has the memory of distributed segments, paged_memory.cpp pages it where
+// there is no userfaultfd (two threads and the SIGSEGV of the program: fault_handler.cpp), daemon_link.cpp finds the
+// daemon, thread_state.cpp keeps a thread's connection, kernel_calls.cpp is all below.
 
 #include "shim/control.h"
 #include "shim/daemon_link.h"
@@ -39,6 +39,7 @@ constinit NextFunction<int(int, sembuf*, size_t, const timespec*)> next_semtimed
 constinit NextFunction<int(key_t, size_t, int)> next_shmget{"shmget"};
 constinit NextFunction<void*(int, const void*, int)> next_shmat{"shmat"};
 constinit NextFunction<int(const void*)> next_shmdt{"shmdt"};
+constinit NextFunction<key_t(const char*, int)> next_ftok{"ftok"};
 
 [[gnu::constructor]] void set_up() {
   prepare();
@@ -56,6 +57,7 @@ constinit NextFunction<int(const void*)> next_shmdt{"shmdt"};
   next_shmctl.get();
   next_shmat.get();
   next_shmdt.get();
+  next_ftok.get();
 }
 
 int tell(Kind kind, int id) {
@@ -142,6 +144,8 @@ DIPC_EXPORT void* shmat(int id, const void* address, int flags) noexcept {
 DIPC_EXPORT int shmdt(const void* address) noexcept {
   return detach_segment(address, [&] { return next_shmdt.get()(address); });
 }
+
+DIPC_EXPORT key_t ftok(const char* path, int id) noexcept { return cluster_key(path, id, next_ftok.get()(path, id)); }
 
 DIPC_EXPORT int dipc_is_distributed_msg(int msqid) { return tell(Kind::kMessageQueue, msqid); }
 DIPC_EXPORT int dipc_is_distributed_sem(int semid) { return tell(Kind::kSemaphoreSet, semid); }

@@ -27,7 +27,7 @@
 
 namespace dipc::local {
 
-inline constexpr uint32_t kVersion = 3;
+inline constexpr uint32_t kVersion = 4;
 inline constexpr uint32_t kMagic = 0x43504944;          // "DIPC"
 inline constexpr uint32_t kInlineBytesMax = 64 * 1024;  // a SEQPACKET record ends near 200 KB
 inline constexpr uint32_t kAbiBytes = 32;               // encoded Abi of the client
@@ -55,6 +55,7 @@ enum class Op : uint32_t {
               // (SCM_RIGHTS, one) if the offer was kUserfault -> value 0: may be used, or shmat's error.
               // `command` is the errno with which mapping failed, if it did: the ticket is void  -> value 0
   kDetached,  // id, type = address: the program has unmapped it -> value 0, once it is counted
+  kFtok,  // value = ftok's id; payload: the path, links resolved -> extra 1, value = its key; extra 0: libc's is right
 };
 
 // Which kernel to ask for an id.

@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include "daemon/core/ftok_paths.h"
 #include "daemon/core/object_name.h"
 #include "daemon/core/setting_reader.h"
 #include "daemon/core/text_lines.h"
@@ -18,14 +19,15 @@ constexpr std::string_view kRangeForm =
 
 // Every key there is, by the table it stands in: for what is missing, misspelt or in the wrong place.
 std::span<const SettingReader::Section> sections() {
-  static const std::array<SettingReader::Section, 6> kSections = {{
-      {"", {"cluster", "host", "listen", "referee", "peers", "timing", "limits", "memory", "keys", "paths"}},
+  static const std::array<SettingReader::Section, 7> kSections = {{
+      {"", {"cluster", "host", "listen", "referee", "peers", "timing", "limits", "memory", "ftok", "keys", "paths"}},
       {"timing", {"keepalive", "peer_timeout", "op_timeout", "claim_timeout", "busy_poll"}},
       {"limits",
        {"blocked_calls_per_peer", "connections_per_peer", "bytes_per_peer", "calls_per_login", "connections_per_login",
         "bytes_per_login", "session_buffer", "dead_letters", "segment_size", "segments_per_login",
         "attachments_per_login"}},
       {"memory", {"pager"}},
+      {"ftok", {"paths"}},
       {"keys", {"range", "kind", "home", "refuse", "unit", "hold_time"}},
       {"paths", {"run", "state"}},
   }};
@@ -50,6 +52,7 @@ class Reader : private SettingReader {
       if (key == "timing") read_timing(node);
       if (key == "limits") read_limits(node);
       if (key == "memory") read_memory(node);
+      if (key == "ftok") read_ftok(node);
       if (key == "keys") read_keys(node);
       if (key == "paths") read_paths(node);
     });
@@ -168,6 +171,35 @@ class Reader : private SettingReader {
         wrong(line_of(value), std::string(key) + " " + in_quotes(*name) + " does not exist", kRemedy);
       }
     });
+  }
+
+  void read_ftok(const toml::node& node) {
+    const auto* table = node.as_table();
+    if (table == nullptr) return wrong_type(node, "ftok", "write a table: [ftok], then paths = [\"/srv/app\"]");
+    read_table(*table, "ftok", [this](std::string_view key, const toml::node& value) {
+      const auto* list = value.as_array();
+      if (list == nullptr) return wrong_type(value, key, "write a list: paths = [\"/srv/app\"]");
+      for (const toml::node& element : *list) read_ftok_path(element);
+    });
+  }
+
+  void read_ftok_path(const toml::node& node) {
+    constexpr std::string_view kRemedy = "write paths in quotes, as realpath prints them";
+    const auto path = text(node, "an entry of paths", kRemedy);
+    if (!path) return;
+    auto& listed = result_.ftok_paths;
+    if (const std::string objection = path_objection(*path); !objection.empty()) {
+      return wrong(line_of(node), "paths: " + in_quotes(*path) + " " + objection, kRemedy);
+    }
+    if (std::find(listed.begin(), listed.end(), *path) != listed.end()) {
+      return wrong(line_of(node), "paths names " + in_quotes(*path) + " twice", "take one of them out");
+    }
+    listed.push_back(*path);
+    if (const auto twin = ftok_twin(listed)) {
+      wrong(line_of(node), "paths: " + in_quotes(*path) + " gets the keys of " + in_quotes(listed[twin->of]),
+            "rename one of the two on all hosts: 24 bits of a key are the path's, and these two's are the same");
+      listed.pop_back();
+    }
   }
 
   void read_keys(const toml::node& node) {

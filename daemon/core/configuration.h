@@ -94,6 +94,8 @@ struct Configuration {
     bool operator==(const Memory&) const = default;
   } memory;
 
+  std::vector<std::string> ftok_paths;  // for which ftok gives the same keys on every host (ftok_paths.h)
+
   std::vector<KeyRule> keys;  // in the order of the file: the first that fits decides
 
   struct Paths {

@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include "daemon/core/ftok_paths.h"
 #include "daemon/core/object_name.h"
 #include "daemon/core/status_report.h"
 #include "daemon/core/text_lines.h"
@@ -53,6 +54,13 @@ int complain_all(const Troubles& troubles) {
 }
 
 int print_parsed(const Parsed<std::string>& text) { return text ? print(*text) : complain_all(text.error()); }
+
+// As programs write it, 'A', or its number. What is a digit is meant as a number.
+std::optional<std::int32_t> ftok_id_from(const std::string& text) {
+  if (text.size() == 1 && (text[0] < '0' || text[0] > '9')) return static_cast<unsigned char>(text[0]);
+  const auto number = parse_key(text);
+  return number && *number >= 1 && *number <= 255 ? std::optional(*number) : std::nullopt;
+}
 
 int import_and_print(const std::string& program, const std::string& name) {
   const auto imported = import_type(program, name);
@@ -163,6 +171,11 @@ int run(int argc, char** argv) {
   auto* requeue = of_letter("requeue", "put it back at the tail of the queue that it came from");
   auto* drop = of_letter("drop", "delete it");
 
+  auto* ftok = app.add_subcommand("ftok", "the key that ftok(3) has for a path listed under [ftok], on every host");
+  std::string path, ftok_id;
+  ftok->add_option("PATH", path, "as realpath prints it")->required();
+  ftok->add_option("ID", ftok_id, "ftok's second argument: a character that is no digit, or a number")->required();
+
   auto* ca = app.add_subcommand("ca", "the cluster's certificate authority and the hosts' certificates");
   ca->require_subcommand(1);
   std::string ca_dir = kCaFolder, tls_dir = kTlsFolder;
@@ -267,6 +280,15 @@ if (*forget) {
     return kUsage;
   }
   return ask(socket, *command, limit, false);
+}
+
+if (*ftok) {
+  const auto id = ftok_id_from(ftok_id);
+  const std::string objection = path_objection(path);
+  if (id && objection.empty()) return print(format_key(ftok_key(path, *id)) + "\n");
+  if (!objection.empty()) complain({in_quotes(path) + " " + objection, "write it as realpath prints it"});
+  if (!id) complain({in_quotes(ftok_id) + " is no id for ftok", "write a character, as A, or a number from 1 to 255"});
+  return kUsage;
 }
 
 if (*check) return print_parsed(check_types(type_files));

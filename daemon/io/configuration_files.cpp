@@ -122,8 +122,21 @@ std::vector<std::string> changes(const Policy& before, const Policy& after) {
   add(line_changes("logins.map", before.logins.lines(), after.logins.lines()));
   add(line_changes("[peers]", peers(before), peers(after)));
   add(line_changes("[[keys]]", keys(before), keys(after)));
+  add(line_changes("[ftok]", before.configuration.ftok_paths, after.configuration.ftok_paths));
   add(line_changes("types.d", type_lines(before.queues.types()), type_lines(after.queues.types())));
   return all;
+}
+
+std::vector<std::string> warnings_here(const Configuration& configuration) {
+  std::vector<std::string> warnings = warnings_of(configuration);
+  for (const std::string& path : configuration.ftok_paths) {
+    std::error_code absent;
+    const std::string resolved = std::filesystem::canonical(path, absent).string();
+    if (absent || resolved == path) continue;
+    warnings.push_back(configuration.file + ": [ftok] lists " + path + ", which is " + resolved +
+                       " here, links resolved: programs' files are known by that, so list it");
+  }
+  return warnings;
 }
 
 std::vector<std::string> keep_until_start(const Configuration& before, Configuration& after) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/ipc.h>
 #include <sys/syscall.h>
 
 #include <filesystem>
@@ -43,7 +44,8 @@ class TwoHosts : public testing::TestWithParam<Pair> {
                                               GetParam().sun +
                                               "\"\nlogins = { alice = 2001, bob = 1001 }\n"
                                               "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n"
-                                              "[[keys]]\nrange = \"private\"\nhome = \"vax\"\n");
+                                              "[[keys]]\nrange = \"private\"\nhome = \"vax\"\n"
+                                              "[ftok]\npaths = [\"/etc\"]\n");
     }
     cluster_ = cluster.get();
   }
@@ -126,6 +128,17 @@ TEST_P(TwoHosts, MessagesOfUpToOneMebibyteArriveWhole) {
   }
   EXPECT_EQ(ask(*here, "msgsnd " + id + " 1 5 1048577 2048"), "-1 EINVAL") << "larger than the owner's msgmax";
   EXPECT_EQ(ask(*here, "msgrm " + id), "0 -");
+}
+
+TEST_P(TwoHosts, FtokOfAListedPathIsTheSameOnBothAndNotOfTheFile) {
+  const std::string expected = std::to_string(0x41b4cad8);  // as `dipcctl ftok /etc A` prints it
+  for (const std::string host : {"vax", "sun"}) {
+    const auto program = puppet(host);
+    EXPECT_EQ(first_word(ask(*program, "ftok /etc/../etc 65")), expected) << host;
+    EXPECT_EQ(first_word(ask(*program, "ftok /tmp 65")), std::to_string(::ftok("/tmp", 65))) << "not listed";
+    EXPECT_EQ(ask(*program, "ftok /etc/none 65"), "-1 ENOENT");
+  }
+  EXPECT_NE(std::to_string(::ftok("/etc", 'A')), expected);
 }
 
 TEST_P(TwoHosts, TheOwnersKernelJudgesByTheMappedLogin) {

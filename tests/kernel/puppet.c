@@ -8,7 +8,7 @@
  *   semop ID N (NUM OP FLAGS)...   semtimedop ID SEC NSEC N (NUM OP FLAGS)...
  *   msgstat ID | msgset ID MODE QBYTES | msgrm ID
  *   semctl ID NUM CMD VALUE        semgetall ID N | semsetall ID N V... | semstat ID | semset ID MODE | semrm ID
- *   pid
+ *   pid | ftok PATH ID
  *
  * Answer: RETURN ERRNO-NAME [details]. Numbers of errno differ between machines, so names are written.
  */
@@ -123,6 +123,9 @@ static void obey(char* line) {
   if (verb == NULL) return;
   if (strcmp(verb, "pid") == 0) {
     result = getpid();
+  } else if (strcmp(verb, "ftok") == 0) {
+    const char* path = strtok(NULL, " \n");
+    result = path == NULL ? -1 : ftok(path, (int)next());
   } else if (strcmp(verb, "msgget") == 0) {
     key_t key = (key_t)next();
     result = msgget(key, (int)next());

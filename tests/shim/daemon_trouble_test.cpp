@@ -53,6 +53,16 @@ TEST_P(WithShim, LibraryTellsThatThisHostIsTheOwner) {
   EXPECT_NE(output_of("tell").find("is_queue(queue): 1\nis_set(set): 1\nis_queue(local): 0\n"), std::string::npos);
 }
 
+TEST_P(WithShim, FtokIsTheDaemonsForListedPathsAndLibcsForOthers) {
+  const Environment folder = {{"DIPC_TEST_FOLDER", folder_.file(".")}};
+  const std::string bare = output_of("file_keys", folder);
+  EXPECT_EQ(bare.find("listed 41111111"), std::string::npos) << bare;
+  TestDaemon daemon(machine(), socket());
+  EXPECT_EQ(output_of("file_keys", folder),
+            "listed 41111111\nthrough a link 42111111\nother is libc's 1\n"
+            "ftok(\"absent\", 'A'): -1 ENOENT\nftok(\"listed/none\", 'A'): -1 ENOTDIR\n");
+}
+
 TEST_P(WithShim, ProgramCanLinkWithTheLibrary) {
   TestDaemon daemon(machine(), socket());
   Program linked(machine(), "shim_linked", {}, environment());

@@ -57,6 +57,7 @@ TEST_P(Library, ExportsTheInterposedNamesAndDipcH) {
                                  "__sysv_signal",
                                  "sigprocmask",
                                  "pthread_sigmask",
+                                 "ftok",
                                  "dlopen",
                                  "syscall",
                                  "dipc_is_distributed_msg",

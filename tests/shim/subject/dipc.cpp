@@ -249,7 +249,25 @@ void deep_binding() {
 
 }  // namespace
 
+// Two files in DIPC_TEST_FOLDER, of which the daemon lists one.
+void file_keys() {
+  const char* folder = getenv("DIPC_TEST_FOLDER");
+  if (!folder || chdir(folder) != 0) exit(3);
+  for (const char* name : {"listed", "other"}) close(MUST(creat(name, 0600)));
+  unlink("link");
+  MUST(symlink("listed", "link"));
+  printf("listed %x\n", static_cast<unsigned>(ftok("listed", 'A')));
+  printf("through a link %x\n", static_cast<unsigned>(ftok("./link", 0x142)));
+  struct stat about;
+  MUST(stat("other", &about));
+  key_t libcs = static_cast<key_t>(0x41000000 | (about.st_dev & 0xff) << 16 | (about.st_ino & 0xffff));
+  printf("other is libc's %d\n", ftok("other", 'A') == libcs);
+  SHOW(ftok("absent", 'A'));
+  SHOW(ftok("listed/none", 'A'));
+}
+
 const Scenario kDipcScenarios[] = {{"tell", tell},
+                                   {"file_keys", file_keys},
                                    {"many_ids", many_ids},
                                    {"pids_on_the_owner", pids_on_the_owner},
                                    {"wait_in_receive", wait_in_receive},

@@ -176,6 +176,14 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{"PagerUnknown", with("[memory]\npager = 'uffd'\n"), "5: pager 'uffd' does not exist",
                 "\"userfaultfd\" or \"sigsegv\""},
         Mistake{"MemoryNoTable", with("memory = 'sigsegv'\n"), "4: memory is a string", "[memory]"},
+        Mistake{"FtokRelative", with("[ftok]\npaths = ['srv/app']\n"), "5: paths: 'srv/app' is not an absolute path",
+                "realpath"},
+        Mistake{"FtokLeadsBack", with("[ftok]\npaths = [\n'/srv',\n'/srv/../app']\n"),
+                "7: paths: '/srv/../app' has a part", "realpath"},
+        Mistake{"FtokTwice", with("[ftok]\npaths = ['/srv', '/srv']\n"), "5: paths names '/srv' twice", "take one"},
+        Mistake{"FtokTwins", with("[ftok]\npaths = ['/srv/app9479', '/srv/app10118']\n"),
+                "5: paths: '/srv/app10118' gets the keys of '/srv/app9479'", "rename one of the two"},
+        Mistake{"FtokNoList", with("[ftok]\npaths = '/srv'\n"), "5: paths is a string", "write a list"},
         Mistake{"RelativePath", with("[paths]\nrun = 'dipc'\n"), "5: run 'dipc' is not an absolute path",
                 "begins with /"},
         Mistake{"PathIsNumber", with("[paths]\nstate = 1\n"), "5: state is a number", "in quotes"}),
@@ -222,6 +230,8 @@ segments_per_login = 9
 attachments_per_login = 10
 [memory]
 pager = "sigsegv"
+[ftok]
+paths = ["/srv/app", "/"]
 [paths]
 run = "/tmp/run"
 state = "/tmp/state"
@@ -259,11 +269,12 @@ refuse = true
   EXPECT_EQ(configuration.limits.segments_per_login, 9u);
   EXPECT_EQ(configuration.limits.attachments_per_login, 10u);
   EXPECT_EQ(configuration.memory.pager, PagerChosen::kSigsegv);
+  EXPECT_EQ(configuration.ftok_paths, (std::vector<std::string>{"/srv/app", "/"}));
   EXPECT_EQ(configuration.paths.run, "/tmp/run");
   EXPECT_EQ(configuration.paths.state, "/tmp/state");
   ASSERT_EQ(configuration.keys.size(), 3u);
   const KeyRule& first = configuration.keys[0];
-  EXPECT_EQ(first.line, 32u);
+  EXPECT_EQ(first.line, 34u);
   EXPECT_THAT(first.kinds, ElementsAre(Kind::kMessageQueue, Kind::kSemaphoreSet));
   EXPECT_EQ(first.home, "vax");
   EXPECT_THAT(first.ranges,

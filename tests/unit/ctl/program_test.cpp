@@ -45,17 +45,24 @@ TEST(Dipcctl, WrongUsageIsStatus2) {
   for (const char* arguments :
        {"", "frobnicate", "status extra", "forget msg", "forget pipe 0x1", "forget msg 0", "ca", "ca issue",
         "ca issue some-other-host", "deadletters show", "deadletters show x", "deadletters drop 0",
-        "deadletters shwo 1", "ca issue a --request x --into y", "--timeout -1 status", "ca init --days 0"}) {
+        "deadletters shwo 1", "ftok /srv/app", "ftok srv/app A", "ftok /srv/app 256", "ca issue a --request x --into y",
+        "--timeout -1 status", "ca init --days 0"}) {
     const Outcome result = run(arguments);
     EXPECT_EQ(result.status, 2) << arguments << "\n" << result.out;
     EXPECT_FALSE(result.out.empty());
   }
 }
 
+TEST(Dipcctl, TellsWhichKeyFtokHasForAListedPath) {
+  EXPECT_EQ(run("ftok /srv/app A").out, "0x41cea470\n");
+  EXPECT_EQ(run("ftok /srv/app 65").out, "0x41cea470\n");
+  EXPECT_THAT(run("ftok /srv/../app A").out, HasSubstr("as realpath prints it"));
+}
+
 TEST(Dipcctl, WordThatIsNoCommandIsNamedWithThoseThatAre) {
   EXPECT_EQ(run("sttus").out,
             "dipcctl: there is no 'sttus'; there are: status, objects, reload, forget, segments, pages, deadletters, "
-            "ca, types\n");
+            "ftok, ca, types\n");
   EXPECT_THAT(run("ca isue vax").out, StartsWith("dipcctl ca: there is no 'isue'; there are: init, request, "));
 }
 

@@ -121,6 +121,18 @@ TEST_F(ConfigurationFiles, ChangesOfDeclarationsAreNamed) {
   EXPECT_THAT(changes(*after, *after), testing::IsEmpty());
 }
 
+TEST_F(ConfigurationFiles, AListedPathThatIsALinkIsWarnedOf) {
+  const fs::path folder = fs::canonical(folder_);
+  fs::create_directory(folder / "real");
+  fs::create_directory_symlink(folder / "real", folder / "link");
+  write("dipc.toml", "cluster = 'lab'\nreferee = 'sun'\nhost = 'sun'\n[ftok]\npaths = ['" + (folder / "real").string() +
+                         "', '" + (folder / "link").string() + "', '/not/there']\n");
+  const auto policy = load();
+  ASSERT_TRUE(policy) << policy.error()[0].what;
+  EXPECT_THAT(warnings_here(policy->configuration),
+              testing::ElementsAre(HasSubstr("/link, which is " + (folder / "real").string() + " here")));
+}
+
 TEST_F(ConfigurationFiles, AFolderInPlaceOfAFileIsTrouble) {
   write("dipc.toml", "cluster = 'lab'\nreferee = 'sun'\n");
   fs::create_directory(folder_ / "hosts.allow");

@@ -96,9 +96,8 @@ TEST(TypesBindings, WhatCWritesForAKeyHasItsRemedy) {
   const std::string s = "enum { DESK = 5, NEGATIVE = -5 }; struct s { long m; };\nbind msg ";
   EXPECT_THAT(said(s + "IPC_PRIVATE to s;"),
               ElementsAre("a.types:2:10: IPC_PRIVATE is written private | bind msg private to request;"));
-  EXPECT_THAT(
-      said(s + "ftok(\"/tmp/x\", 'a') to s;"),
-      ElementsAre(AllOf(HasSubstr(":2:10: a key that ftok makes is "), HasSubstr("| have the programs use a number"))));
+  EXPECT_THAT(said(s + "ftok(\"/tmp/x\", 'a') to s;"), ElementsAre(AllOf(HasSubstr(":2:10: a key that ftok makes is "),
+                                                                         HasSubstr("| list its path under [ftok]"))));
   EXPECT_THAT(said(s + "DESK_KEY to s;"),
               ElementsAre(AllOf(HasSubstr("'DESK_KEY' is no key and no constant"),
                                 HasSubstr("| write the number, or declare it above: enum {"))));
