@@ -2,6 +2,7 @@
 
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "daemon/kernel/keeper_records.h"
@@ -75,18 +76,21 @@ class KeeperTest : public ExecutorTest {
     keeper::Options keeper{directory_.path() / "keeper.sock", alone_max_};
     const auto reached = keeper::reach(keeper);
     ASSERT_TRUE(reached) << reached.error().what;
+    connection_ = reached->connection;
     with.keeper = *reached;
     open(std::move(with));
     executor_->begin_session("vax", "boot 1");
   }
-  // As SIGKILL ends it: the calls that sleep get no reply.
+  // As SIGKILL ends it: it says nothing more to its keeper, and the calls that sleep get no reply.
   void lose_daemon() {
+    ASSERT_EQ(shutdown(connection_, SHUT_RDWR), 0);
     executor_.reset();
     replies_.clear();
   }
   pid_t keeper() { return executor_->keeper_process(); }
 
   std::chrono::milliseconds alone_max_{20'000};
+  int connection_ = -1;  // the executor's, with its keeper
 };
 
 TEST_F(KeeperTest, TheListOutlivesTheDaemon) {
