@@ -67,8 +67,9 @@ class Rogue {
       if (::poll(&wait, 1, static_cast<int>(limit.count())) <= 0 || !receive()) return std::nullopt;
     }
   }
+  // Not if the other end has hung up before the handshake was over.
   void send(const Bytes& plaintext) {
-    if (tls_.write(plaintext)) flush();
+    if (is_connected() && tls_.write(plaintext)) flush();
   }
   // Reads until the other side closes.
   bool is_closed() {
