@@ -9,11 +9,10 @@
 
 #include <atomic>
 #include <deque>
-#include <filesystem>
-#include <fstream>
 #include <random>
 #include <thread>
 
+#include "tests/unit/io/own_process.h"
 #include "tests/unit/io/rogue.h"
 #include "tests/unit/io/tls_fixture.h"
 #include "wire/codec.h"
@@ -279,17 +278,6 @@ TEST_F(PeerNetworkTest, DamagedFramesNeverHarmOtherSessions) {
 }
 
 // ---- limits
-
-std::size_t open_descriptors() {
-  const std::filesystem::directory_iterator all("/proc/self/fd");
-  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
-}
-
-std::size_t resident_bytes() {
-  std::size_t pages = 0, resident = 0;
-  std::ifstream("/proc/self/statm") >> pages >> resident;
-  return resident * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-}
 
 // TCP connections that never say a word.
 class Silent {
