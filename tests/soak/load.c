@@ -1,22 +1,30 @@
-/* The load of a soak: ordinary System V programs, many processes of them, that write down what became of every call.
- * They know nothing of DIPC but the flag IPC_DIPC. What they write is judged by others (ledger.h).
- *
- *   load make KEY...           makes the lasting objects: a queue for each key below 0x6000, a set for each other
- *   load crew FOLDER FIRST SECONDS SEED ROLE:KEY:COUNT...
- *       runs so many processes of each role, the first with the number FIRST; ends when all have ended. Processes of
- * the mortal roles are interrupted and killed at random, and replaced. Says "started N killed K interrupted I". load
- * stop KEY COUNT        sends so many messages that end a receiver each load drain FOLDER NUMBER KEY     receives what
- * is left in the queue load values KEY            prints the values of the set load sweep KEY COUNT       removes the
- * objects of so many keys, if they are there
- *
- * Roles and what their processes write into FOLDER/NUMBER-ROLE-KEY, a line a call, last "end" unless they are killed:
- *   sender, mortal-sender      "s N ok" or "s N ERRNO" for the N-th message, from 1
- *   receiver, mortal-receiver  "r SENDER N", or "e ERRNO"
- *   account                    mortal. Takes from semaphores 0..3 of a set and gives back, all under SEM_UNDO; "e
- * ERRNO" book                       mortal. Adds to and takes from semaphores 4..7 without SEM_UNDO: "b NUM OP", and
- * then "b ok" or "b ERRNO" churn                      mortal. Makes, uses and removes queues and sets of eight keys
- * from KEY; "e ERRNO" A line "! ..." is something that must never happen.
- */
+// The load of a soak: ordinary System V programs, many processes of them, that write down what became of every call.
+// They know nothing of DIPC but the flag IPC_DIPC. What they write is judged by others (ledger.h).
+//
+//   load make KEY...                makes the lasting objects: a queue for each key below 0x6000, a set for each other
+//   load crew FOLDER FIRST SECONDS SEED ROLE:KEY:COUNT...
+//                                   runs so many processes of each role, the first with the number FIRST; ends when all
+//                                   have ended. Processes of the mortal roles are interrupted and killed at random, and
+//                                   replaced. Says "started N killed K interrupted I"
+//   load stop KEY COUNT             sends so many messages that end a receiver each
+//   load drain FOLDER NUMBER KEY    receives what is left in the queue
+//   load send KEY SELF COUNT        sends so many messages as the sender of that number
+//   load receive KEY COUNT          receives so many, each sender's in order, and then none
+//   load values KEY                 prints the values of the set
+//   load sweep KEY COUNT            removes the objects of so many keys, if they are there
+//
+// Roles and what their processes write into FOLDER/NUMBER-ROLE-KEY, a line a call, last "end" unless they are killed:
+//
+//   sender, mortal-sender           "s N ok" or "s N ERRNO" for the N-th message, from 1
+//   receiver, mortal-receiver       "r SENDER N", or "e ERRNO"
+//   account                         mortal. Takes from semaphores 0..3 of a set and gives back, all under SEM_UNDO:
+//                                   "t", or "e ERRNO"
+//   book                            mortal. Adds to and takes from semaphores 4..7 without SEM_UNDO: "b NUM OP", and
+//                                   then "b ok" or "b ERRNO"
+//   churn                           mortal. Makes, uses and removes queues and sets of eight keys from KEY: "c", or
+//                                   "e ERRNO"
+//
+// A line "! ..." is something that must never happen.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
