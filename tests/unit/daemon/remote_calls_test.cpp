@@ -137,6 +137,8 @@ TEST_F(RemoteCallsTest, AHostCannotSettleCancelOrEndWhatIsAnothersCall) {
   calls_->on_cancel("moon", CallId{6});
   calls_->on_process_ended("moon", process);
   calls_->on_session_ended("moon");
+  EXPECT_EQ(executor_->counters().kept_messages, 1u);
+  EXPECT_EQ(executor_->counters().dead_letters, 0u);
   receive("moon", 6);  // the same number
   calls_->on_cancel("moon", CallId{6});
   std::optional<Reply> cancelled;
