@@ -34,30 +34,44 @@ class DeadLetters : public testing::Test {
     const auto report = dead_letters_from_json(dipcctl("--json").output);
     return report ? report->rows : std::vector<DeadLettersReport::Row>{};
   }
-  // A message that sun's receive has taken and of which sun never says that it arrived. Its letter's number.
-  std::uint64_t make_letter(Program& on_vax, const std::string& queue, long type) {
-    const std::size_t before = rows().size();
-    const auto receiver = cluster_->start("sun", "alice", {native_program("tests/kernel/puppet")});
-    const std::string id = first_word(ask(*receiver, "msgget 4660 0"));
-    receiver->write_line("msgrcv " + id + " 0 100 0");
+  // Has a receive of sun take a message, of which sun, whose daemon is stopped from then on, never says that it
+  // arrived.
+  void send_to_frozen_sun(Program& on_vax, const std::string& queue, long type) {
+    receiver_ = cluster_->start("sun", "alice", {native_program("tests/kernel/puppet")});
+    const std::string id = first_word(ask(*receiver_, "msgget 4660 0"));
+    receiver_->write_line("msgrcv " + id + " 0 100 0");
+    await_waiting(1);
+    EXPECT_EQ(cluster_->lab({"kill", "sun", "daemon", "--signal", "STOP"}).status, 0);
+    EXPECT_EQ(ask(on_vax, "msgsnd " + queue + " " + std::to_string(type) + " 3 20 2048"), "0 -");
+  }
+  void await_waiting(std::uint64_t count) const {
     const auto until = std::chrono::steady_clock::now() + kLimit;
     const auto waits = [&] {
       auto status = status_from_json(cluster_->run("vax", "root", {"dipcctl", "status", "--json"}).output);
-      return status && status->counters["calls_waiting"] == 1;
+      return status && status->counters["calls_waiting"] == count;
     };
     while (!waits() && std::chrono::steady_clock::now() < until) {
     }
-    EXPECT_EQ(cluster_->lab({"kill", "sun", "daemon", "--signal", "STOP"}).status, 0);
-    EXPECT_EQ(ask(on_vax, "msgsnd " + queue + " " + std::to_string(type) + " 3 20 2048"), "0 -");
+  }
+  void restart(const std::string& host) const {
+    EXPECT_EQ(cluster_->lab({"kill", host, "daemon"}).status, 0);
+    EXPECT_EQ(cluster_->lab({"start", host}).status, 0);
+  }
+  // Of a session that ended. Its letter's number.
+  std::uint64_t make_letter(Program& on_vax, const std::string& queue, long type) {
+    const std::size_t before = rows().size();
+    send_to_frozen_sun(on_vax, queue, type);
+    const auto until = std::chrono::steady_clock::now() + kLimit;
     while (rows().size() == before && std::chrono::steady_clock::now() < until) {
     }
-    EXPECT_EQ(cluster_->lab({"kill", "sun", "daemon"}).status, 0);
-    EXPECT_EQ(cluster_->lab({"start", "sun"}).status, 0);
+    restart("sun");
+    receiver_.reset();
     const auto found = rows();
     return found.size() == before + 1 ? found.back().id : 0;
   }
 
   std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<Program> receiver_;
 };
 
 TEST_F(DeadLetters, AreListedShownPutBackAndDroppedByRootAndReadByGroupDipc) {
@@ -114,6 +128,19 @@ TEST_F(DeadLetters, AreListedShownPutBackAndDroppedByRootAndReadByGroupDipc) {
   EXPECT_EQ(dipcctl("drop " + std::to_string(second)).status, 0);
   EXPECT_EQ(dipcctl("").output, "no dead letters\n");
   EXPECT_THAT(cluster_->log_of("vax"), HasSubstr("dropped"));
+}
+
+TEST_F(DeadLetters, AMessageOnItsWayWhenItsOwnersDaemonIsKilledIsOne) {
+  const auto there = cluster_->start("vax", "alice", {native_program("tests/kernel/puppet")});
+  const std::string queue = first_word(ask(*there, "msgget 4660 950"));
+  send_to_frozen_sun(*there, queue, 79);
+  await_waiting(0);
+  restart("vax");
+  const auto found = rows();
+  ASSERT_EQ(found.size(), 1u) << cluster_->log_of("vax");
+  EXPECT_EQ(found[0].type, 79);
+  EXPECT_EQ(found[0].bytes, 20u);
+  EXPECT_EQ(ask(*there, "msgrcv " + queue + " 0 100 2048"), "-1 ENOMSG");
 }
 
 }  // namespace

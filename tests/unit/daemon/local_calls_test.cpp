@@ -99,7 +99,10 @@ class LocalCallsTest : public LoopTest, public ShimServer::Handler {
     calls_->begin(request, "moon", is_set ? kSet : kQueue, is_set ? kSemaphores : 0, kKey);
   }
   void on_cancel(ClientId client, std::uint64_t call) override { calls_->on_cancel(client, call); }
-  void on_reply_taken(ClientId client, std::uint64_t call) override { calls_->on_reply_taken(client, call); }
+  void on_reply_taken(ClientId client, std::uint64_t call) override {
+    ++taken_;
+    calls_->on_reply_taken(client, call);
+  }
   void on_reply_unread(ClientId client, std::uint64_t call) override { calls_->on_reply_unread(client, call); }
   void on_client_gone(ClientId client) override {
     calls_->on_client_gone(client);
@@ -151,6 +154,7 @@ class LocalCallsTest : public LoopTest, public ShimServer::Handler {
   std::optional<Program> program_;
   ClientId client_{};
   bool gone_ = false;
+  int taken_ = 0;
   std::vector<ObjectRef> gone_objects_;
 };
 
@@ -359,12 +363,36 @@ TEST_F(LocalCallsTest, AnOwnerNamesHoldersOnceInASession) {
   EXPECT_TRUE(peers_.next<ProcessEnded>("moon")) << "a new session";
 }
 
+TEST_F(LocalCallsTest, AMessageIsTakenWhenItsProgramHasReadItAndReturnedIfItNeverDoes) {
+  const Call read = call_of(local::Op::kReceive);
+  calls_->on_reply("moon", Reply{.id = read.id, .value = 0, .body = Message{1, {}}});
+  EXPECT_EQ(answer().error, 0);
+  std::optional<Taken> taken;
+  run_until([&] { return taken || (taken = peers_.next<Taken>("moon")); });
+  ASSERT_TRUE(taken);
+  EXPECT_EQ(taken->id, read.id);
+  const Call unread = call_of(local::Op::kReceive);
+  calls_->on_reply("moon", Reply{.id = unread.id, .value = 0, .body = Message{1, {}}});
+  program_.reset();
+  run_until([this] { return gone_; });
+  const auto returned = peers_.next<Returned>("moon");
+  ASSERT_TRUE(returned);
+  EXPECT_EQ(returned->id, unread.id);
+  EXPECT_FALSE(peers_.next<Taken>("moon"));
+}
+
 TEST_F(LocalCallsTest, NothingOfAnEndedSessionIsSentInTheNext) {
   const Call call = call_of(local::Op::kReceive);
   calls_->on_session_ended("moon", {});
   EXPECT_EQ(answer().error, ECONNRESET);
   calls_->on_cancel(client_, 1);
   calls_->on_reply("moon", Reply{.id = call.id, .value = 0, .body = Message{1, {}}});
+  EXPECT_TRUE(peers_.sent.empty());
+  const Call read = call_of(local::Op::kReceive);
+  calls_->on_reply("moon", Reply{.id = read.id, .value = 0, .body = Message{1, {}}});
+  calls_->on_session_ended("moon", {});
+  EXPECT_EQ(answer().error, 0);
+  run_until([this] { return taken_ == 1; });
   EXPECT_TRUE(peers_.sent.empty());
 }
 
