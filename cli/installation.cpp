@@ -84,13 +84,18 @@ std::string find_shim_file(const ElfIdentity& program) {
 }
 
 std::string find_shim(const ElfIdentity& program) {
-  const std::string triplet = triplet_of(program);
-  const fs::path found = find_shim_file(program);
-  const fs::path folder = found.parent_path();
-  if (!triplet.empty() && folder.filename() == triplet && folder.parent_path().filename() == "lib") {
-    return (folder.parent_path().parent_path() / "$LIB" / kShim).string();
+  const std::string found = find_shim_file(program);
+  const Machine* machine = machine_of(program);
+  if (machine == nullptr) return found;
+  for (const std::string& folder : machine->loader_folders()) {
+    const std::string end = "/" + folder + "/" + std::string(kShim);
+    if (!found.ends_with(end)) continue;
+    const fs::path prefix = found.substr(0, found.size() - end.size()) + "/";
+    const auto is_there = [&](const std::string& one) { return fits(prefix / one / kShim, program); };
+    const auto folders = machine->loader_folders();
+    if (std::all_of(folders.begin(), folders.end(), is_there)) return (prefix / "$LIB" / kShim).string();
   }
-  return found.string();
+  return found;
 }
 
 std::string find_program(std::string_view name, const ElfIdentity& machine) {

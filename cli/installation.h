@@ -19,7 +19,7 @@ namespace dipc {
 
 // The shim as LD_PRELOAD wants it, empty if there is none. A library in a folder lib/TRIPLET is named through the
 // dynamic loader's own $LIB ("/usr/$LIB/libdipc.so"), so that a process of another class that inherits the variable
-// takes the shim of its class.
+// takes the shim of its class; provided that it is in every folder that $LIB may mean to a loader of its machine.
 std::string find_shim(const ElfIdentity& program);
 
 // The shim's own file, empty if there is none.

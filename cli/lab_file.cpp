@@ -87,9 +87,13 @@ class Parser {
   static constexpr const char* kNameRemedy =
       "write 1 to 64 lower-case letters, digits, '-', '_' or '.', the first a letter or digit";
 
+  std::string place(const toml::node* node) const {
+    const auto line = node != nullptr ? node->source().begin.line : 1;
+    return file_ + ":" + std::to_string(line);
+  }
+
   [[noreturn]] void fail(const toml::node* where, const std::string& what, const std::string& remedy) const {
-    const auto line = where != nullptr ? where->source().begin.line : 1;
-    throw Mistake{{file_ + ":" + std::to_string(line) + ": " + what, remedy}};
+    throw Mistake{{place(where) + ": " + what, remedy}};
   }
 
   void only(const toml::table& table, const std::vector<std::string>& known, const std::string& where) const {
@@ -159,10 +163,12 @@ class Parser {
     const std::string arch = text(table, "arch", "native");
     if (arch != "native") {
       if (machine_named(arch) == nullptr) {
-        fail(table.get("arch"), "\"" + arch + "\" is no machine that is known here", "write native or m68k");
+        fail(table.get("arch"), "\"" + arch + "\" is no machine that is known here",
+             "write native or a name of qemu's: " + machine_names());
       }
       made.machine = arch;
     }
+    made.where = place(table.get("arch") != nullptr ? table.get("arch") : table.get("name"));
     made.address = text(table, "address", "");
     if (const toml::node* node = table.get("daemon"); node != nullptr) {
       const auto value = node->value_exact<bool>();

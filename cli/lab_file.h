@@ -8,7 +8,7 @@
 //   types   = ["struct note {...};", ...]    # lines of every host's types.d/lab.types; default: no file
 //   [[host]]
 //   name    = "vax"
-//   arch    = "native"                       # or qemu's name of a machine: "m68k"; default native
+//   arch    = "native"                       # or qemu's name of a machine: "m68k", "i386"; default native
 //   logins  = { alice = 1001, bob = 1002 }   # uid and gid
 //   groups  = { staff = { gid = 2000, members = ["alice"] } }
 //   daemon  = true                           # false: a bare host, the kernel alone, no shim
@@ -44,6 +44,7 @@ struct LabGroup {
 struct LabHost {
   std::string name;
   std::string machine;  // name of a Machine; empty: native
+  std::string where;    // file and line of what says so, for those who find that it can't be had
   std::string address;
   bool has_daemon = true;
   std::vector<LabLogin> logins;  // in the order of the file; the first is exec's default

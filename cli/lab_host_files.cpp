@@ -63,11 +63,14 @@ Result<const Machine*> machine_of_host(const LabHost& host) {
   return machine;
 }
 
-std::string how_to_build(const Machine& machine) {
-  std::string variable = "DIPC_" + std::string(machine.name) + "_BUILD";
+// Some part of our own that the host can't do without is not there for its machine.
+Trouble not_built(const std::string& part, const LabHost& host, const Machine& machine) {
+  const std::string name(machine.name);
+  std::string variable = "DIPC_" + name + "_BUILD";
   std::transform(variable.begin(), variable.end(), variable.begin(),
                  [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  return "build it for " + std::string(machine.name) + ", or name its build folder in " + variable;
+  return {host.where + ": there is no " + part + " for " + host.name + ", a host of " + name,
+          "build it for " + name + " (docs/PORTING.md says how), or name its build folder in " + variable};
 }
 
 }  // namespace
@@ -161,22 +164,23 @@ Result<HolderPlan> plan_holder(const LabDirectory& directory, const LabHost& hos
   const bool guest = !runs_natively(elf);
 
   plan.files.emplace_back(own_path(), "bin/dipc");
-  // Every process takes the shim of its own class through $LIB, so both are there.
-  for (const Machine* one : {native_machine(), *machine}) {
-    if (one == nullptr) continue;
+  // Every process takes the shim of its own class through $LIB, so all that can run here are there.
+  std::vector<const Machine*> machines = native_machines();
+  if (guest) machines.push_back(*machine);
+  for (const Machine* one : machines) {
     const std::string shim = find_shim_file(one->elf);
-    const std::pair<std::string, std::string> entry(shim, "lib/" + std::string(one->triplet) + "/libdipc.so");
-    if (!shim.empty() && std::find(plan.files.begin(), plan.files.end(), entry) == plan.files.end()) {
-      plan.files.push_back(entry);
-    }
+    if (shim.empty()) continue;
+    for (const std::string& folder : one->loader_folders()) plan.files.emplace_back(shim, folder + "/libdipc.so");
   }
 
+  if (host.has_daemon && find_shim_file(elf).empty()) return tl::unexpected(not_built("libdipc.so", host, **machine));
   std::vector<std::string> emulator;
   if (guest) {
     const std::string qemu = find_emulator(**machine);
     if (qemu.empty()) {
-      return trouble("qemu-" + host.machine + " is not installed, and " + host.name + " is of that machine",
-                     "install the package qemu-user-static");
+      return trouble(
+          host.where + ": qemu-" + host.machine + " is not installed, and " + host.name + " is of that machine",
+          "install the package qemu-user-static");
     }
     // Where every login can reach it, wherever it lies.
     const std::string inside = "bin/" + fs::path(qemu).filename().string();
@@ -187,13 +191,9 @@ Result<HolderPlan> plan_holder(const LabDirectory& directory, const LabHost& hos
     }
   }
   if (!host.has_daemon) return plan;
-  if (find_shim_file(elf).empty()) {
-    return trouble("there is no libdipc.so for " + host.name, how_to_build(**machine));
-  }
   for (const char* name : {"dipcd", "dipcctl"}) {
     const std::string program = find_program(name, elf);
-    if (program.empty())
-      return trouble(std::string("there is no ") + name + " for " + host.name, how_to_build(**machine));
+    if (program.empty()) return tl::unexpected(not_built(name, host, **machine));
     if (!guest) {
       plan.files.emplace_back(program, std::string("bin/") + name);
       continue;

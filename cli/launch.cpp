@@ -234,7 +234,7 @@ class Plan {
     const std::string& host = options_.place.host;
     warn(program + " is a program for " + std::string(machine->name) + " and " + host + " a host of " +
          std::string(wanted->name) + ": it runs without DIPC, its queues and sets stay on " + host);
-    std::string remedy = "compile it with " + std::string(wanted->triplet) + "-gcc";
+    std::string remedy = "compile it with " + std::string(wanted->compiler_prefix()) + "-gcc";
     if (const auto other = options_.place.hosts.find(std::string(machine->name)); other != options_.place.hosts.end()) {
       remedy += ", or run it on " + other->second;
     }

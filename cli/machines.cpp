@@ -1,6 +1,8 @@
 #include "cli/machines.h"
 
-#include <elf.h>
+#include <dlfcn.h>
+#include <link.h>
+
 #include <array>
 #include <cstdlib>
 #include <filesystem>
@@ -15,7 +17,7 @@ constexpr auto kBig = ByteOrder::kBig;
 
 constexpr std::array kMachines = {
     Machine{"x86_64", "x86_64-linux-gnu", elf64(EM_X86_64, kLittle)},
-    Machine{"i386", "i386-linux-gnu", elf32(EM_386, kLittle)},
+    Machine{"i386", "i386-linux-gnu", elf32(EM_386, kLittle), "i686-linux-gnu", "x86_64", "lib32"},
     Machine{"m68k", "m68k-linux-gnu", elf32(EM_68K, kBig)},
     Machine{"s390x", "s390x-linux-gnu", elf64(EM_S390, kBig)},
     Machine{"aarch64", "aarch64-linux-gnu", elf64(EM_AARCH64, kLittle)},
@@ -49,25 +51,48 @@ const Machine* machine_of(const ElfIdentity& elf) {
   return nullptr;
 }
 
+std::vector<std::string> Machine::loader_folders() const {
+  std::vector<std::string> folders = {"lib/" + std::string(triplet)};
+  if (!biarch.empty()) folders.emplace_back(biarch);
+  return folders;
+}
+
+std::string machine_names() {
+  std::string names;
+  for (const Machine& machine : kMachines) names += (names.empty() ? "" : ", ") + std::string(machine.name);
+  return names;
+}
+
+// From our own header in memory: under qemu's user mode /proc/self/exe may name qemu.
 const Machine* native_machine() {
-#if defined(__m68k__)
-  return machine_named("m68k");  // under qemu's user mode /proc/self/exe may name qemu
-#else
-  static const auto own = read_elf("/proc/self/exe");
-  return own ? machine_of(*own) : nullptr;
-#endif
+  static const Machine* const kNative = []() -> const Machine* {
+    Dl_info own;
+    if (dladdr(reinterpret_cast<const void*>(&native_machine), &own) == 0) return nullptr;
+    const auto* header = static_cast<const ElfW(Ehdr)*>(own.dli_fbase);
+    return machine_of({header->e_machine, header->e_ident[EI_CLASS] == ELFCLASS64, measured_abi().byte_order, true});
+  }();
+  return kNative;
 }
 
 bool runs_natively(const ElfIdentity& elf) {
   const Machine* native = native_machine();
   if (native == nullptr) return true;  // nothing to compare with: let the kernel judge
   if (same_machine(native->elf, elf)) return true;
-  return native->name == "x86_64" && elf.machine == EM_386;
+  const Machine* machine = machine_of(elf);
+  return machine != nullptr && machine->also_on == native->name;
+}
+
+std::vector<const Machine*> native_machines() {
+  std::vector<const Machine*> machines;
+  for (const Machine& machine : kMachines) {
+    if (native_machine() != nullptr && runs_natively(machine.elf)) machines.push_back(&machine);
+  }
+  return machines;
 }
 
 std::string guest_library_prefix(const Machine& machine) {
   if (const char* prefix = std::getenv("QEMU_LD_PREFIX"); prefix != nullptr && *prefix != '\0') return prefix;
-  std::string prefix = "/usr/" + std::string(machine.triplet);
+  std::string prefix = "/usr/" + std::string(machine.compiler_prefix());
   std::error_code ignored;
   return std::filesystem::is_directory(prefix + "/lib", ignored) ? prefix : "";
 }

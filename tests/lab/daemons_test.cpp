@@ -137,10 +137,11 @@ TEST_F(LabDaemons, DaemonThatRefusesItsConfigurationFailsUpWithTheReason) {
 }
 
 TEST_F(LabDaemons, MissingProgramsOfAGuestAreNamedWithTheRemedy) {
-  const Lab lab("cluster = \"x\"\n[[host]]\nname = \"z\"\narch = \"s390x\"\n");
+  const Lab lab("cluster = \"x\"\n[[host]]\nname = \"z\"\narch = \"sparc64\"\n");
   const auto up = lab.up();
   EXPECT_EQ(up.status, 1);
-  EXPECT_THAT(up.output, HasSubstr("build it for s390x, or name its build folder in DIPC_S390X_BUILD"));
+  EXPECT_THAT(up.output, HasSubstr(":4: there is no libdipc.so for z, a host of sparc64"));
+  EXPECT_THAT(up.output, HasSubstr("or name its build folder in DIPC_SPARC64_BUILD"));
   remove_kept_logs(up.output, "");
 }
 
@@ -166,6 +167,26 @@ TEST_F(LabDaemons, GuestHostHasAGuestDaemonAndItsTools) {
       lab.exec("sun", {"sh", "-c", "dipc run -- " + std::string(DIPC_GUEST_LAB_PROBE) + " shim"}, {"--no-preload"})
           .output,
       "shim: yes\n");
+}
+
+// An x86-64 kernel runs i386 programs, which have an ABI of their own: on whichever host, they take the library of
+// theirs.
+TEST_F(LabDaemons, HostAndProgramsOfAMachineThatTheKernelRunsBesidesItsOwn) {
+  const std::string probe = DIPC_BUILDS "/i386/tests/lab/lab_probe";
+  if (!fs::exists(DIPC_BUILDS "/i386/daemon/dipcd")) GTEST_SKIP() << "the i386 build is not there: make i386";
+  setenv("DIPC_I386_BUILD", DIPC_BUILDS "/i386", 1);
+  std::string text = kTwoHosts;
+  text.replace(text.find("name = \"sun\""), 12, "name = \"sun\"\narch = \"i386\"");
+  const Lab lab(text);
+  const auto up = lab.up();
+  ASSERT_EQ(up.status, 0) << up.output;
+  for (const char* host : {"vax", "sun"}) {
+    EXPECT_EQ(lab.exec(host, {probe, "shim"}).output, "shim: yes\n") << host;
+    EXPECT_EQ(lab.exec(host, {DIPC_LAB_PROBE, "shim"}).output, "shim: yes\n") << host;
+    EXPECT_EQ(lab.exec(host, {"sh", "-c", probe + " shim"}).output, "shim: yes\n") << host << ", and silently";
+  }
+  const auto status = lab.exec("vax", {"dipcctl", "status"}, {"--as", "root"});
+  EXPECT_THAT(status.output, HasSubstr("32-bit little-endian (i386)"));
 }
 
 }  // namespace

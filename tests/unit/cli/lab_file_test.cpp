@@ -56,6 +56,19 @@ std::string mistake(const std::string& text) {
   return lab ? "no mistake" : lab.error().what;
 }
 
+TEST(LabFile, HostKnowsTheLineThatNamesItsMachine) {
+  const LabFile lab = demo();
+  EXPECT_EQ(lab.host("amiga")->where, "demo.toml:13");
+  EXPECT_EQ(lab.host("vax")->where, "demo.toml:7") << "that of its name, where no machine is named";
+}
+
+TEST(LabFile, UnknownMachineIsToldWithThoseThatAreKnown) {
+  const auto lab = parse_lab_file("cluster = \"x\"\n[[host]]\nname = \"a\"\narch = \"arm64\"\n", "lab.toml");
+  ASSERT_FALSE(lab);
+  EXPECT_THAT(lab.error().what, StartsWith("lab.toml:4: \"arm64\""));
+  EXPECT_THAT(lab.error().remedy, HasSubstr("native or a name of qemu's: x86_64, i386, m68k, s390x, aarch64"));
+}
+
 TEST(LabFile, FirstLoginIsTheFirstInTheFileAndNotInTheAlphabet) {
   const LabFile lab = demo();
   ASSERT_EQ(lab.hosts.size(), 3u);

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "cli/elf.h"
+#include "cli/installation.h"
 #include "cli/machines.h"
 
 namespace dipc {
@@ -102,6 +103,30 @@ TEST_F(Launching, CutOrForeignFilesAreNoElf) {
 TEST_F(Launching, OwnProgramIsNative) {
   ASSERT_NE(native_machine(), nullptr);
   EXPECT_TRUE(runs_natively(native_machine()->elf));
+}
+
+TEST_F(Launching, KernelRunsI386BesidesX8664AndNothingElseBesides) {
+  for (const Machine* machine : native_machines()) {
+    EXPECT_TRUE(machine == native_machine() || machine->also_on == native_machine()->name) << machine->name;
+  }
+  EXPECT_EQ(native_machines().size(), native_machine()->name == "x86_64" ? 2u : 1u);
+}
+
+// Which folder $LIB means to an i386 program depends on whose libc it runs with.
+TEST_F(Launching, PreloadGoesThroughLibWhereEveryFolderThatItMayMeanHasTheLibrary) {
+  setenv("DIPC_LIBRARY_PATH", (folder_ + "/lib").c_str(), 1);
+  const Machine& m68k = *machine_named("m68k");
+  const Machine& i386 = *machine_named("i386");
+  for (const char* folder : {"/lib/m68k-linux-gnu", "/lib/i386-linux-gnu", "/lib32"}) {
+    fs::create_directories(folder_ + folder);
+  }
+  make_program("lib/m68k-linux-gnu/libdipc.so", m68k, true);
+  EXPECT_EQ(find_shim(m68k.elf), folder_ + "/$LIB/libdipc.so");
+  const std::string one = make_program("lib/i386-linux-gnu/libdipc.so", i386, true);
+  EXPECT_EQ(find_shim(i386.elf), one);
+  make_program("lib32/libdipc.so", i386, true);
+  EXPECT_EQ(find_shim(i386.elf), folder_ + "/$LIB/libdipc.so");
+  unsetenv("DIPC_LIBRARY_PATH");
 }
 
 TEST_F(Launching, ProgramsAreLookedUpAsExecvpDoes) {
