@@ -7,7 +7,12 @@ BUILD := build
 NATIVE := $(BUILD)/native
 M68K := $(BUILD)/m68k
 
-# qemu-m68k-static may be one that set-up fetched.
+# Machines of which `make test` builds what a host of the lab needs, and no unit tests.
+LAB_MACHINES := s390x i386
+# Known too, and built only when asked for.
+OTHER_MACHINES := aarch64
+
+# qemu may be one that set-up fetched.
 export PATH := $(PATH):$(CURDIR)/$(BUILD)/tools
 
 CMAKE := cmake -S . -G Ninja -DDIPC_WERROR=ON
@@ -15,15 +20,18 @@ CLANG := -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++
 NINJA := cmake --build
 CTEST := ctest --output-on-failure --no-tests=error --timeout 120 -j $(JOBS) --test-dir
 
-.PHONY: all help setup setup-native setup-lint native m68k check test demo lint format sanitize asan tsan fuzz soak bench install clean
+SETUPS := $(addprefix setup-,native m68k $(LAB_MACHINES) $(OTHER_MACHINES) tests)
+
+.PHONY: all help setup $(SETUPS) setup-lint native m68k $(LAB_MACHINES) $(OTHER_MACHINES) check test demo lint format sanitize asan tsan fuzz soak bench install clean
 
 all: native m68k
 
 help:
 	@echo 'make all       set-up, native and m68k build'
-	@echo 'make setup     install what is missing: Debian packages, m68k sysroot (as root if packages are missing)'
+	@echo 'make setup     install what is missing: Debian packages, libraries of other machines (as root if packages are missing)'
 	@echo 'make check     unit tests and simulations, natively: the inner loop'
-	@echo 'make test      set-up, both builds, every test of both'
+	@echo 'make test      set-up, both builds and $(LAB_MACHINES) hosts for the lab, every test'
+	@echo 'make s390x     set-up, what a lab host of that machine needs; so i386 and aarch64'
 	@echo 'make demo      set-up, both builds, a cluster of two architectures at work'
 	@echo 'make lint      format, clang build, clang-tidy'
 	@echo 'make format    settle the layout of the sources'
@@ -37,25 +45,29 @@ help:
 setup:
 	@scripts/setup
 
-setup-native:
-	@scripts/setup --native-only
+$(SETUPS): setup-%:
+	@scripts/setup $*
 
 setup-lint:
-	@scripts/setup --native-only --lint
+	@scripts/setup --lint
 
 # CMake runs only where it has not yet, or ninja finds that a listing changed.
 native: setup-native
 	@test -f $(NATIVE)/build.ninja || $(CMAKE) -B $(NATIVE)
 	@$(NINJA) $(NATIVE) -j $(JOBS)
 
-m68k: setup
+m68k: setup-m68k
 	@test -f $(M68K)/build.ninja || $(CMAKE) -B $(M68K) --toolchain arch/toolchains/m68k.cmake
 	@$(NINJA) $(M68K) -j $(JOBS)
+
+$(LAB_MACHINES) $(OTHER_MACHINES): %: setup-%
+	@test -f $(BUILD)/$@/build.ninja || $(CMAKE) -B $(BUILD)/$@ --toolchain arch/toolchains/$@.cmake
+	@$(NINJA) $(BUILD)/$@ -j $(JOBS) --target lab_host
 
 check: native
 	@$(CTEST) $(NATIVE) -L '^(unit|sim)$$'
 
-test: all
+test: setup-tests all $(LAB_MACHINES)
 	@$(CTEST) $(NATIVE)
 	@$(CTEST) $(M68K)
 

@@ -5,11 +5,11 @@
 #   dipc::atomic                                       64-bit atomics where the machine has none
 #   GTest::gtest GTest::gtest_main GTest::gmock GTest::gmock_main   and benchmark::benchmark (native only)
 #   dipc::guest                                        defines where set-up put qemu: DIPC_TOOLS_DIR
-# Natively everything is Debian's. When crossing, libraries come from the sysroot that scripts/setup builds, and
+# Natively everything is Debian's. When crossing, libraries come from the sysroot that scripts/setup makes, and
 # headers without libraries from its folder header-only: /usr/include itself would bring native headers in.
 find_package(Threads REQUIRED)
 if(CMAKE_CROSSCOMPILING)
-  set(GTest_DIR "${DIPC_SYSROOT}/lib/cmake/GTest")
+  file(GLOB GTest_DIR "${DIPC_SYSROOT}/lib/cmake/GTest" "${DIPC_SYSROOT}/lib/*/cmake/GTest")
 endif()
 find_package(GTest REQUIRED CONFIG)
 if(NOT CMAKE_CROSSCOMPILING)
