@@ -179,9 +179,25 @@ std::string program_in(const std::string& build, const std::string& machine, con
 
 }  // namespace
 
-std::string native_program(const std::string& path) { return program_in(DIPC_NATIVE_BUILD, "native", path); }
-std::string m68k_program(const std::string& path) { return program_in(DIPC_M68K_BUILD, "m68k", path); }
-bool have_m68k() { return ::access(m68k_program("daemon/dipcd").c_str(), X_OK) == 0; }
+const Architecture& architecture(const std::string& arch) {
+  const auto* const found = std::find_if(std::begin(kArchitectures), std::end(kArchitectures),
+                                         [&](const Architecture& one) { return one.arch == arch; });
+  if (found == std::end(kArchitectures)) throw std::runtime_error("no architecture " + arch);
+  return *found;
+}
+
+std::string program_of(const std::string& arch, const std::string& path) {
+  return program_in(arch == "native" ? DIPC_NATIVE_BUILD : DIPC_BUILDS "/" + arch, arch, path);
+}
+
+std::string missing_build(const std::string& arch) {
+  if (::access(program_of(arch, "daemon/dipcd").c_str(), X_OK) == 0) return "";
+  return "the " + arch + " build is not there: make " + arch;
+}
+
+std::string native_program(const std::string& path) { return program_of("native", path); }
+std::string m68k_program(const std::string& path) { return program_of("m68k", path); }
+bool have_m68k() { return missing_build("m68k").empty(); }
 bool am_root() { return ::geteuid() == 0; }
 
 Cluster::Cluster(const std::string& name, const std::string& referee, const std::string& rest)

@@ -78,7 +78,21 @@ class Cluster {
   std::unique_ptr<Program> guard_;
 };
 
-// Where the build put its programs; m68k programs may be absent (then tests that need them skip, with the reason).
+// Machines that hosts of a lab can be of. All of their ABIs differ.
+struct Architecture {
+  std::string arch;  // as in a lab file
+  int long_bytes = 8;
+  bool is_emulated = false;  // slow, and paged by signals alone
+};
+inline const Architecture kArchitectures[] = {
+    {"native", sizeof(long), false}, {"i386", 4, false}, {"m68k", 4, true}, {"s390x", 8, true}};
+const Architecture& architecture(const std::string& arch);
+
+// Where the build for a machine put its programs. All but the native one may be absent: then tests skip, with what
+// missing_build() says; it is empty if the build is there.
+std::string program_of(const std::string& arch, const std::string& path_in_build);
+std::string missing_build(const std::string& arch);
+
 std::string native_program(const std::string& path_in_build);
 std::string m68k_program(const std::string& path_in_build);
 bool have_m68k();
