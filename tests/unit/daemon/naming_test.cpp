@@ -103,6 +103,29 @@ class NamingTest : public LoopTest {
   std::optional<Gets::Got> got_;
 };
 
+TEST_F(NamingTest, NobodyElseIsHeardInTheRefereesPlace) {
+  get(kQueue);
+  const auto asked = peers_.next<Resolve>("vax");
+  ASSERT_TRUE(asked);
+  const Resolved create{asked->id, Resolved::Outcome::kCreate, "", 0, ClaimId{9}};
+  naming_->on_peer_message("moon", Resolved{asked->id, Resolved::Outcome::kAbsent, "", 0, ClaimId{}});
+  naming_->on_peer_message("moon", create);
+  EXPECT_TRUE(naming_->owned_objects().empty());
+  EXPECT_FALSE(got_);
+  naming_->on_peer_message("vax", create);
+  const auto registration = peers_.next<Register>("vax");
+  ASSERT_TRUE(registration);
+  naming_->on_peer_message("moon", Registered{registration->id, true});
+  EXPECT_FALSE(got_);
+  naming_->on_peer_message("vax", Registered{registration->id, true});
+  ASSERT_TRUE(got_);
+  EXPECT_EQ(got_->error, Error::kNone);
+  naming_->on_peer_message("moon", Announced{{{kQueue, registration->generation}}});
+  naming_->on_peer_message("moon", Dropped{kQueue, registration->generation});
+  ASSERT_EQ(naming_->owned_objects().size(), 1u);
+  EXPECT_EQ(naming_->owned_objects()[0].state, OwnedObject::State::kLive);
+}
+
 TEST_F(NamingTest, ANewStandInIsSaidToTheReferee) {
   const ObjectRef object{Kind::kMessageQueue, 5, 7};
   get(kQueue);
