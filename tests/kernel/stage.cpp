@@ -19,6 +19,14 @@ bool sleeps_in_system_v(pid_t pid) {
   return number == SYS_msgsnd || number == SYS_msgrcv || number == SYS_semop || number == SYS_semtimedop;
 }
 
+// /proc has the numbers of the machine that a program is for, if this kernel runs it; under qemu this machine's.
+bool sleeps_in_ppoll(pid_t pid) {
+  constexpr long kI386Ppoll = 309;
+  constexpr long kI386PpollTime64 = 414;
+  const long number = sleeping_in(pid);
+  return number == SYS_ppoll || number == kI386Ppoll || number == kI386PpollTime64;
+}
+
 }  // namespace
 
 Stage::Stage(const Cluster& cluster, const std::vector<Role>& roles, bool preload) {
@@ -84,8 +92,8 @@ bool Stage::wait_until_asleep(std::size_t puppet) {
   const auto until = Clock::now() + kAnswerLimit;
   while (Clock::now() < until) {
     // Under the shim a call waits in ppoll; without it in the System V call itself. Between calls a puppet reads.
-    const long number = sleeping_in(puppets_[puppet].outer_pid);
-    if (number == SYS_ppoll || sleeps_in_system_v(puppets_[puppet].outer_pid)) return true;
+    const pid_t pid = puppets_[puppet].outer_pid;
+    if (sleeps_in_ppoll(pid) || sleeps_in_system_v(pid)) return true;
     if (puppets_[puppet].program->has_output()) return false;
   }
   return false;

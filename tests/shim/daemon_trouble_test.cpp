@@ -75,6 +75,7 @@ TEST_P(WithShim, MoreIdsThanTheTableHoldsAreToldApart) {
 }
 
 TEST_P(WithShim, OwnerSeesThePidsOfRemoteCallers) {
+  if (machine().is_status_wrong) GTEST_SKIP() << "qemu gets IPC_STAT wrong on this machine (docs/PORTING.md)";
   TestDaemon daemon(machine(), socket(), {"--owned", "--touch"});
   std::string output = output_of("pids_on_the_owner");
   EXPECT_EQ(output.find("queue: 1000001 1000002\nsemctl(set, 1, GETPID): 1000101\nmine 1\n"), 0u) << output;
@@ -156,6 +157,7 @@ TEST_P(WithShim, GetWaitsForADaemonThatDoesNotAnswer) {
 }
 
 TEST_P(WithShim, DaemonOfAnotherNamespaceIsNoDaemon) {
+  if (machine().is_status_wrong) GTEST_SKIP() << "qemu gets IPC_STAT wrong on this machine (docs/PORTING.md)";
   TestDaemon daemon(machine(), socket(), {"--foreign"});
   Program bare(machine(), "shim_subject", {"queue_calls"});
   EXPECT_EQ(output_of("queue_calls"), bare.finish().output);
@@ -253,6 +255,8 @@ TEST_P(WithShim, CallsOfEarlierConstructorsAreServed) {
 
 INSTANTIATE_TEST_SUITE_P(native, WithShim, testing::Values("native"), [](const auto&) { return "native"; });
 INSTANTIATE_TEST_SUITE_P(m68k, WithShim, testing::Values("m68k"), [](const auto&) { return "m68k"; });
+INSTANTIATE_TEST_SUITE_P(s390x, WithShim, testing::Values("s390x"), [](const auto&) { return "s390x"; });
+INSTANTIATE_TEST_SUITE_P(i386, WithShim, testing::Values("i386"), [](const auto&) { return "i386"; });
 
 }  // namespace
 }  // namespace dipc::test

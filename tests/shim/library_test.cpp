@@ -63,7 +63,7 @@ TEST_P(Library, ExportsTheInterposedNamesAndDipcH) {
                                  "dipc_is_distributed_msg",
                                  "dipc_is_distributed_sem",
                                  "dipc_version"};
-  if (machine().name == "m68k") expected.insert({"__msgctl64", "__semctl64", "__semtimedop64", "__shmctl64"});
+  if (machine().long_bytes == 4) expected.insert({"__msgctl64", "__semctl64", "__semtimedop64", "__shmctl64"});
   std::set<std::string> exported;
   std::istringstream lines(readelf("--dyn-syms"));
   for (std::string line; std::getline(lines, line);) {
@@ -95,6 +95,8 @@ TEST_P(Library, KeepsItsThreadStateWhereASignalHandlerMayTouchIt) {
 
 INSTANTIATE_TEST_SUITE_P(native, Library, testing::Values("native"), [](const auto&) { return "native"; });
 INSTANTIATE_TEST_SUITE_P(m68k, Library, testing::Values("m68k"), [](const auto&) { return "m68k"; });
+INSTANTIATE_TEST_SUITE_P(s390x, Library, testing::Values("s390x"), [](const auto&) { return "s390x"; });
+INSTANTIATE_TEST_SUITE_P(i386, Library, testing::Values("i386"), [](const auto&) { return "i386"; });
 
 }  // namespace
 }  // namespace dipc::test

@@ -25,12 +25,22 @@ std::string Machine::missing() const {
 }
 
 const Machine& machine(const std::string& name) {
-  static const Machine native{"native", {}, DIPC_TEST_PROGRAMS, DIPC_TEST_SHIM};
-  static const Machine m68k{"m68k",
-                            {DIPC_QEMU_M68K, "-L", "/usr/m68k-linux-gnu"},
-                            DIPC_M68K_BUILD "/tests/shim",
-                            DIPC_M68K_BUILD "/shim/libdipc.so"};
-  return name == "m68k" ? m68k : native;
+  static const std::map<std::string, Machine> kMachines = [] {
+    std::map<std::string, Machine> all;
+    all["native"] = {"native", {}, DIPC_TEST_PROGRAMS, DIPC_TEST_SHIM, sizeof(long)};
+    const auto add = [&](const std::string& one, const std::string& qemu, std::size_t long_bytes) {
+      const std::string build = DIPC_BUILDS "/" + one;
+      Machine& made = all[one];
+      made = {one, {}, build + "/tests/shim", build + "/shim/libdipc.so", long_bytes};
+      if (!qemu.empty()) made.launcher = {qemu, "-L", "/usr/" + one + "-linux-gnu"};
+    };
+    add("m68k", DIPC_QEMU_M68K, 4);
+    add("s390x", DIPC_QEMU_S390X, 8);
+    add("i386", "", 4);
+    all["s390x"].is_status_wrong = true;
+    return all;
+  }();
+  return kMachines.at(name);
 }
 
 Program::Program(const Machine& machine, const std::string& name, const std::vector<std::string>& arguments,

@@ -1,6 +1,7 @@
 #pragma once
 
-// The programs of these tests and how to run them: this machine's, and those of the m68k build under qemu.
+// The programs of these tests and how to run them: this machine's, and those of the builds for other machines, under
+// qemu where that must be.
 
 #include <sys/types.h>
 
@@ -17,11 +18,13 @@ struct Machine {
   std::vector<std::string> launcher;  // stands before a program on the command line
   std::string programs;               // folder of shim_subject, shim_test_daemon and the rest
   std::string shim;                   // libdipc.so of this machine
+  std::size_t long_bytes = 0;
+  bool is_status_wrong = false;  // qemu-s390x 7.2: what IPC_STAT says of mode and pids
   bool is_emulated() const { return !launcher.empty(); }
   // Empty if it can be used here, else why not.
   std::string missing() const;
 };
-const Machine& machine(const std::string& name);  // "native" or "m68k"
+const Machine& machine(const std::string& name);  // "native", "m68k", "s390x" or "i386"
 
 using Environment = std::map<std::string, std::string>;
 

@@ -95,9 +95,13 @@ const char* const kScenarios[] = {
 };
 
 std::string name_of(const testing::TestParamInfo<SameAsBare::ParamType>& info) { return std::get<1>(info.param); }
+// Not s390x: some of these programs do not end on qemu-s390x 7.2 without us (semtimedop), or print what is wrong
+// (msgctl).
 INSTANTIATE_TEST_SUITE_P(native, SameAsBare, testing::Combine(testing::Values("native"), testing::ValuesIn(kScenarios)),
                          name_of);
 INSTANTIATE_TEST_SUITE_P(m68k, SameAsBare, testing::Combine(testing::Values("m68k"), testing::ValuesIn(kScenarios)),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(i386, SameAsBare, testing::Combine(testing::Values("i386"), testing::ValuesIn(kScenarios)),
                          name_of);
 
 }  // namespace
