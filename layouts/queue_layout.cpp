@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "layouts/parser.h"
+#include "layouts/bound_types.h"
 #include "wire/check.h"
 
 namespace dipc {
@@ -10,7 +10,6 @@ namespace {
 
 constexpr std::size_t kStructuresMax = 65'534;  // a number of 16 bits names them, from 1
 constexpr std::size_t kConversionsMax = 1024;   // programs say themselves of which ABI they are
-constexpr char kRemedy[] = "bind fewer structs to one queue, or declare less of them";
 
 std::uint64_t fingerprint_of(const std::string& text) {
   std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
@@ -19,17 +18,6 @@ std::uint64_t fingerprint_of(const std::string& text) {
     hash *= 0x100000001b3;
   }
   return hash == 0 ? 1 : hash;
-}
-
-// The structs of a binding in the order in which it names them, each once.
-std::vector<std::size_t> structures_of(const Binding& binding) {
-  std::vector<std::size_t> all;
-  const auto add = [&all](std::size_t structure) {
-    if (std::find(all.begin(), all.end(), structure) == all.end()) all.push_back(structure);
-  };
-  for (const Binding::MtypeCase& one : binding.cases) add(one.structure);
-  if (binding.otherwise) add(*binding.otherwise);
-  return all;
 }
 
 void append(std::vector<std::uint8_t>& key, const Abi* abi) {
@@ -54,15 +42,15 @@ QueueLayout::QueueLayout(std::shared_ptr<const TypeSet> types, std::string text)
 
 Result<std::shared_ptr<const QueueLayout>> QueueLayout::of(const TypeSet& types, const Binding& binding) {
   DIPC_CHECK(binding.kind == Kind::kMessageQueue);
-  return parse(to_declaration(types, structures_of(binding)) + to_declaration(types, binding, "all"));
+  return parse(bound_text(types, binding));
 }
 
 Result<std::shared_ptr<const QueueLayout>> QueueLayout::parse(std::string text) {
-  const std::vector<TypeFile> files = {{"declarations", text}};
-  auto types = parse_types(files);
-  if (!types) return trouble(types.error().front().what, kRemedy);
-  const bool is_one = types->bindings.size() == 1 && types->bindings.front().kind == Kind::kMessageQueue;
-  if (!is_one || types->structs.size() > kStructuresMax) return trouble("these are not the declarations of one queue");
+  auto types = parse_bound(text, Kind::kMessageQueue);
+  if (!types) return tl::unexpected(types.error());
+  if (types->structs.size() > kStructuresMax) {
+    return trouble("more structs than one queue can have", "bind fewer structs to one queue");
+  }
   return std::shared_ptr<const QueueLayout>(
       new QueueLayout(std::make_shared<const TypeSet>(std::move(*types)), std::move(text)));
 }
@@ -109,19 +97,7 @@ std::shared_ptr<const Conversion> QueueLayout::conversion(std::size_t structure,
 std::string QueueLayout::difference(const QueueLayout& a, const std::string& ours, const QueueLayout& b,
                                     const std::string& theirs) {
   if (a.text_ == b.text_) return {};
-  const auto bound = [](const QueueLayout& layout) { return to_declaration(layout.types(), layout.binding(), "KEY"); };
-  const auto structs = [](const QueueLayout& layout) {
-    return to_declaration(layout.types(), structures_of(layout.binding()));
-  };
-  const std::string declared_here = structs(a);
-  const std::string declared_there = structs(b);
-  const std::vector<TypeFile> files = {{ours, declared_here}, {theirs, declared_there}};
-  if (const auto both = parse_types(files); !both) return both.error().front().what;
-  const auto line = [](std::string text) {
-    while (text.ends_with('\n')) text.pop_back();
-    return text;
-  };
-  return ours + ": " + line(bound(a)) + "  " + theirs + ": " + line(bound(b));
+  return bound_difference(a.types(), ours, b.types(), theirs);
 }
 
 // ---- all of them
