@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <optional>
 
+#include "daemon/core/segment_form.h"
 #include "daemon/core/segment_pages.h"
 #include "daemon/io/log.h"
 #include "daemon/pager/memory_guard.h"
@@ -34,7 +35,7 @@ struct AttachedSegments::Segment final : Pager::Handler {
     all.advance(*this);
   }
   void on_contents(PageIndex page, PageContents contents) override {
-    cache->on_contents(loop_now(), page, std::move(contents));
+    cache->on_contents(loop_now(), page, turned(swaps.get(), page, std::move(contents)));
     all.advance(*this);
   }
   void on_failed(PageIndex page) override {
@@ -80,6 +81,7 @@ struct AttachedSegments::Segment final : Pager::Handler {
   AttachedSegments& all;
   Key key;
   AttachReply shape;
+  std::shared_ptr<const PageSwaps> swaps;  // between the memory of programs and what the cache has
   std::optional<PageCache> cache;
   std::unique_ptr<Pager> pager;
   std::unique_ptr<ReadPoll> poll;                              // of the pager
@@ -129,6 +131,7 @@ bool AttachedSegments::open(const Key& key, const std::set<HostId>& peers, const
     return false;
   }
   fresh->pager = std::move(*pager);
+  fresh->swaps = swaps_for(shape, options_.abi);
   PageCacheOptions options;
   options.self = hosts_.self();
   options.owner = key.first;
@@ -321,7 +324,7 @@ void AttachedSegments::advance(Segment& segment) {
 void AttachedSegments::carry_out(Segment& segment, const PageCache::Action& action) {
   Pager& pager = *segment.pager;
   if (const auto* install = std::get_if<PageCache::Install>(&action)) {
-    pager.install(install->page, install->contents, install->writable);
+    pager.install(install->page, turned(segment.swaps.get(), install->page, install->contents), install->writable);
   } else if (const auto* upgrade = std::get_if<PageCache::Upgrade>(&action)) {
     pager.upgrade(upgrade->page);
   } else if (const auto* read = std::get_if<PageCache::ProtectAndRead>(&action)) {

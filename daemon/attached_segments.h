@@ -48,6 +48,7 @@ class AttachedSegments {
     MakePager make_pager;
     Duration stuck_after{};                     // Pager::Options
     std::size_t attachments_per_login = 10000;  // limits: ENOMEM beyond
+    Abi abi = measured_abi();                   // of the memory of this host's programs
   };
 
   // All borrowed.

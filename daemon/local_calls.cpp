@@ -223,6 +223,8 @@ void LocalCalls::finish(const Outstanding& call, const Reply& reply) {
               .shape = *shape,
               .writable = call.writable,
               .uid = call.uid,
+              .key = call.key,
+              .abi = call.abi,
               .client = call.client,
               .call = call.abandoned ? std::nullopt : std::optional(call.call)});
     return;

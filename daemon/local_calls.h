@@ -50,7 +50,9 @@ class LocalCalls {
     ObjectRef segment;
     AttachReply shape;
     bool writable = false;
-    uid_t uid = 0;  // the program's
+    uid_t uid = 0;         // the program's
+    std::int32_t key = 0;  // as in begin()
+    Abi abi;               // the program's
     ClientId client{};
     std::optional<std::uint64_t> call;
   };

@@ -174,7 +174,8 @@ SegmentAttach attach_of(const LocalRequest& request, const ObjectRef& object) {
   return {.object = object,
           .read_only = (request.header.flags & SHM_RDONLY) != 0,
           .executable = (request.header.flags & SHM_EXEC) != 0,
-          .page_bytes = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE))};
+          .page_bytes = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE)),
+          .abi = request.abi == measured_abi() ? std::nullopt : std::optional(request.abi)};
 }
 
 }  // namespace

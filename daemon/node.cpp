@@ -143,6 +143,7 @@ Node::Node(uv_loop_t* loop, std::string configuration_file, Policy policy, std::
   own_.boot = std::move(boot);
   own_.abi = measured_abi();
   types_.queues = policy_.queues;
+  types_.segments = policy_.segments;
   own_.page_bytes = static_cast<std::uint32_t>(::sysconf(_SC_PAGESIZE));
 
   network_ = std::make_unique<PeerNetwork>(loop, configuration, policy_.hosts_allow, *tls_, own_, *this);
@@ -210,6 +211,10 @@ void Node::start_segments(uv_loop_t* loop) {
   // When both ends have noticed: each counts for itself, and then has to take the pages from programs.
   options.owned.fence = 2 * configuration.timing.peer_timeout;
   options.owned.sharing = [this](std::int32_t key) { return policy_.keys.sharing(key); };
+  options.owned.declarations = [this](std::int32_t key) {
+    const auto layout = types_.segments.find(key);
+    return layout == nullptr ? std::string() : layout->text();
+  };
   options.owned.time_of_day = [] { return static_cast<std::int64_t>(std::time(nullptr)); };
   options.attached.make_pager = [kind = choice.kind](Pager::Options of, Pager::Handler& handler) {
     return make_pager(kind, std::move(of), handler);
@@ -219,7 +224,7 @@ void Node::start_segments(uv_loop_t* loop) {
   options.removed = [this](const ObjectRef& segment) { naming_->on_removed_here(segment); };
   options.gone = [this](const std::string& owner, const ObjectRef& ref) { naming_->on_gone_there(owner, ref); };
   segments_ = std::make_unique<Segments>(loop, std::move(options), *this);
-  segment_calls_ = std::make_unique<SegmentCalls>(configuration.host, *segments_, *naming_, *local_calls_);
+  segment_calls_ = std::make_unique<SegmentCalls>(configuration.host, *segments_, *naming_, *local_calls_, types_);
   local_calls_->on_granted([this](const LocalCalls::Granted& granted) { segment_calls_->on_granted(granted); });
   naming_->attach(*segments_);
   remote_calls_->attach(*segments_);
@@ -258,6 +263,7 @@ Parsed<AdminDone> Node::reload(const std::string& who) {
   policy_ = std::move(*fresh);
   remote_policy_ = {policy_.logins, policy_.keys};
   types_.queues = policy_.queues;
+  types_.segments = policy_.segments;
   local_calls_->on_reload();
   // To all, changed or not: it costs a question for each queue that is used.
   for (const std::string& host : network_->hosts()) {

@@ -103,6 +103,7 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call
                   .bytes = bytes,
                   .unit_bytes = static_cast<std::uint32_t>(unit_bytes),
                   .hold_time = sharing.hold_time,
+                  .declarations = options_.declarations(call.name.key),
                   .permissions = {as.uid, as.gid, as.uid, as.gid, call.mode & 0777},
                   .creator_pid = process,
                   .change_time_s = options_.time_of_day(),
@@ -136,7 +137,8 @@ void OwnedSegments::on_stand_in_gone(TimePoint now, const ObjectRef& segment) {
 // ---- calls
 
 AttachReply OwnedSegments::shape_of(const Segment& segment) {
-  return {segment.bytes, segment.unit_bytes, static_cast<std::uint64_t>(segment.hold_time.count())};
+  return {segment.bytes, segment.unit_bytes, static_cast<std::uint64_t>(segment.hold_time.count()),
+          segment.declarations, measured_abi()};
 }
 
 std::optional<AttachReply> OwnedSegments::shape(const ObjectRef& segment) const {
@@ -209,10 +211,21 @@ Reply OwnedSegments::attach(TimePoint now, HostId host, Segment& segment, const 
   if (!segment.directory.on_attach(now, host, !call.read_only)) return failed(Error::kRemoved);
   segment.attach_time_s = options_.time_of_day();
   segment.last_pid = process;
+  if (segment.declarations.empty() && call.abi && *call.abi != measured_abi()) {
+    note_unconverted(segment, host, *call.abi);
+  }
   Reply reply;
   reply.body = shape_of(segment);
   advance(segment.ref.id);
   return reply;
+}
+
+void OwnedSegments::note_unconverted(Segment& segment, HostId host, const Abi& abi) {
+  if (++segment.unconverted > 1) return;
+  log_trouble(LogLevel::kWarning, "types",
+              {words(segment.ref, segment.key) + " is shared without a declaration between this host (" +
+                   to_string(measured_abi()) + ") and a program of " + hosts_.name(host) + " (" + to_string(abi) + ")",
+               "unless it is text, declare it in types.d and make it again; dipcctl objects counts"});
 }
 
 void OwnedSegments::remove(TimePoint now, Segment& segment) {
@@ -319,8 +332,8 @@ std::vector<OwnedSegments::View> OwnedSegments::views() const {
   std::vector<View> all;
   for (const auto& [id, segment] : segments_) {
     const auto count = static_cast<std::uint32_t>(page_count(segment.bytes, segment.unit_bytes));
-    all.push_back(
-        {segment.ref, segment.key, segment.bytes, segment.unit_bytes, count, segment.permissions, &segment.directory});
+    all.push_back({segment.ref, segment.key, segment.bytes, segment.unit_bytes, count, segment.unconverted,
+                   segment.permissions, &segment.directory});
   }
   return all;
 }

@@ -46,6 +46,8 @@ class OwnedSegments {
     std::uint64_t memory_bytes = 0;         // memory and swap: ENOMEM beyond
     Duration fence{};                       // PageDirectoryOptions
     std::function<KeyPolicy::Sharing(std::int32_t key)> sharing;
+    // What segments of a key are that are made now: SegmentLayout::text(). Empty: bytes.
+    std::function<std::string(std::int32_t key)> declarations = [](std::int32_t /*key*/) { return std::string(); };
     std::function<std::int64_t()> time_of_day;
   };
   struct Made {
@@ -86,6 +88,7 @@ class OwnedSegments {
     std::uint64_t bytes = 0;
     std::uint32_t unit_bytes = 0;
     std::uint32_t page_count = 0;
+    std::uint64_t unconverted = 0;  // see wire's ObjectRow
     SegmentPermissions permissions;
     const PageDirectory* directory = nullptr;
   };
@@ -100,6 +103,8 @@ class OwnedSegments {
     std::uint64_t bytes = 0;
     std::uint32_t unit_bytes = 0;
     Duration hold_time{};
+    std::string declarations;  // as in AttachReply
+    std::uint64_t unconverted = 0;
     SegmentPermissions permissions;
     bool locked = false;
     std::int32_t creator_pid = 0, last_pid = 0;
@@ -115,6 +120,7 @@ class OwnedSegments {
                const SegmentAttach& call);
   void remove(TimePoint now, Segment& segment);
   bool may_make(uid_t uid) const;
+  void note_unconverted(Segment& segment, HostId host, const Abi& abi);
   Stat stat_of(const Segment& segment) const;
   static AttachReply shape_of(const Segment& segment);
   void advance(std::int32_t id);

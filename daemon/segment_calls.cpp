@@ -5,6 +5,9 @@
 #include <cstring>
 #include <memory>
 
+#include "daemon/core/object_name.h"
+#include "daemon/core/segment_form.h"
+#include "daemon/io/log.h"
 #include "daemon/kernel/identity.h"
 #include "daemon/local_records.h"
 
@@ -19,10 +22,13 @@ void SegmentCalls::reply(ClientId client, std::uint64_t call, int error) {
 }
 
 std::optional<SegmentCalls::Place> SegmentCalls::find(std::int32_t id) const {
-  if (const auto segment = segments_.owned().with_id(id)) return Place{host_, *segment};
+  if (const auto segment = segments_.owned().with_id(id)) {
+    const OwnedObject* named = naming_.owned(*segment);
+    return Place{host_, *segment, named == nullptr ? 0 : named->name.key};
+  }
   const StandIn* stand_in = naming_.stand_in(Kind::kSegment, id);
   if (stand_in == nullptr) return std::nullopt;
-  return Place{stand_in->owner, stand_in->object};
+  return Place{stand_in->owner, stand_in->object, stand_in->name.key};
 }
 
 void SegmentCalls::on_request(const LocalRequest& request) {
@@ -41,7 +47,7 @@ void SegmentCalls::on_request(const LocalRequest& request) {
   if (place->owner != host_ && request.header.op == local::Op::kAttach) {
     const auto key = segments_.key(place->owner, place->segment);
     if (!segments_.may_begin(key)) return reply(request.client, request.header.call, EIDRM);
-    return local_calls_.begin(request, place->owner, place->segment, 0);
+    return local_calls_.begin(request, place->owner, place->segment, 0, place->key);
   }
   // What programs of this host have done before is in what the owner is asked now.
   const auto shared = std::make_shared<LocalRequest>(request);
@@ -78,14 +84,33 @@ void SegmentCalls::begin(const LocalRequest& request, const Place& place) {
               .shape = *shape,
               .writable = !std::get<SegmentAttach>(*body).read_only,
               .uid = who.uid,
+              .key = place.key,
+              .abi = request.abi,
               .client = request.client,
               .call = request.header.call});
 }
 
 // ---- attaching
 
+// Whether the struct that the owner declares is the same in this program.
+bool SegmentCalls::may_have(const LocalCalls::Granted& granted) const {
+  const auto own = granted.owner == host_ ? nullptr : types_.segments.find(granted.key);
+  const auto why = objection(granted.shape, granted.owner, measured_abi(), granted.abi, own.get());
+  if (!why) return true;
+  const std::string name = granted.key == 0 ? "shm with id " + std::to_string(granted.segment.id)
+                                            : format_name({Kind::kSegment, granted.key});
+  log_trouble(LogLevel::kWarning, "types",
+              {name + " of " + granted.owner + ": " + why->what + "; " + std::string(errno_name(Error::kInvalid)),
+               why->remedy});
+  return false;
+}
+
 void SegmentCalls::on_granted(const LocalCalls::Granted& granted) {
   if (!granted.call) return segments_.refuse_granted(granted.owner, granted.segment);
+  if (segments_.has_room_for(granted.shape) && !may_have(granted)) {
+    segments_.refuse_granted(granted.owner, granted.segment);
+    return reply(granted.client, *granted.call, EINVAL);
+  }
   const auto key = segments_.key(granted.owner, granted.segment);
   auto offer = segments_.begin(key, granted.shape, granted.writable, granted.uid);
   if (!offer) return reply(granted.client, *granted.call, to_errno(offer.error()));

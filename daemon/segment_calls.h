@@ -22,8 +22,8 @@ namespace dipc {
 class SegmentCalls {
  public:
   // All borrowed. `host`: this one.
-  SegmentCalls(std::string host, Segments& segments, Naming& naming, LocalCalls& local_calls)
-      : host_(std::move(host)), segments_(segments), naming_(naming), local_calls_(local_calls) {}
+  SegmentCalls(std::string host, Segments& segments, Naming& naming, LocalCalls& local_calls, const HostTypes& types)
+      : host_(std::move(host)), segments_(segments), naming_(naming), local_calls_(local_calls), types_(types) {}
   void attach(ShimServer& programs) { programs_ = &programs; }
 
   // kControl of a segment, kAttach, kAttached, kDetached.
@@ -38,12 +38,14 @@ class SegmentCalls {
   struct Place {
     std::string owner;
     ObjectRef segment;
+    std::int32_t key = 0;
   };
   struct Offer {
     AttachedSegments::Key segment;
     AttachTicket ticket{};
   };
   std::optional<Place> find(std::int32_t id) const;
+  bool may_have(const LocalCalls::Granted& granted) const;
   void control(const LocalRequest& request, const Place& place);
   void begin(const LocalRequest& request, const Place& place);
   void attached(const LocalRequest& request);
@@ -54,6 +56,7 @@ class SegmentCalls {
   Segments& segments_;
   Naming& naming_;
   LocalCalls& local_calls_;
+  const HostTypes& types_;
   ShimServer* programs_ = nullptr;
   std::map<ClientId, Offer> offers_;  // a thread attaches one at a time
 };

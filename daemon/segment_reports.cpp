@@ -118,7 +118,8 @@ std::optional<ObjectRow> row_of_segment(const Segments& segments, Users& users, 
                      .generation = object.ref.generation,
                      .owner_login = users.login_of(view.permissions.uid),
                      .mode = view.permissions.mode,
-                     .used_bytes = view.bytes};
+                     .used_bytes = view.bytes,
+                     .unconverted = view.unconverted};
   }
   return std::nullopt;
 }

@@ -60,7 +60,12 @@ Reply Segments::call(const std::string& host, const Identity& as, std::int32_t p
   }
   const HostId caller = hosts_.find(host);
   DIPC_CHECK(caller != SegmentHosts::kStranger);
-  Reply reply = owned_.call(loop_now(), caller, as, process, body);
+  CallBody called = body;
+  if (auto* of_its_host = std::get_if<SegmentAttach>(&called); of_its_host != nullptr && !of_its_host->abi) {
+    const auto abi = abis_.find(caller);
+    if (abi != abis_.end()) of_its_host->abi = abi->second;
+  }
+  Reply reply = owned_.call(loop_now(), caller, as, process, called);
   deliver();
   return reply;
 }
@@ -73,7 +78,7 @@ AttachedSegments::Key Segments::key(const std::string& owner, const ObjectRef& s
 
 tl::expected<AttachOffer, Error> Segments::begin(const AttachedSegments::Key& segment, const AttachReply& shape,
                                                  bool writable, uid_t uid) {
-  if (shape.segment_bytes > options_.owned.memory_bytes) {
+  if (!has_room_for(shape)) {
     send_report(segment, SegmentDetached{1}, 0);
     deliver();
     return tl::unexpected(Error::kNoMemory);
@@ -136,6 +141,7 @@ void Segments::on_session_began(const std::string& host, const Hello& hello) {
   const HostId id = hosts_.admit(host);
   if (id == hosts_.self()) return;
   sessions_.insert(id);
+  abis_.insert_or_assign(id, hello.abi);
   if (hello.page_bytes >= kPageBytesMin && hello.page_bytes <= kPageBytesMax && std::has_single_bit(hello.page_bytes)) {
     page_bytes_[id] = hello.page_bytes;
   } else {

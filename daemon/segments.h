@@ -52,6 +52,8 @@ class Segments final : public Naming::Segments, private OwnedSegments::Outbox, p
   // Programs of this host, once the owner has granted a shmat: see AttachedSegments.
   AttachedSegments::Key key(const std::string& owner, const ObjectRef& segment) const;
   bool may_begin(const AttachedSegments::Key& segment) const { return attached_.may_begin(segment); }
+  // Else begin() says ENOMEM, whatever else there is to be said.
+  bool has_room_for(const AttachReply& shape) const { return shape.segment_bytes <= options_.owned.memory_bytes; }
   tl::expected<AttachOffer, Error> begin(const AttachedSegments::Key& segment, const AttachReply& shape, bool writable,
                                          uid_t uid);
   void refuse_granted(const std::string& owner, const ObjectRef& segment);  // it won't be used
@@ -106,6 +108,7 @@ class Segments final : public Naming::Segments, private OwnedSegments::Outbox, p
   std::set<HostId> sessions_;                       // without this host
   std::map<HostId, std::uint32_t> page_bytes_;      // of hosts, as their latest sessions said
   std::map<HostId, std::string> boots_;             // likewise
+  std::map<HostId, Abi> abis_;                      // likewise
   std::map<HostId, std::set<ObjectRef>> to_clear_;  // owners that are to be told
 };
 

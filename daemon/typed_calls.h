@@ -20,6 +20,7 @@
 #include "daemon/core/typed_payload.h"
 #include "daemon/io/peer_outbox.h"
 #include "daemon/kernel/users.h"
+#include "layouts/segment_layout.h"
 
 namespace dipc {
 
@@ -27,6 +28,7 @@ namespace dipc {
 // reload, and by the referee's word.
 struct HostTypes {
   QueueLayouts queues;
+  SegmentLayouts segments;
   std::uint16_t number = 0;  // 0: none yet
 };
 

@@ -36,6 +36,7 @@ std::size_t bulk_bytes(const Record& record) {
   } else if (const auto* reply = std::get_if<Reply>(&*frame->message)) {
     if (const auto* message = std::get_if<Message>(&reply->body)) return message->text.size();
     if (const auto* values = std::get_if<std::vector<std::uint16_t>>(&reply->body)) return values->size() * 2;
+    if (const auto* attach = std::get_if<AttachReply>(&reply->body)) return attach->declarations.size();
   } else if (const auto* declarations = std::get_if<QueueDeclarations>(&*frame->message)) {
     return declarations->text.size();
   } else if (const auto* held = std::get_if<HeldPage>(&*frame->message)) {

@@ -211,9 +211,10 @@ struct Control {
 // until the host says SegmentDetached.
 struct SegmentAttach {
   ObjectRef object;
-  bool read_only = false;        // SHM_RDONLY
-  bool executable = false;       // SHM_EXEC
-  std::uint32_t page_bytes = 0;  // of the caller's host
+  bool read_only = false;                 // SHM_RDONLY
+  bool executable = false;                // SHM_EXEC
+  std::uint32_t page_bytes = 0;           // of the caller's host
+  std::optional<Abi> abi = std::nullopt;  // as in MessageSend
   bool operator==(const SegmentAttach&) const = default;
 };
 
@@ -271,11 +272,13 @@ struct Stat {
   bool operator==(const Stat&) const = default;
 };
 
-// The segment as all hosts see it.
+// The segment as all hosts see it, for all its life.
 struct AttachReply {
   std::uint64_t segment_bytes = 0;
-  std::uint32_t unit_bytes = 0;  // of a page as the protocol counts them; the last one may be longer than what is left
-  std::uint64_t hold_ns = 0;     // hold_time
+  std::uint32_t unit_bytes = 0;   // of a page as the protocol counts them; the last one may be longer than what is left
+  std::uint64_t hold_ns = 0;      // hold_time
+  std::string declarations = {};  // SegmentLayout::text(); empty: it is bytes
+  Abi abi = {};                   // of the owner's dipcd: pages travel as they lie in its memory
   bool operator==(const AttachReply&) const = default;
 };
 
@@ -440,7 +443,8 @@ struct ObjectRow {
   std::string owner_login;
   std::uint32_t mode = 0;
   std::uint64_t used_bytes = 0, messages = 0, semaphores = 0;
-  std::uint64_t unconverted = 0;  // messages without a declaration that went to or came from a machine of another ABI
+  // Without a declaration: messages that went to or came from a machine of another ABI; shmats of its programs.
+  std::uint64_t unconverted = 0;
   bool operator==(const ObjectRow&) const = default;
 };
 struct ObjectList {

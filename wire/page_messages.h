@@ -30,8 +30,8 @@ inline constexpr std::uint32_t kPagesMax = 1u << 30;
 
 enum class PageAccess : std::uint8_t { kRead, kWrite };
 
-// One page (unit), in the segment's canonical form. Shared, never changed: a holder keeps what it has sent. Null:
-// zeros.
+// One page (unit), as it lies in the memory of the segment's owner. Shared, never changed: a holder keeps what it has
+// sent. Null: zeros.
 using PageContents = std::shared_ptr<const Bytes>;
 inline bool same_contents(const PageContents& one, const PageContents& other) {
   return one == other || (one != nullptr && other != nullptr && *one == *other);

@@ -335,6 +335,7 @@ struct Call {
     readOnly @1 :Bool;         # SHM_RDONLY
     executable @2 :Bool;       # SHM_EXEC
     pageBytes @3 :UInt32;      # of the caller's host: one whose pages are larger than the segment's can't take part
+    abi @4 :Abi;               # as in Send
   }
 }
 
@@ -374,6 +375,14 @@ struct Reply {
     segmentBytes @0 :UInt64;
     unitBytes @1 :UInt32;      # of what is called a page below: a multiple of each host's own pages, at most 16 MiB
     holdNs @2 :UInt64;         # a host that was given a page keeps it so long
+    declarations @3 :Text;
+    # What the segment is, in the language of docs/LAYOUTS.md: a struct, then `bind shm all to ...`; at most 1 MiB. Empty:
+    # bytes. A host whose programs have the struct otherwise (a field at another place or of another size, or its own
+    # administrator declares something else for the key) reports the attachment as `detached` and logs the first
+    # difference.
+    abi @4 :Abi;
+    # Of the owner's daemon. Pages travel as they lie in its memory: a host of the other byte order turns each declared
+    # number round when a page comes and when one goes.
   }
 
   struct Message {
@@ -660,7 +669,7 @@ struct HeldPage {
   segment @1 :ObjectRef;       # of kind segment
   page @2 :UInt32;
   transaction @3 :UInt64;
-  data @4 :Data;               # exactly one page
+  data @4 :Data;               # exactly one page, as in the owner's memory (Reply.Attach)
 }
 
 # ---- tools -----------------------------------------------------------------------------------------------------------
@@ -680,6 +689,7 @@ struct ObjectList {
     usedBytes @5 :UInt64;
     messages @6 :UInt64;
     semaphores @7 :UInt64;
-    unconverted @8 :UInt64;    # messages without a declaration to or from a machine that writes structs otherwise
+    unconverted @8 :UInt64;
+    # Without a declaration: messages to or from a machine that writes structs otherwise; attachments there.
   }
 }

@@ -181,7 +181,8 @@ Control read(schema::Call::Control::Reader from) {
 }
 
 SegmentAttach read(schema::Call::Attach::Reader from) {
-  return {read(from.getObject(), Kind::kSegment), from.getReadOnly(), from.getExecutable(), from.getPageBytes()};
+  return {read(from.getObject(), Kind::kSegment), from.getReadOnly(), from.getExecutable(), from.getPageBytes(),
+          read_if_said(from.getAbi())};
 }
 
 CallBody read_body(schema::Call::Reader from) {
@@ -244,6 +245,11 @@ Stat read(schema::Stat::Reader from) {
   return to;
 }
 
+AttachReply read(schema::Reply::Attach::Reader from) {
+  return {from.getSegmentBytes(), from.getUnitBytes(), from.getHoldNs(), string(from.getDeclarations()),
+          read(from.getAbi())};
+}
+
 ReplyBody read_body(schema::Reply::Reader from) {
   switch (from.which()) {
     case schema::Reply::NONE:
@@ -258,8 +264,7 @@ ReplyBody read_body(schema::Reply::Reader from) {
     case schema::Reply::VALUES:
       return read(from.getValues());
     case schema::Reply::ATTACH:
-      return AttachReply{from.getAttach().getSegmentBytes(), from.getAttach().getUnitBytes(),
-                         from.getAttach().getHoldNs()};
+      return read(from.getAttach());
   }
   KJ_FAIL_REQUIRE("unknown reply", static_cast<unsigned>(from.which()));
 }

@@ -164,6 +164,7 @@ void write(schema::Call::Attach::Builder to, const SegmentAttach& from) {
   to.setReadOnly(from.read_only);
   to.setExecutable(from.executable);
   to.setPageBytes(from.page_bytes);
+  if (from.abi) write(to.initAbi(), *from.abi);
 }
 
 void write(schema::Call::Builder to, const Call& from) {
@@ -236,6 +237,8 @@ void write(schema::Reply::Builder to, const Reply& from) {
                    attach.setSegmentBytes(body.segment_bytes);
                    attach.setUnitBytes(body.unit_bytes);
                    attach.setHoldNs(body.hold_ns);
+                   attach.setDeclarations(text(body.declarations));
+                   write(attach.initAbi(), body.abi);
                  },
              },
              from.body);

@@ -33,6 +33,7 @@ std::uint64_t variable_bytes(const Reply& reply) {
     return message->text.size() + login_bytes(message->form);
   }
   if (const auto* values = std::get_if<std::vector<std::uint16_t>>(&reply.body)) return values->size() * 2;
+  if (const auto* attach = std::get_if<AttachReply>(&reply.body)) return attach->declarations.size();
   return 0;
 }
 

@@ -149,9 +149,13 @@ std::string show(const ObjectsReport& report) {
   }
   for (const auto& row : report.rows) {
     if (row.unconverted == 0) continue;
+    const std::string count = std::to_string(row.unconverted);
     text.append("note: " + std::string(kind_name(row.name.kind)) + " " + key_of(row.name) + " of " +
-                printable(row.owner) + ": " + std::to_string(row.unconverted) +
-                " messages went between unlike machines as bytes; unless they are text, declare them (LAYOUTS.md)\n");
+                printable(row.owner) + ": " +
+                (row.name.kind == Kind::kSegment
+                     ? count + " shmat by programs of unlike machines, which share it as bytes"
+                     : count + " messages went between unlike machines as bytes") +
+                "; unless they are text, declare them (LAYOUTS.md)\n");
   }
   for (const auto& host : report.silent_hosts) {
     text.append("warning: objects of " + printable(host.name) + " are not listed: " + printable(host.reason) + "\n");

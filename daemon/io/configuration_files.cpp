@@ -27,22 +27,29 @@ void keep(Parsed<T>&& parsed, T& into, Troubles& troubles) {
   }
 }
 
+struct Declared {
+  QueueLayouts queues;
+  SegmentLayouts segments;
+};
+
 // Without the folder, or without files in it, nothing is declared.
-Parsed<QueueLayouts> read_queues(const std::filesystem::path& folder) {
+Parsed<Declared> read_declarations(const std::filesystem::path& folder) {
   std::error_code unknown;
   const bool is_there = std::filesystem::exists(folder, unknown);
-  if (!is_there && !unknown) return QueueLayouts();
+  if (!is_there && !unknown) return Declared();
   if (is_there && !std::filesystem::is_directory(folder, unknown)) {
     return tl::unexpected(Troubles{{folder.string() + " is no folder", "make it one, with files *.types in it"}});
   }
   const auto files = type_files_of(folder);
   if (!files) return tl::unexpected(Troubles{files.error()});
-  if (files->empty()) return QueueLayouts();
+  if (files->empty()) return Declared();
   auto types = read_types(*files);
   if (!types) return tl::unexpected(types.error());
+  auto segments = SegmentLayouts::of(*types);
+  if (!segments) return tl::unexpected(Troubles{segments.error()});
   auto queues = QueueLayouts::of(std::move(*types));
   if (!queues) return tl::unexpected(Troubles{queues.error()});
-  return std::move(*queues);
+  return Declared{std::move(*queues), std::move(*segments)};
 }
 
 // A line each of what was declared: structs with all that is in them, bindings.
@@ -99,7 +106,10 @@ Parsed<Policy> load_policy(const std::filesystem::path& configuration_file, cons
   if (const auto text = text_of(folder / "logins.map")) {
     keep(LoginsMap::parse(*text, (folder / "logins.map").string()), policy.logins, troubles);
   }
-  keep(read_queues(folder / "types.d"), policy.queues, troubles);
+  Declared declared;
+  keep(read_declarations(folder / "types.d"), declared, troubles);
+  policy.queues = std::move(declared.queues);
+  policy.segments = std::move(declared.segments);
   if (!troubles.empty()) return tl::unexpected(std::move(troubles));
   return policy;
 }

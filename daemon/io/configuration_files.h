@@ -12,6 +12,7 @@
 #include "daemon/core/key_policy.h"
 #include "daemon/core/logins_map.h"
 #include "layouts/queue_layout.h"
+#include "layouts/segment_layout.h"
 #include "wire/parsed.h"
 
 namespace dipc {
@@ -22,7 +23,8 @@ struct Policy {
   HostsAllow hosts_allow;
   LoginsMap logins;
   KeyPolicy keys;
-  QueueLayouts queues;  // what messages are
+  QueueLayouts queues;      // what messages are
+  SegmentLayouts segments;  // and shared memory
 };
 
 // What an administrator changed between two readings, a line each: "hosts.allow: added sun 10.0.0.2",
@@ -41,7 +43,7 @@ inline constexpr const char* kConfigurationFile = "/etc/dipc/dipc.toml";
 ConfigurationDefaults defaults_of_this_machine();
 
 // Troubles of all files together, each with file, line and remedy. dipc.toml must be there. Without hosts.allow nobody
-// may come; without logins.map its built-in rules hold; without declarations messages are bytes.
+// may come; without logins.map its built-in rules hold; without declarations messages and segments are bytes.
 Parsed<Policy> load_policy(const std::filesystem::path& configuration_file, const ConfigurationDefaults& defaults);
 
 }  // namespace dipc

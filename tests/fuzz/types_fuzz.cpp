@@ -1,17 +1,34 @@
 // Hostile declarations: the parser never fails but with troubles that have a place, and what it takes can be placed,
-// written back and converted on every machine.
+// written back and converted on every machine, in messages and in pages of a segment.
 
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "layouts/conversion.h"
+#include "layouts/page_swaps.h"
 #include "layouts/parser.h"
 #include "wire/check.h"
 
 namespace dipc {
 namespace {
+
+void use_in_segment(const TypeSet& types, std::size_t structure, const Shapes& shapes) {
+  constexpr std::uint64_t kPage = 4096, kBytes = 3 * kPage + 101;
+  const PageSwaps swaps(types, structure, shapes, kBytes, kPage);
+  const auto straddler = swaps.straddler();
+  DIPC_CHECK(!straddler || (*straddler<kBytes&& * straddler % kPage> kPage - 8));
+  for (std::uint64_t page = 0; page <= 4; ++page) {
+    std::vector<std::byte> contents(kPage);
+    for (std::size_t i = 0; i < contents.size(); ++i) contents[i] = static_cast<std::byte>(i);
+    const std::vector<std::byte> before = contents;
+    swaps.run(page, contents);
+    swaps.run(page, contents);
+    DIPC_CHECK(contents == before);
+  }
+}
 
 void use(const std::shared_ptr<const TypeSet>& types, std::size_t structure) {
   const std::string text = to_declaration(*types, structure);
@@ -24,6 +41,7 @@ void use(const std::shared_ptr<const TypeSet>& types, std::size_t structure) {
     const Shapes shapes(*types, form);
     DIPC_CHECK(shapes[structure].end <= shapes[structure].size);
     path_at(*types, structure, shapes, shapes[structure].size);
+    use_in_segment(*types, structure, shapes);
     DIPC_CHECK(Conversion::compile(types, Kind::kSegment, structure, form, Form::canonical()).has_value());
     DIPC_CHECK(Conversion::compile(types, Kind::kMessageQueue, structure, Form::canonical(), form).has_value() ==
                types->mtype_of(structure).has_value());

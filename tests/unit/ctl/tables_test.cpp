@@ -33,10 +33,12 @@ TEST(Tables, ObjectsAreListedLikeIpcsDoes) {
   EXPECT_EQ(show(ObjectsReport{}), "no distributed objects\n");
 }
 
-TEST(Tables, QueuesWhoseMessagesAreNotDeclaredAreNamed) {
+TEST(Tables, QueuesAndSegmentsThatAreNotDeclaredAreNamed) {
   ObjectsReport report;
   report.rows = {{{Kind::kMessageQueue, 0x1234}, "vax", 5, 17, "alice", 0660, 100, 2, 0, 3}};
   EXPECT_THAT(show(report), HasSubstr("note: msg 0x00001234 of vax: 3 messages went between unlike machines as bytes"));
+  report.rows[0].name.kind = Kind::kSegment;
+  EXPECT_THAT(show(report), HasSubstr("note: shm 0x00001234 of vax: 3 shmat by programs of unlike machines"));
   report.rows[0].unconverted = 0;
   EXPECT_THAT(show(report), Not(HasSubstr("note:")));
 }

@@ -188,6 +188,7 @@ TEST_F(LocalCallsTest, AGrantedShmatIsHandedOnAndAnsweredThere) {
   EXPECT_EQ(granted[0].segment, kSegment);
   EXPECT_EQ(granted[0].shape, shape);
   EXPECT_TRUE(granted[0].writable);
+  EXPECT_EQ(granted[0].abi, measured_abi());
   EXPECT_EQ(granted[0].client, client_);
   EXPECT_EQ(granted[0].call, 1u);
   EXPECT_FALSE(program_->reply());

@@ -110,6 +110,17 @@ TEST(LocalRecords, OperationsThatTheKindHasNotAreNoCall) {
   }
 }
 
+TEST(LocalRecords, AnAttachSaysOfWhichAbiAProgramIsThatIsNotLikeItsHost) {
+  const ObjectRef segment{Kind::kSegment, 3, 7};
+  const auto attach = [&](const Abi& abi) {
+    return std::get<SegmentAttach>(*call_of(request(local::Op::kAttach, abi), segment));
+  };
+  EXPECT_EQ(attach(measured_abi()).abi, std::nullopt);
+  Abi other = measured_abi();
+  other[CType::kInt64].align_bytes = 1;
+  EXPECT_EQ(attach(other).abi, other);
+}
+
 TEST(LocalRecords, CommandsThatTheKindHasNotAreNoCall) {
   LocalRequest control = request(local::Op::kControl, measured_abi());
   control.header.command = GETVAL;

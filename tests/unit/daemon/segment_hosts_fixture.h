@@ -88,10 +88,10 @@ class ScriptedPager final : public Pager {
   void touch(PageIndex page, PageAccess access) {
     say([this, page, access] { handler_.on_fault(page, access); });
   }
-  std::byte read(PageIndex page) const { return memory_.at(page).at(0); }
-  void write(PageIndex page, std::byte value) {
+  std::byte read(PageIndex page, std::size_t at = 0) const { return memory_.at(page).at(at); }
+  void write(PageIndex page, std::byte value, std::size_t at = 0) {
     EXPECT_EQ(state(page), State::kExclusive);
-    memory_.at(page).at(0) = value;
+    memory_.at(page).at(at) = value;
   }
   void fork() {
     has_.push_back(has_.back());
@@ -139,6 +139,7 @@ class SegmentHostsTest : public LoopTest {
 
     SegmentHostsTest& test;
     std::string name;
+    Abi abi = measured_abi();
     std::unique_ptr<Segments> segments;
     std::vector<ScriptedPager*> pagers;  // the latest is of the segment that the test is about
     std::vector<ObjectRef> removed;
@@ -150,7 +151,8 @@ class SegmentHostsTest : public LoopTest {
     PeerMessage message;
   };
 
-  Host& add(const std::string& name, std::uint32_t page_bytes = 4096) {
+  // `abi`: of the memory of its programs, and of what it says that it is.
+  Host& add(const std::string& name, std::uint32_t page_bytes = 4096, const Abi& abi = measured_abi()) {
     auto host = std::make_unique<Host>(*this, name);
     Segments::Options options;
     options.host = name;
@@ -160,6 +162,8 @@ class SegmentHostsTest : public LoopTest {
     options.owned.fence = std::chrono::milliseconds(50);
     options.owned.sharing = [this](std::int32_t) { return sharing_; };
     options.owned.time_of_day = [this] { return time_of_day_; };
+    options.owned.declarations = [this](std::int32_t) { return declarations_; };
+    options.attached.abi = abi;
     Host& made = *host;
     options.attached.stuck_after = std::chrono::milliseconds(200);
     options.owned.segments_per_login = segments_per_login_;
@@ -175,6 +179,7 @@ class SegmentHostsTest : public LoopTest {
       made.gone.emplace_back(owner, segment);
     };
     host->segments = std::make_unique<Segments>(&loop_, std::move(options), *host);
+    made.abi = abi;
     for (const auto& [other_name, other] : hosts_) connect(made, *other, page_bytes);
     hosts_.emplace(name, std::move(host));
     return made;
@@ -194,9 +199,11 @@ class SegmentHostsTest : public LoopTest {
     Hello hello;
     hello.page_bytes = page_bytes;
     hello.boot = boot;
+    hello.abi = one.abi;
     other.segments->on_session_began(one.name, hello);
     hello.page_bytes = 4096;
     hello.boot = "boot";
+    hello.abi = other.abi;
     one.segments->on_session_began(other.name, hello);
   }
   // What is on its way is lost.
@@ -268,20 +275,20 @@ class SegmentHostsTest : public LoopTest {
   Error control(Host& owner, const ObjectRef& segment, ControlCommand command, const Identity& as = kRoot) {
     return owner.segments->call(owner.name, as, 1, Control{.object = segment, .command = command}).error;
   }
-  void write(Host& host, PageIndex page, int value) {
+  void write(Host& host, PageIndex page, int value, std::size_t at = 0) {
     ScriptedPager& pager = *host.pagers.back();
     pager.touch(page, PageAccess::kWrite);
     until([&] { return pager.state(page) == ScriptedPager::State::kExclusive; });
-    pager.write(page, static_cast<std::byte>(value));
+    pager.write(page, static_cast<std::byte>(value), at);
   }
-  int read(Host& host, PageIndex page) {
+  int read(Host& host, PageIndex page, std::size_t at = 0) {
     ScriptedPager& pager = *host.pagers.back();
     pager.touch(page, PageAccess::kRead);
     until([&] {
       return pager.state(page) == ScriptedPager::State::kShared ||
              pager.state(page) == ScriptedPager::State::kExclusive;
     });
-    return std::to_integer<int>(pager.read(page));
+    return std::to_integer<int>(pager.read(page, at));
   }
 
   static constexpr std::int32_t kKey = 0x20;
@@ -293,6 +300,7 @@ class SegmentHostsTest : public LoopTest {
   std::set<std::pair<std::string, std::string>> sessions_;
   std::deque<Carried> carried_;
   std::map<std::pair<std::string, std::string>, int> pages_sent_;  // straight from holder to requester
+  std::string declarations_;                                       // of segments that are made from now on
   KeyPolicy::Sharing sharing_{CoherenceUnit::kPage, Duration{0}};
   std::int64_t time_of_day_ = 1000;
   std::size_t segments_per_login_ = 1000;  // of hosts that are added from now on

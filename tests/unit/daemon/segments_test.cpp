@@ -69,7 +69,7 @@ TEST_F(SegmentsTest, ASegmentAsOneUnitMovesAsAWhole) {
   sharing_.unit = CoherenceUnit::kSegment;
   const ObjectRef segment = make(*sun_, 3 * 4096 + 1);
   everybody_attaches(segment);
-  EXPECT_EQ(sun_->segments->owned().shape(segment), (AttachReply{3 * 4096 + 1, 4 * 4096, 0}));
+  EXPECT_EQ(sun_->segments->owned().shape(segment), (AttachReply{3 * 4096 + 1, 4 * 4096, 0, "", measured_abi()}));
   write(*moon_, kPage, 42);
   EXPECT_EQ(read(*earth_, kPage), 42);
 }
@@ -82,6 +82,69 @@ TEST_F(SegmentsTest, AHostThatHasDetachedGivesItsPagesToTheOwner) {
   until([&] { return moon_->segments->attached().count() == 0; });
   EXPECT_EQ(attach(*earth_, *sun_, segment), Error::kNone);
   EXPECT_EQ(read(*earth_, kPage), 42);
+}
+
+// ---- what is declared
+
+constexpr char kNumbers[] = "struct numbers { short a; char c; char d; int n[]; };\nbind shm all to numbers;\n";
+
+// Hosts of one process have one ABI; this one says that it has another.
+Abi of_the_other_order() {
+  Abi abi = measured_abi();
+  abi.byte_order = abi.byte_order == ByteOrder::kLittle ? ByteOrder::kBig : ByteOrder::kLittle;
+  return abi;
+}
+
+TEST_F(SegmentsTest, DeclaredNumbersAreTurnedRoundOnHostsOfTheOtherByteOrder) {
+  Host& venus = add("venus", 4096, of_the_other_order());
+  Host& mars = add("mars", 4096, of_the_other_order());
+  declarations_ = kNumbers;
+  const ObjectRef segment = make(*sun_, 8192);
+  for (Host* host : {sun_, moon_, &venus, &mars}) ASSERT_EQ(attach(*host, *sun_, segment), Error::kNone);
+  write(venus, kPage, 1, 0);  // of a
+  write(venus, kPage, 2, 1);
+  write(venus, kPage, 3, 2);  // c
+  write(venus, kPage, 4, 4);  // of n[0]
+  EXPECT_EQ(read(*sun_, kPage, 0), 2);
+  EXPECT_EQ(read(*sun_, kPage, 1), 1);
+  EXPECT_EQ(read(*sun_, kPage, 2), 3);
+  EXPECT_EQ(read(*sun_, kPage, 7), 4);
+  EXPECT_EQ(read(*moon_, kPage, 7), 4);
+  EXPECT_EQ(read(mars, kPage, 4), 4) << "twice: from venus, and here";
+  write(*moon_, kSecond, 5, 0);  // of n[1022]
+  EXPECT_EQ(read(mars, kSecond, 3), 5);
+  EXPECT_EQ(read(venus, kSecond, 3), 5);
+  write(venus, kSecond, 6, 3);
+  EXPECT_EQ(read(*moon_, kSecond, 0), 6);
+  EXPECT_EQ(read(venus, kSecond, 3), 6) << "still as it was written there";
+}
+
+TEST_F(SegmentsTest, WithoutADeclarationPagesAreBytesAndUnlikeMachinesAreCounted) {
+  Host& venus = add("venus", 4096, of_the_other_order());
+  const ObjectRef segment = make(*sun_, 4096);
+  for (Host* host : {sun_, moon_}) ASSERT_EQ(attach(*host, *sun_, segment), Error::kNone);
+  EXPECT_EQ(sun_->segments->owned().views().front().unconverted, 0u);
+  ASSERT_EQ(attach(venus, *sun_, segment), Error::kNone);
+  ASSERT_EQ(attach(venus, *sun_, segment), Error::kNone);
+  EXPECT_EQ(sun_->segments->owned().views().front().unconverted, 2u);
+  SegmentAttach call{.object = segment, .page_bytes = 4096};
+  call.abi = measured_abi();
+  EXPECT_EQ(sun_->segments->call("venus", kRoot, 1, call).error, Error::kNone);
+  EXPECT_EQ(sun_->segments->owned().views().front().unconverted, 2u) << "its program is like this host";
+  write(venus, kPage, 42, 1);
+  EXPECT_EQ(read(*sun_, kPage, 1), 42);
+}
+
+TEST_F(SegmentsTest, WhatIsDeclaredWhenASegmentIsMadeCountsForAllItsLife) {
+  declarations_ = kNumbers;
+  const ObjectRef segment = make(*sun_, 4096);
+  declarations_ = "";
+  const auto shape = sun_->segments->owned().shape(segment);
+  ASSERT_TRUE(shape);
+  EXPECT_EQ(shape->declarations, kNumbers);
+  EXPECT_EQ(shape->abi, measured_abi());
+  EXPECT_EQ(attach(*moon_, *sun_, segment), Error::kNone);
+  EXPECT_EQ(sun_->segments->owned().views().front().unconverted, 0u);
 }
 
 // ---- hosts that go

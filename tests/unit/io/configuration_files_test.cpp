@@ -74,7 +74,7 @@ TEST_F(ConfigurationFiles, DeclarationsAreThoseOfAllFilesInTypesD) {
   EXPECT_EQ(load()->queues.find(0x10), nullptr) << "there is no folder";
   fs::create_directory(folder_ / "types.d");
   EXPECT_EQ(load()->queues.find(0x10), nullptr) << "there is nothing in it";
-  write("types.d/a.types", "struct point { int x, y; };\n");
+  write("types.d/a.types", "struct point { int x, y; };\nbind shm 0x10 to point;\n");
   write("types.d/b.types", "struct note { long mtype; struct point at; };\nbind msg 0x10 to note;\n");
   write("types.d/c.types.old", "struct {");
   const auto policy = load();
@@ -84,6 +84,9 @@ TEST_F(ConfigurationFiles, DeclarationsAreThoseOfAllFilesInTypesD) {
             "struct point {\n  int x;\n  int y;\n};\nstruct note {\n  long mtype;\n  struct point at;\n};\n"
             "bind msg all to note;\n");
   EXPECT_EQ(policy->queues.find(0x11), nullptr);
+  ASSERT_NE(policy->segments.find(0x10), nullptr);
+  EXPECT_EQ(policy->segments.find(0x10)->text(), "struct point {\n  int x;\n  int y;\n};\nbind shm all to point;\n");
+  EXPECT_EQ(policy->segments.find(0x11), nullptr);
 }
 
 TEST_F(ConfigurationFiles, AMistakeInADeclarationIsToldWithTheOthersAndNothingIsTaken) {

@@ -100,6 +100,7 @@ inline std::vector<NamedRecord> records() {
   const ObjectRef segment{Kind::kSegment, kMax32, kMax64u};
   call("attach", SegmentAttach{segment, true, true, kMax32u});
   call("attach for writing", SegmentAttach{segment, false, false, 4096});
+  call("attach by a program of another ABI", SegmentAttach{segment, true, false, 4096, *known_abi("i386")});
   call("unlock", Control{segment, ControlCommand::kUnlock, 0, 0, {}, std::nullopt, false});
 
   reply("plain reply", Error::kNone, kMax64, std::monostate{});
@@ -138,6 +139,8 @@ inline std::vector<NamedRecord> records() {
   stat.last_pid = kMin32;
   reply("stat reply", Error::kNone, 0, stat);
   reply("attach reply", Error::kNone, 0, AttachReply{kMax64u, kMax32u, kMax64u - 1});
+  reply("attach reply with declarations", Error::kNone, 0,
+        AttachReply{8192, 4096, 0, "struct note { int n; };\nbind shm all to note;\n", *known_abi("m68k")});
   reply("values", Error::kNone, 0, std::vector<std::uint16_t>(32000, 65534));
   reply("no values", Error::kNone, 0, std::vector<std::uint16_t>{});
 
