@@ -7,6 +7,7 @@
 #include "daemon/core/object_name.h"
 #include "daemon/core/text_lines.h"
 #include "daemon/ctl/tables.h"
+#include "layouts/page_swaps.h"
 #include "layouts/shape.h"
 #include "wire/nearest.h"
 
@@ -115,6 +116,18 @@ std::string replies_text(const TypeSet& types) {
          "mtype\n";
 }
 
+// A number in two pages can't be turned round between hosts. Of pages as most machines have them, and of segments that
+// an open array fills.
+std::string straddler_text(const TypeSet& types, std::size_t segment, const Shapes& shapes) {
+  constexpr std::uint64_t kPageBytes = 4096;
+  const StructDeclaration& declared = types.structs[segment];
+  const std::uint64_t bytes = declared.is_open() ? kStructBytesMax : shapes[segment].size;
+  const auto at = PageSwaps(types, segment, shapes, bytes, kPageBytes).straddler();
+  if (!at) return {};
+  return "note: " + declared.name + "." + path_at(types, segment, shapes, *at) + " lies across two pages of " +
+         std::to_string(kPageBytes) + " bytes; hosts that write numbers the other way round can't share it\n";
+}
+
 // Hosts whose compilers place a segment's fields elsewhere can't share it.
 std::string segments_text(const TypeSet& types) {
   constexpr std::string_view kFirst = kKnownMachines[0];
@@ -140,6 +153,7 @@ std::string segments_text(const TypeSet& types) {
     }
     segments = std::move(alike);
   }
+  for (const std::size_t segment : segments) text += straddler_text(types, segment, here);
   return text;
 }
 

@@ -10,6 +10,7 @@ namespace dipc {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 class TypesCommands : public testing::Test {
  protected:
@@ -44,6 +45,17 @@ TEST_F(TypesCommands, CheckSaysWhatIsBoundToWhat) {
             "shm all: struct pair\n"
             "note: struct pair is another segment on i386 than on x86-64, first by b; hosts of both can't share it\n"
             "3 structs, 3 bindings\n");
+}
+
+TEST_F(TypesCommands, CheckSaysWhichNumberOfASegmentLiesAcrossTwoPages) {
+  const auto checked = [&](const std::string& structs) {
+    return check_types({write("a.types", structs + "bind shm all to s;\n")}).value_or("");
+  };
+  EXPECT_THAT(checked("struct s { char c; int n[2000]; } packed;"),
+              HasSubstr("note: s.n[1023] lies across two pages of 4096 bytes; hosts that write numbers"));
+  EXPECT_THAT(checked("struct r { char text[3]; short n; } packed; struct s { char c; struct r rows[]; };"),
+              HasSubstr("note: s.rows[4095].n lies across two pages"));
+  EXPECT_THAT(checked("struct s { int n[2000]; char c[]; };"), Not(HasSubstr("note:")));
 }
 
 TEST_F(TypesCommands, CheckSaysAllThatIsWrong) {
