@@ -101,8 +101,24 @@ struct SegmentCleared {
   bool operator==(const SegmentCleared&) const = default;
 };
 
-using HostPageMessage = std::variant<PageRequest, AskAhead, PageInstalled, NoPageData, PageDropped, RelayedPage,
-                                     PageFailed, SegmentAttached, SegmentDetached, SegmentCleared>;
+// First in the session of a host's daemon that was started again, of pages that the host's programs still have: `count`
+// of them with that access.
+struct PagesHeld {
+  PageIndex page{};
+  std::uint32_t count = 0;
+  PageAccess access{};
+  bool operator==(const PagesHeld&) const = default;
+};
+// That was all of them. Answered by SegmentResumed or SegmentRefused; nothing else is said until then but
+// SegmentAttached and SegmentDetached.
+struct SegmentHeld {
+  std::uint32_t attachments = 0;
+  bool operator==(const SegmentHeld&) const = default;
+};
+
+using HostPageMessage =
+    std::variant<PageRequest, AskAhead, PageInstalled, NoPageData, PageDropped, RelayedPage, PageFailed,
+                 SegmentAttached, SegmentDetached, SegmentCleared, PagesHeld, SegmentHeld>;
 
 // ---- owner -> host
 
@@ -174,6 +190,14 @@ struct SegmentDestroyed {
   bool operator==(const SegmentDestroyed&) const = default;
 };
 
+// The answers to SegmentHeld: the host takes part as before; or it counts as lost and is to take all from its programs.
+struct SegmentResumed {
+  bool operator==(const SegmentResumed&) const = default;
+};
+struct SegmentRefused {
+  bool operator==(const SegmentRefused&) const = default;
+};
+
 // The data of a page: holder -> requester, or passed on by the owner.
 struct PageData {
   PageIndex page{};
@@ -184,7 +208,8 @@ struct PageData {
   }
 };
 
-using OwnerPageMessage = std::variant<PageGrant, PageDeclined, PageLost, FetchPage, InvalidatePage, ReleasePage,
-                                      RestorePage, HolderGone, SegmentDismissed, SegmentDestroyed, PageData>;
+using OwnerPageMessage =
+    std::variant<PageGrant, PageDeclined, PageLost, FetchPage, InvalidatePage, ReleasePage, RestorePage, HolderGone,
+                 SegmentDismissed, SegmentDestroyed, PageData, SegmentResumed, SegmentRefused>;
 
 }  // namespace dipc

@@ -587,14 +587,16 @@ struct Announced {
 # End, for all of them: it is the session between a host and the owner that makes the host take part. When it ends the
 # host takes the whole segment from its programs (SIGBUS), and says `cleared` in the next session. The owner counts the
 # host's attachments as gone; pages that only it had are lost; a write waits until the host certainly has nothing any
-# more. With the session between holder and requester ends what was on its way from the one to the other: the requester
+# more. But a daemon that was started again on the same host, since the same boot, begins its first session with the
+# owner by saying what programs still have there (`holds`): what nobody else has waits for that, as long as
+# `peer_timeout`. With the session between holder and requester ends what was on its way from the one to the other: the requester
 # says `noData`.
 
 struct SegmentReport {
   # Host that takes part -> owner. About a segment that the owner does not have (any more): ignored, it has crossed with
   # `destroyed`. What makes no sense at this point ends the session.
   segment @0 :ObjectRef;       # of kind segment
-  page @1 :UInt32;             # of all but attached, detached and cleared
+  page @1 :UInt32;             # of all but attached, detached, cleared and holdsAll
   transaction @2 :UInt64;      # of installed, noData, dropped, relayed, failed: the one that it answers
 
   union {
@@ -610,11 +612,20 @@ struct SegmentReport {
     detached @11 :Processes;   # so many less: shmdt, exec, exit
     cleared @12 :Void;
     # After a session with the owner ended, in a later one: the host's programs can reach nothing of the segment.
+    holds @13 :Pages;          # by a daemon that was started again, first in its session: pages from `page` on
+    holdsAll @14 :UInt32;
+    # There are no more, and so many attachments. Answered by resumed or refused; until then nothing else but attached
+    # and detached.
   }
 
   enum Access {
     read @0;
     write @1;
+  }
+
+  struct Pages {
+    count @0 :UInt32;
+    access @1 :Access;         # what the host's programs may do with them
   }
 
   struct Processes {
@@ -626,8 +637,8 @@ struct SegmentReport {
 struct SegmentOrder {
   # Owner -> host that takes part. About a segment that the host does not know: ignored.
   segment @0 :ObjectRef;       # of kind segment
-  page @1 :UInt32;             # of all but dismissed and destroyed
-  transaction @2 :UInt64;      # of all but declined, lost, dismissed and destroyed; unique in the life of the segment
+  page @1 :UInt32;             # of all but dismissed, destroyed, resumed and refused
+  transaction @2 :UInt64;      # of those but declined and lost; unique in the life of the segment
 
   union {
     grant @3 :Grant;           # answered by installed, noData or failed
@@ -643,6 +654,8 @@ struct SegmentOrder {
     # Removed, and the last attachment is gone. Said to all hosts that there is a session with: its id is valid on each
     # until then.
     data @13 :Data;            # relayed by its holder
+    resumed @14 :Void;         # the host takes part with what it holds
+    refused @15 :Void;         # it does not: it is to take all of it from its programs, and then says cleared
   }
 
   struct Grant {

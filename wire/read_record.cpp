@@ -368,6 +368,13 @@ SegmentReport read(schema::SegmentReport::Reader from) {
     case schema::SegmentReport::CLEARED:
       to.message = SegmentCleared{};
       return to;
+    case schema::SegmentReport::HOLDS:
+      to.message =
+          PagesHeld{page, from.getHolds().getCount(), Accesses::to_plain(from.getHolds().getAccess(), "access")};
+      return to;
+    case schema::SegmentReport::HOLDS_ALL:
+      to.message = SegmentHeld{from.getHoldsAll()};
+      return to;
   }
   KJ_FAIL_REQUIRE("unknown report about a segment", static_cast<unsigned>(from.which()));
 }
@@ -433,6 +440,12 @@ SegmentOrder read(schema::SegmentOrder::Reader from) {
       return to;
     case schema::SegmentOrder::DATA:
       to.message = PageData{page, transaction, contents(from.getData())};
+      return to;
+    case schema::SegmentOrder::RESUMED:
+      to.message = SegmentResumed{};
+      return to;
+    case schema::SegmentOrder::REFUSED:
+      to.message = SegmentRefused{};
       return to;
   }
   KJ_FAIL_REQUIRE("unknown order about a segment", static_cast<unsigned>(from.which()));

@@ -333,6 +333,12 @@ void write(schema::SegmentReport::Builder to, const SegmentReport& from) {
                  [&](const SegmentAttached& message) { write(to.initAttached(), message.count, from.process); },
                  [&](const SegmentDetached& message) { write(to.initDetached(), message.count, from.process); },
                  [&](const SegmentCleared&) { to.setCleared(); },
+                 [&](const PagesHeld& message) {
+                   auto pages = to.initHolds();
+                   pages.setCount(message.count);
+                   pages.setAccess(Accesses::to_schema(message.access));
+                 },
+                 [&](const SegmentHeld& message) { to.setHoldsAll(message.attachments); },
              },
              from.message);
 }
@@ -374,6 +380,8 @@ void write(schema::SegmentOrder::Builder to, const SegmentOrder& from) {
                  [&](const SegmentDismissed&) { to.setDismissed(); },
                  [&](const SegmentDestroyed&) { to.setDestroyed(); },
                  [&](const PageData& message) { to.setData(data(message.contents)); },
+                 [&](const SegmentResumed&) { to.setResumed(); },
+                 [&](const SegmentRefused&) { to.setRefused(); },
              },
              from.message);
 }

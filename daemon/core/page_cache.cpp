@@ -19,6 +19,17 @@ PageCache::PageCache(PageCacheOptions options, std::set<HostId> peers) : options
   DIPC_CHECK(options_.page_count > 0 && options_.page_count < kNowhere);
 }
 
+PageCache::PageCache(TimePoint resume_by, PageCacheOptions options, const std::map<PageIndex, Access>& held,
+                     std::uint64_t attachments)
+    : PageCache(options, {}) {
+  for (const auto& [index, access] : held) {
+    DIPC_CHECK(static_cast<std::uint32_t>(index) < options_.page_count);
+    if (access != Access::kInvalid) pages_[index].access = access;
+  }
+  attachments_ = attachments;
+  resume_by_ = resume_by;
+}
+
 // ---- programs
 
 void PageCache::on_fault(TimePoint now, PageIndex index, PageAccess access) {
@@ -45,6 +56,7 @@ void PageCache::on_fault(TimePoint now, PageIndex index, PageAccess access) {
 
 // Those pages from `first` that nothing is known of.
 void PageCache::ask_ahead(std::uint32_t first) {
+  if (resuming()) return;
   std::uint32_t count = 0;
   while (count < ahead_window_ && first + count < options_.page_count) {
     const auto [page, is_new] = pages_.try_emplace(PageIndex{first + count});
@@ -64,14 +76,14 @@ void PageCache::on_attached(TimePoint) {
 void PageCache::on_forked(TimePoint, std::uint32_t count) {
   if (ending_) return;
   attachments_ += count;
-  tell(SegmentAttached{count});
+  if (!resuming() || told_held_) tell(SegmentAttached{count});
 }
 
 void PageCache::on_detached(TimePoint now, std::uint32_t count) {
   if (ending_) return;
   DIPC_CHECK(count <= attachments_);
   attachments_ -= count;
-  tell(SegmentDetached{count});
+  if (!resuming() || told_held_) tell(SegmentDetached{count});
   if (attachments_ != 0) return;
   std::vector<PageIndex> all;
   for (const auto& [index, page] : pages_) all.push_back(index);
@@ -150,6 +162,8 @@ void PageCache::on_message(TimePoint now, const OwnerPageMessage& message) {
   if (ending_ || accused_) return;
   if (const auto* data = std::get_if<PageData>(&message)) return on_data(now, options_.owner, *data);
   if (std::holds_alternative<SegmentDestroyed>(message)) return lose_all(true);
+  if (std::holds_alternative<SegmentRefused>(message)) return lose_all(false);
+  if (std::holds_alternative<SegmentResumed>(message)) return resume(now);
   const std::optional<PageIndex> index = page_of(message);
   if (!index && attachments_ != 0) return lose_all(true);  // dismissed while programs use it: no owner of ours does so
   if (!index) {                                            // SegmentDismissed
@@ -177,6 +191,7 @@ void PageCache::on_data(TimePoint now, HostId from, const PageData& data) {
 
 void PageCache::on_peer(TimePoint, HostId peer) {
   peers_.insert(peer);
+  if (peer == options_.owner && resuming() && !told_held_) tell_what_is_held();
   for (auto& [index, page] : pages_) {
     if (page.asked != Asked::kNothing) page.new_peers.insert(peer);
   }
@@ -193,6 +208,34 @@ void PageCache::on_peer_lost(TimePoint now, HostId peer) {
 }
 
 void PageCache::on_owner_lost(TimePoint) { lose_all(false); }
+
+// Pages in a row that are held in the same way go together.
+void PageCache::tell_what_is_held() {
+  told_held_ = true;
+  std::optional<PagesHeld> row;
+  for (const auto& [index, page] : pages_) {
+    if (page.access != Access::kShared && page.access != Access::kExclusive) continue;
+    const PageAccess access = page.access == Access::kExclusive ? PageAccess::kWrite : PageAccess::kRead;
+    const bool goes_on = row && row->access == access &&
+                         static_cast<std::uint32_t>(index) == static_cast<std::uint32_t>(row->page) + row->count;
+    if (goes_on) {
+      ++row->count;
+      continue;
+    }
+    if (row) tell(*row);
+    row = PagesHeld{index, 1, access};
+  }
+  if (row) tell(*row);
+  tell(SegmentHeld{static_cast<std::uint32_t>(attachments_)});
+}
+
+void PageCache::resume(TimePoint now) {
+  if (!resuming() || !told_held_) return accuse("it takes back what it was not told of");
+  resume_by_ = kNever;
+  std::vector<PageIndex> all;
+  for (const auto& [index, page] : pages_) all.push_back(index);
+  for (const PageIndex index : all) advance(now, index);
+}
 
 void PageCache::accuse(std::string text) {
   accused_ = true;
@@ -214,6 +257,7 @@ void PageCache::lose_all(bool destroyed) {
 // ---- time
 
 void PageCache::on_time(TimePoint now) {
+  if (resuming() && resume_by_ <= now) return lose_all(false);
   while (!holds_.empty() && holds_.begin()->first <= now) {
     const PageIndex index = holds_.begin()->second;
     holds_.erase(holds_.begin());
@@ -221,7 +265,10 @@ void PageCache::on_time(TimePoint now) {
   }
 }
 
-TimePoint PageCache::deadline() const { return holds_.empty() ? kNever : holds_.begin()->first; }
+TimePoint PageCache::deadline() const {
+  const TimePoint hold = holds_.empty() ? kNever : holds_.begin()->first;
+  return resuming() ? std::min(hold, resume_by_) : hold;
+}
 
 // ---- one page
 
@@ -239,6 +286,7 @@ void PageCache::advance(TimePoint now, PageIndex index) {
   look_after_programs(index, page);
   if (page.asked != Asked::kNothing || page.grant || !page.waiting.empty()) return;
   page.early.clear();
+  if (page.wants_read || page.wants_write) return;  // to be asked for when the owner is back
   if (page.access == Access::kInvalid && page.kept == nullptr) pages_.erase(found);
 }
 
@@ -389,7 +437,7 @@ void PageCache::look_after_programs(PageIndex index, Page& page) {
   if ((readable && page.wants_read) || (writable && page.wants_write)) actions_.emplace_back(Wake{index});
   if (readable) page.wants_read = false;
   if (writable) page.wants_write = false;
-  if ((!page.wants_read && !page.wants_write) || page.asked != Asked::kNothing || page.grant) return;
+  if ((!page.wants_read && !page.wants_write) || page.asked != Asked::kNothing || page.grant || resuming()) return;
   page.asked = Asked::kPage;
   tell(PageRequest{index, page.wants_write ? PageAccess::kWrite : PageAccess::kRead});
 }

@@ -28,6 +28,11 @@
 // answered by NoPageData; data of that transaction is dropped from then on. Session with the owner over: LoseAll
 // (SIGBUS for all who touch the segment), then Cleared for the next session with it, and Finished. Never is a page
 // given out of what is older.
+//
+// A daemon that was started again goes on with what programs still have (the second constructor). Until the owner has
+// said that it counts with that (SegmentResumed), nothing is asked for and nothing given; if it does not say so in
+// time, all is lost as above. The time runs from the end of the daemon that was last counted with, however many came
+// since: it is less than the owner's fence.
 
 #include <cstdint>
 #include <deque>
@@ -105,8 +110,14 @@ class PageCache {
   using Action = std::variant<Install, Upgrade, ProtectAndRead, Drop, MarkLost, LoseAll, Wake, Tell, SendData, Cleared,
                               Misbehaved, Finished>;
 
+  enum class Access : std::uint8_t { kInvalid, kShared, kExclusive, kLost };
+
   // `peers`: the hosts that there is a session with.
   PageCache(PageCacheOptions options, std::set<HostId> peers);
+  // Of an earlier daemon, which had so many attachments. There is no session with anybody yet; the owner has until
+  // `resume_by`.
+  PageCache(TimePoint resume_by, PageCacheOptions options, const std::map<PageIndex, Access>& held,
+            std::uint64_t attachments);
 
   // ---- programs and pager. A fault is a hint: judged against what the page is now
   void on_fault(TimePoint now, PageIndex page, PageAccess access);
@@ -131,11 +142,11 @@ class PageCache {
   std::vector<Action> take_actions() { return std::exchange(actions_, {}); }
   TimePoint deadline() const;  // kNever: nothing is timed
 
-  enum class Access : std::uint8_t { kInvalid, kShared, kExclusive, kLost };
   Access access(PageIndex page) const;
   std::uint64_t attachments() const { return attachments_; }
   bool idle() const;  // nothing is asked, under way or kept
   bool lost() const { return ending_; }
+  bool resuming() const { return !ending_ && resume_by_ != kNever; }
 
  private:
   enum class Work : std::uint8_t { kNone, kInstall, kUpgrade, kRead, kDrop, kMarkLost, kRestore };
@@ -171,6 +182,8 @@ class PageCache {
   void look_after_programs(PageIndex index, Page& page);
   void forget_request(PageIndex index, Page& page);
   void ask_ahead(std::uint32_t first);
+  void tell_what_is_held();
+  void resume(TimePoint now);
   void lose_all(bool destroyed);
   void accuse(std::string text);
   template <typename T>
@@ -190,6 +203,9 @@ class PageCache {
   bool ending_ = false;     // LoseAll was given out, or Finished
   bool accused_ = false;    // Misbehaved was given out
   bool destroyed_ = false;  // by its removal: there is nothing to be cleared with the owner
+  // Of an earlier daemon, and the owner has not said yet that it counts with that: until when it may.
+  TimePoint resume_by_ = kNever;
+  bool told_held_ = false;
   // sequential faults: pages up to here were touched or asked for ahead; so many are asked for at once
   std::uint32_t ahead_end_ = kNowhere;
   std::uint32_t ahead_window_ = 0;

@@ -23,7 +23,9 @@ PageDirectory::PageDirectory(PageDirectoryOptions options) : options_(options) {
 
 // ---- inputs
 
-bool PageDirectory::on_attach(TimePoint, HostId host, bool writable) {
+bool PageDirectory::on_attach(TimePoint now, HostId host, bool writable) {
+  if (destroyed_) return false;
+  if (silent(host)) on_host_lost(now, host);
   if (destroyed_) return false;
   if (members_.find(host) != members_.end() && !in_reach(host)) clear(host);
   Member& member = members_[host];
@@ -34,8 +36,9 @@ bool PageDirectory::on_attach(TimePoint, HostId host, bool writable) {
   return true;
 }
 
-void PageDirectory::on_message(TimePoint, HostId host, const HostPageMessage& message) {
+void PageDirectory::on_message(TimePoint now, HostId host, const HostPageMessage& message) {
   if (destroyed_) return;  // it crossed with SegmentDestroyed
+  if (on_message_of_silent(now, host, message)) return;
   if (in_reach(host) == std::holds_alternative<SegmentCleared>(message)) {
     if (in_reach(host)) return accuse(host, "it takes part and says that it has nothing");
     return accuse(host, "it does not take part in the segment");
@@ -54,13 +57,19 @@ void PageDirectory::on_time(TimePoint now) {
   for (const auto& [host, member] : members_) {
     if (member.fence_end <= now) cleared.push_back(host);
   }
+  std::vector<HostId> late;
+  for (const auto& [host, member] : members_) {
+    if (member.silent_until <= now) late.push_back(host);
+  }
+  for (const HostId host : late) on_host_lost(now, host);
+  if (destroyed_) return;
   for (const HostId host : cleared) clear(host);
   if (!cleared.empty()) continue_evictions();
 }
 
 TimePoint PageDirectory::deadline() const {
   TimePoint next = kNever;
-  for (const auto& [host, member] : members_) next = std::min(next, member.fence_end);
+  for (const auto& [host, member] : members_) next = std::min({next, member.fence_end, member.silent_until});
   return next;
 }
 
@@ -95,7 +104,8 @@ void PageDirectory::on(HostId host, const AskAhead& message) {
     const PageIndex index{number};
     if (!member.requests.insert(index).second) return accuse(host, "it asks twice for " + words(index));
     Page& page = pages_[index];
-    if (page.lost || page.running || !page.queue.empty() || has_active_writer(page) || page.holders.count(host) != 0) {
+    if (page.lost || page.running || !page.queue.empty() || has_active_writer(page) || page.holders.count(host) != 0 ||
+        must_wait(page)) {
       member.requests.erase(index);
       send(host, PageDeclined{index});
       continue;
@@ -138,10 +148,11 @@ void PageDirectory::on(HostId host, const NoPageData& message) {
     return accuse(host, "it misses data for " + words(message.page) + " that it was not to get");
   }
   Page& page = pages_.at(message.page);
-  const Transaction failed = *std::exchange(page.running, std::nullopt);
-  start(message.page, page, failed.request, !failed.holder_lost);
-  lose_if_gone(message.page, page);
+  Transaction failed = *std::exchange(page.running, std::nullopt);
+  failed.request.through_owner = !failed.holder_lost;
+  page.queue.push_front(failed.request);
   advance(message.page, page);
+  lose_if_gone(message.page, page);
 }
 
 void PageDirectory::on(HostId host, const PageDropped& message) {
@@ -208,6 +219,10 @@ void PageDirectory::on(HostId host, const SegmentDetached& message) {
 
 void PageDirectory::on(HostId host, const SegmentCleared&) { clear(host); }
 
+void PageDirectory::on(HostId host, const PagesHeld&) { accuse(host, "it says what it holds and was not asked"); }
+
+void PageDirectory::on(HostId host, const SegmentHeld&) { accuse(host, "it says what it holds and was not asked"); }
+
 // ---- hosts that come and go
 
 void PageDirectory::on_host_cleared(TimePoint now, HostId host) {
@@ -219,8 +234,10 @@ void PageDirectory::on_host_cleared(TimePoint now, HostId host) {
 
 void PageDirectory::on_host_lost(TimePoint now, HostId host) {
   DIPC_CHECK(host != options_.owner);
-  if (destroyed_ || !in_reach(host)) return;
+  if (destroyed_ || (!in_reach(host) && !silent(host))) return;
   Member& member = members_.at(host);
+  member.silent_until = kNever;
+  member.told.clear();
   member.attachments = 0;
   member.fence_end = now + options_.fence;
   leaving_.erase(host);
@@ -299,7 +316,12 @@ void PageDirectory::destroy_if_unused() {
 
 bool PageDirectory::in_reach(HostId host) const {
   const auto member = members_.find(host);
-  return member != members_.end() && member->second.fence_end == kNever;
+  return member != members_.end() && member->second.fence_end == kNever && member->second.silent_until == kNever;
+}
+
+bool PageDirectory::silent(HostId host) const {
+  const auto member = members_.find(host);
+  return member != members_.end() && member->second.silent_until != kNever;
 }
 
 // The page, if that transaction is the one that runs.
@@ -327,6 +349,7 @@ void PageDirectory::remove_holder(PageIndex index, Page& page, HostId host) {
 }
 
 void PageDirectory::send(HostId to, OwnerPageMessage message) {
+  if (silent(to)) return;  // it is told when we know what it has
   Send out{to, std::move(message)};
   actions_.emplace_back(std::move(out));
 }

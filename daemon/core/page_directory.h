@@ -32,6 +32,14 @@
 //   it is the requester, write, not granted when the readers have answered: RestorePage, the holder is reader; lost if
 //                                           the requester's own copy was the one to be kept
 //   it is the owner                         there is no directory any more: each PageCache loses its segment
+// A host whose daemon was started again (on_host_restarted) may still have what it had; what it was told last it has
+// done or not. Nothing is said to it, and what only it has waits, until it says what it holds (PagesHeld, SegmentHeld),
+// or `patience` is over: then it is out of reach as above.
+//   what it asked for                       forgotten
+//   it was granted a page                   it holds it: as PageInstalled; else the grant was for nothing, RestorePage
+//   it was to be invalidated                it holds it: Invalidate again; else as PageDropped
+//   it is the holder, in a transaction      it holds it: as NoPageData, unless the data came; else as if it were gone
+//   it has the page                         so it is; unless it says nothing of it, then it has it no more
 
 #include <cstdint>
 #include <deque>
@@ -52,6 +60,7 @@ struct PageDirectoryOptions {
   std::uint32_t page_count = 1;
   std::uint64_t page_bytes = 4096;  // what one transfer counts
   Duration fence = std::chrono::seconds(20);
+  Duration patience = std::chrono::seconds(10);
 };
 
 // What one host did with one page.
@@ -92,6 +101,8 @@ class PageDirectory {
   void on_message(TimePoint now, HostId host, const HostPageMessage& message);
   // Its session is over. on_host_cleared(): and nothing of the segment can be left there (another boot id).
   void on_host_lost(TimePoint now, HostId host);
+  // Its session is over because another daemon runs there, since the same boot.
+  void on_host_restarted(TimePoint now, HostId host);
   void on_host_cleared(TimePoint now, HostId host);
   void on_remove(TimePoint now);  // IPC_RMID
   void on_time(TimePoint now);    // at deadline(); extra calls do nothing
@@ -115,6 +126,7 @@ class PageDirectory {
   struct Request {
     HostId host{};
     Purpose purpose{};
+    bool through_owner = false;  // the holder's data can't come directly
   };
   struct Transaction {
     TransactionNumber number{};
@@ -127,6 +139,7 @@ class PageDirectory {
     bool through_owner = false;
     bool holder_lost = false;
     bool requester_lost = false;
+    bool data_in_doubt = false;  // the holder's daemon was started again
     bool granted = false;
     std::set<HostId> awaited;  // have not answered PageDropped
   };
@@ -144,6 +157,10 @@ class PageDirectory {
     std::uint64_t attachments = 0;
     bool may_write = false;
     TimePoint fence_end = kNever;  // other than kNever: out of reach
+    // Other than kNever: it is to say what it holds, until then.
+    TimePoint silent_until = kNever;
+    bool resumed = false;                  // it has said so; its own time for that may be over when it hears our answer
+    std::map<PageIndex, PageAccess> told;  // what it has said so far
     std::set<PageIndex> held;
     std::set<PageIndex> requests;   // waiting or running, at most one for each page
     std::set<PageIndex> evictions;  // likewise
@@ -159,16 +176,23 @@ class PageDirectory {
   void on(HostId host, const SegmentAttached& message);
   void on(HostId host, const SegmentDetached& message);
   void on(HostId host, const SegmentCleared& message);
+  void on(HostId host, const PagesHeld& message);
+  void on(HostId host, const SegmentHeld& message);
 
   Page* page_in(PageIndex index, TransactionNumber number);
   Transaction* granted_to(HostId host, PageIndex index, TransactionNumber number);
   bool in_reach(HostId host) const;
+  bool silent(HostId host) const;
+  bool on_message_of_silent(TimePoint now, HostId host, const HostPageMessage& message);
+  void go_on_with(HostId host, PageIndex index, Page& page, std::optional<PageAccess> held);
+  bool may_hold(HostId host, const Page& page, PageAccess access) const;
+  bool must_wait(const Page& page) const;
   std::optional<HostId> pick_holder(const Page& page, HostId except) const;
   bool has_active_writer(const Page& page) const;
   void add_holder(PageIndex index, Page& page, HostId host);
   void remove_holder(PageIndex index, Page& page, HostId host);
   void advance(PageIndex index, Page& page);
-  void start(PageIndex index, Page& page, Request request, bool through_owner);
+  void start(PageIndex index, Page& page, Request request);
   bool start_eviction(const Page& page, Transaction& transaction);
   void ask_readers(PageIndex index, Page& page);
   void grant(PageIndex index, Page& page);
@@ -191,6 +215,7 @@ class PageDirectory {
   std::map<PageIndex, Page> pages_;  // those that were ever asked for
   std::map<HostId, Member> members_;
   std::set<HostId> leaving_;  // without attachments, not dismissed yet
+  std::set<HostId> refused_;  // SegmentRefused; what they say before they have heard of it is nothing
   std::uint64_t last_transaction_ = 0;
   bool removed_ = false;
   bool destroyed_ = false;

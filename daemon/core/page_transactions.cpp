@@ -8,15 +8,25 @@
 namespace dipc {
 
 void PageDirectory::advance(PageIndex index, Page& page) {
-  while (!page.running && !page.queue.empty()) {
+  while (!page.running && !page.queue.empty() && !must_wait(page)) {
     const Request request = page.queue.front();
     page.queue.pop_front();
-    start(index, page, request, false);
+    start(index, page, request);
   }
 }
 
-// The transaction runs, or the request is answered without one. `through_owner`: the holder's data can't come directly.
-void PageDirectory::start(PageIndex index, Page& page, Request request, bool through_owner) {
+// Those who have the page, if anybody has, are to say so first.
+bool PageDirectory::must_wait(const Page& page) const {
+  bool waits = false;
+  for (const HostId host : page.holders) {
+    if (in_reach(host)) return false;
+    waits |= silent(host);
+  }
+  return waits && page.written;
+}
+
+// The transaction runs, or the request is answered without one.
+void PageDirectory::start(PageIndex index, Page& page, Request request) {
   DIPC_CHECK(!page.running);
   Transaction transaction;
   transaction.number = TransactionNumber{++last_transaction_};
@@ -40,7 +50,7 @@ void PageDirectory::start(PageIndex index, Page& page, Request request, bool thr
   } else if (const std::optional<HostId> holder = pick_holder(page, transaction.requester)) {
     transaction.origin = PageOrigin::kHolder;
     transaction.holder = *holder;
-    transaction.through_owner = through_owner;
+    transaction.through_owner = request.through_owner;
   } else {
     page.queue.push_front(request);  // one of those who are told
     return lose(index, page);
@@ -102,7 +112,9 @@ void PageDirectory::grant(PageIndex index, Page& page) {
   grant.hold = grant.answers && transaction.request.purpose != Purpose::kAhead;
   if (transaction.through_owner) grant.holder = options_.owner;
   send(transaction.requester, grant);
-  if (transaction.holder_lost) send(transaction.requester, HolderGone{index, transaction.number});
+  if (transaction.holder_lost || transaction.data_in_doubt) {
+    send(transaction.requester, HolderGone{index, transaction.number});
+  }
 }
 
 void PageDirectory::on_all_dropped(PageIndex index, Page& page) {
@@ -176,7 +188,7 @@ void PageDirectory::close(PageIndex index, const Request& request) {
 void PageDirectory::lose_if_gone(PageIndex index, Page& page) {
   if (page.lost || !page.written || page.running) return;
   for (const HostId host : page.holders) {
-    if (in_reach(host)) return;
+    if (in_reach(host) || silent(host)) return;
   }
   lose(index, page);
 }

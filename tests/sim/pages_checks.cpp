@@ -35,12 +35,12 @@ Spoken spoken(const std::variant<T...>& message, const std::vector<const char*>&
 
 Spoken spoken(const HostPageMessage& message) {
   return spoken(message, {"asks", "asks ahead", "installed", "no data", "dropped", "relays", "failed", "attached more",
-                          "detached", "cleared"});
+                          "detached", "cleared", "holds", "holds all"});
 }
 
 Spoken spoken(const OwnerPageMessage& message) {
   return spoken(message, {"grant", "declined", "page lost", "fetch", "invalidate", "release", "restore", "holder gone",
-                          "dismissed", "destroyed", "data through the owner"});
+                          "dismissed", "destroyed", "data through the owner", "resumed", "refused"});
 }
 
 }  // namespace
@@ -206,8 +206,10 @@ void PagesWorld::check_lost(PageIndex page) {
   for (const MemberPointer& member : members_) {
     const auto mapping = member->pages.find(page);
     if (mapping == member->pages.end() || !mapping->second.readable) continue;
-    if (member->cache == nullptr || member->cache->lost()) continue;
-    const bool in_reach = member->host == 0 || (in_session(0, member->host) && in_session(member->host, 0));
+    const bool comes_back = member->cache == nullptr ? member->restarting : member->cache->resuming();
+    if (member->given_up || (!comes_back && (member->cache == nullptr || member->cache->lost()))) continue;
+    const bool in_reach =
+        comes_back || member->host == 0 || (in_session(0, member->host) && in_session(member->host, 0));
     // Given to a writer that is lost, who may have it or not: it hardly matters that the holder has not even begun.
     const auto giving = giving_.find(page);
     if (giving != giving_.end() && giving->second == member->host) continue;

@@ -78,7 +78,8 @@ void PagesWorld::program(std::size_t index) {
 void PagesWorld::attach(std::size_t index) {
   Program& self = programs_[index];
   Host& host = hosts_[self.host];
-  const bool loses = host.member && (host.member->cache == nullptr || host.member->cache->lost());
+  const bool loses =
+      host.member && (host.member->cache == nullptr || host.member->cache->lost() || host.member->cache->resuming());
   if (!host.up || loses || (self.host != 0 && !in_session(self.host, 0))) return schedule_program(index, think_most_);
   self.step = Step::kAttaching;
   ++self.stamp;
@@ -188,8 +189,8 @@ void PagesWorld::wake(const MemberPointer& member, const PageIndex* page) {
 // One moment of the pager's, unless its daemon is gone by then.
 void PagesWorld::after(const MemberPointer& member, std::function<void()> what) {
   const Duration time = between(1us, pager_most_);
-  at(now_ + time, [member, what = std::move(what)] {
-    if (member->cache != nullptr) what();
+  at(now_ + time, [member, life = member->life, what = std::move(what)] {
+    if (member->cache != nullptr && member->life == life) what();
   });
 }
 

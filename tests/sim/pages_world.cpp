@@ -10,6 +10,9 @@ using namespace std::chrono_literals;
 constexpr Duration kSkew = 100ms;   // within this both ends know that a session is over, and a keeper acts
 constexpr Duration kFence = 250ms;  // more than that, and what a pager takes
 constexpr Duration kDownMost = 120ms;
+// A keeper and the daemons after it keep so long what a daemon had, and an owner waits so long for it: less than the
+// fence.
+constexpr Duration kKeptMost = 70ms;
 constexpr Duration kCalm = 500ms;  // after the last trouble: daemons up, sessions there, fences over
 
 }  // namespace
@@ -38,7 +41,9 @@ PagesWorld::PagesWorld(std::uint64_t seed, PageDefect defect, bool log) : random
   options.page_count = page_count_;
   options.page_bytes = page_words_ * sizeof(std::uint64_t);
   options.fence = defect_ == PageDefect::kNoFence ? Duration(0) : kFence;
+  options.patience = defect_ == PageDefect::kGivesSilent ? Duration(0) : kKeptMost;
   directory_ = std::make_unique<PageDirectory>(options);
+  restart_percent_ = random_.chance(40) ? 0 : 60;  // of the rest
   cache_options_.page_count = page_count_;
   cache_options_.hold_time = defect_ == PageDefect::kNoHold ? Duration(0) : hold_;
   cache_options_.hold_floor = defect_ == PageDefect::kNoHold ? Duration(0) : floor_;
@@ -174,7 +179,7 @@ void PagesWorld::cut(HostIndex a, HostIndex b) {
   }
 }
 
-void PagesWorld::tell_end(HostIndex host, HostIndex peer, std::uint64_t number) {
+void PagesWorld::tell_end(HostIndex host, HostIndex peer, std::uint64_t number, bool restarted) {
   Link& of = link(host, peer);
   std::uint64_t& here = of.at_end[end_of(host, peer)];
   if (here != number) return;
@@ -183,11 +188,16 @@ void PagesWorld::tell_end(HostIndex host, HostIndex peer, std::uint64_t number) 
   Host& self = hosts_[host];
   self.peers.erase(HostId{peer});
   PageCache* cache = self.member ? self.member->cache.get() : nullptr;
+  if (host == 0 && !restarted && hosts_[peer].member) hosts_[peer].member->given_up = true;
   const bool directory_first = random_.chance(50);
-  if (host == 0 && directory_ && directory_first) directory_->on_host_lost(now_, HostId{peer});
+  const auto tell_directory = [this, host, peer, restarted] {
+    if (host != 0 || !directory_) return;
+    restarted ? directory_->on_host_restarted(now_, HostId{peer}) : directory_->on_host_lost(now_, HostId{peer});
+  };
+  if (directory_first) tell_directory();
   if (cache != nullptr && peer == 0) cache->on_owner_lost(now_);
   if (cache != nullptr && peer != 0) cache->on_peer_lost(now_, HostId{peer});
-  if (host == 0 && directory_ && !directory_first) directory_->on_host_lost(now_, HostId{peer});
+  if (!directory_first) tell_directory();
   for (std::size_t index = 0; index < programs_.size(); ++index) {
     Program& program = programs_[index];
     if (peer != 0 || program.host != host || program.step != Step::kAttaching) continue;
@@ -256,6 +266,13 @@ void PagesWorld::trouble() {
     count("sessions with the owner cut");
     cut(a, 0);
   } else if (owner_cut_percent_ != 0 && hosts_[a].up) {
+    const bool keeps = random_.chance(restart_percent_) && hosts_[a].member && hosts_[a].member->cache &&
+                       !hosts_[a].member->cache->lost() &&
+                       (!hosts_[a].member->cache->resuming() || hosts_[a].member->lapses > now_ + 1ms);
+    if (keeps) {
+      count("daemons started again");
+      return restart_daemon(a);
+    }
     const bool machine = random_.chance(50);
     count(machine ? "hosts crashed" : "daemons killed");
     stop_daemon(a, machine);
@@ -266,24 +283,12 @@ void PagesWorld::stop_daemon(HostIndex host, bool machine) {
   trace(host, machine ? "crashes" : "is killed");
   hosts_lost_ = sessions_lost_ = true;
   Host& self = hosts_[host];
-  self.up = false;
-  self.cleared = false;
-  self.peers.clear();
+  leave_sessions(host);
   for (HostIndex peer = 0; peer < hosts_.size(); ++peer) {
     if (peer == host) continue;
-    Link& of = link(host, peer);
-    const std::uint64_t number = of.number;
-    of.at_end[end_of(host, peer)] = 0;
-    const TimePoint lost_after = now_ + between(0us, latency_most_);
-    if (!of.ending) of.lost_after[0] = of.lost_after[1] = lost_after;  // what is lost already stays so
-    of.ending = true;
+    const std::uint64_t number = link(host, peer).number;
     const Duration late = between(0us, kSkew);
     at(now_ + late, [this, peer, host, number] { tell_end(peer, host, number); });
-  }
-  for (Program& program : programs_) {
-    if (program.host != host || program.step != Step::kAttaching) continue;
-    program.step = Step::kOut;
-    ++program.stamp;
   }
   if (const MemberPointer member = self.member) {
     member->cache.reset();
@@ -294,6 +299,84 @@ void PagesWorld::stop_daemon(HostIndex host, bool machine) {
   }
   const Duration down = between(1ms, kDownMost);
   at(now_ + down, [this, host] { start_daemon(host); });
+}
+
+// It hears and says nothing more; what it has said arrives in part.
+void PagesWorld::leave_sessions(HostIndex host) {
+  Host& self = hosts_[host];
+  self.up = false;
+  self.cleared = false;
+  self.peers.clear();
+  for (HostIndex peer = 0; peer < hosts_.size(); ++peer) {
+    if (peer == host) continue;
+    Link& of = link(host, peer);
+    of.at_end[end_of(host, peer)] = 0;
+    const TimePoint lost_after = now_ + between(0us, latency_most_);
+    if (!of.ending) of.lost_after[0] = of.lost_after[1] = lost_after;  // what is lost already stays so
+    of.ending = true;
+  }
+  for (Program& program : programs_) {
+    if (program.host != host || program.step != Step::kAttaching) continue;
+    program.step = Step::kOut;
+    ++program.stamp;
+  }
+}
+
+// Its daemon is killed and started again, and finds what its programs have. Others hear of it by what the new one says;
+// but some have given it up before.
+void PagesWorld::restart_daemon(HostIndex host) {
+  trace(host, "is killed and started again");
+  hosts_lost_ = sessions_lost_ = true;
+  leave_sessions(host);
+  Member& member = *hosts_[host].member;
+  if (!member.cache->resuming()) member.lapses = now_ + kKeptMost;
+  member.cache.reset();
+  member.work.clear();
+  member.working = false;
+  member.faulted.clear();
+  ++member.life;
+  member.restarting = true;
+  const Duration down = between(1ms, member.lapses - now_);
+  for (HostIndex peer = 0; peer < hosts_.size(); ++peer) {
+    if (peer == host) continue;
+    const std::uint64_t number = link(host, peer).number;
+    const bool gives_up = random_.chance(20);
+    const Duration late = gives_up ? between(0us, down) : down;
+    at(now_ + late, [this, peer, host, number, gives_up] { tell_end(peer, host, number, !gives_up); });
+  }
+  at(now_ + down, [this, host] { take_back(host); });
+}
+
+void PagesWorld::take_back(HostIndex host) {
+  trace(host, "starts and takes back");
+  Host& self = hosts_[host];
+  const MemberPointer member = self.member;
+  std::map<PageIndex, PageCache::Access> held;
+  for (const auto& [page, mapping] : member->pages) {
+    PageCache::Access access = PageCache::Access::kInvalid;
+    if (mapping.lost) access = PageCache::Access::kLost;
+    if (mapping.readable && defect_ != PageDefect::kHoldsNothing) access = PageCache::Access::kShared;
+    if (mapping.writable && defect_ != PageDefect::kHoldsNothing) access = PageCache::Access::kExclusive;
+    if (mapping.readable && defect_ == PageDefect::kHoldsMore) access = PageCache::Access::kExclusive;
+    held.emplace(page, access);
+  }
+  std::uint64_t attachments = 0;
+  for (const Program& program : programs_) attachments += program.member == member ? 1 : 0;
+  PageCacheOptions options = cache_options_;
+  options.self = HostId{host};
+  member->cache = std::make_unique<PageCache>(member->lapses, options, held, attachments);
+  member->restarting = false;
+  self.up = true;
+  wake(member, nullptr);
+  for (HostIndex peer = 0; peer < hosts_.size(); ++peer) {
+    if (peer != host) begin_soon(host, peer);
+  }
+  for (std::size_t index = 0; index < programs_.size(); ++index) {
+    Program& program = programs_[index];
+    if (program.host != host || program.step != Step::kOut) continue;
+    ++program.stamp;
+    schedule_program(index, think_most_);
+  }
 }
 
 // A new incarnation takes all away that the old one has left, before it says hello to anybody.

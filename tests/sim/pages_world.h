@@ -54,6 +54,9 @@ enum class PageDefect : std::uint8_t {
   kSkipsHolderGone,   // a requester is not told that its holder is
   kForgetsWakes,      // one in ten
   kKeepsEvicted,      // what a detached host has stays with it
+  kHoldsMore,         // a daemon that is started again says that it may write to what it may read
+  kHoldsNothing,      // it says nothing of what it has, and goes on
+  kGivesSilent,       // the owner takes who says nothing yet for gone
 };
 
 struct PageOutcome {
@@ -93,6 +96,10 @@ class PagesWorld {
     std::deque<std::pair<PageCache::Action, bool>> work;  // and whether a program waits for it
     bool working = false;
     bool all_lost = false;
+    std::uint64_t life = 1;  // of its daemon: what an earlier one had begun comes to nothing
+    bool restarting = false;
+    TimePoint lapses{};     // when nobody counts any more with what a killed daemon had
+    bool given_up = false;  // by the owner
   };
   using MemberPointer = std::shared_ptr<Member>;
   enum class Step : std::uint8_t { kOut, kAttaching, kRuns, kBlocked };
@@ -144,7 +151,7 @@ class PagesWorld {
   void begin(HostIndex a, HostIndex b);
   void began(HostIndex host, HostIndex peer, std::uint64_t number);
   void cut(HostIndex a, HostIndex b);
-  void tell_end(HostIndex host, HostIndex peer, std::uint64_t number);
+  void tell_end(HostIndex host, HostIndex peer, std::uint64_t number, bool restarted = false);
   bool put(HostIndex from, HostIndex to, Message message);
   void arrive(HostIndex from, HostIndex to, const Message& message);
   // faults of the world
@@ -152,6 +159,9 @@ class PagesWorld {
   void trouble();
   void stop_daemon(HostIndex host, bool machine);
   void start_daemon(HostIndex host);
+  void restart_daemon(HostIndex host);
+  void take_back(HostIndex host);
+  void leave_sessions(HostIndex host);
   MemberPointer make_member(HostIndex host);
   void lose_member(const MemberPointer& member);
   // programs
@@ -226,6 +236,7 @@ class PagesWorld {
   unsigned scan_percent_ = 0;
   unsigned peer_cut_percent_ = 0;
   unsigned owner_cut_percent_ = 0;
+  unsigned restart_percent_ = 0;
   bool pager_fails_ = false;  // one thing in 300
   PageCacheOptions cache_options_;
 

@@ -48,6 +48,13 @@ struct Words {
   std::string operator()(const SegmentAttached& of) const { return "attached " + std::to_string(of.count); }
   std::string operator()(const SegmentDetached& of) const { return "detached " + std::to_string(of.count); }
   std::string operator()(const SegmentCleared&) const { return "cleared"; }
+  std::string operator()(const PagesHeld& of) const {
+    return "holds" + number(of.page) + " " + std::to_string(of.count) +
+           (of.access == PageAccess::kWrite ? " for writing" : " for reading");
+  }
+  std::string operator()(const SegmentHeld& of) const {
+    return "holds all, attachments " + std::to_string(of.attachments);
+  }
 
   std::string operator()(const PageCache::Install& of) const {
     return "install" + number(of.page) + words(of.contents) + (of.writable ? " writable" : "");
@@ -485,6 +492,63 @@ TEST_F(PageCacheTest, TheOwnersHostStoresWhatNobodyUsesBesideWhatItHasAskedFor) 
   EXPECT_THAT(out(), IsEmpty());
   grant(2, PageAccess::kWrite, PageOrigin::kHeld);
   EXPECT_THAT(out(), ElementsAre("upgrade p0"));
+}
+
+// ---- what an earlier daemon has left
+
+class ResumedPageCacheTest : public PageCacheTest {
+ protected:
+  ResumedPageCacheTest() {
+    PageCacheOptions options;
+    options.self = kSelf;
+    options.owner = kOwner;
+    options.page_count = 100;
+    const std::map<PageIndex, Access> held = {{p0, Access::kExclusive},
+                                              {p1, Access::kExclusive},
+                                              {PageIndex{2}, Access::kShared},
+                                              {PageIndex{4}, Access::kShared},
+                                              {PageIndex{5}, Access::kLost}};
+    cache_ = std::make_unique<PageCache>(now_ + kLeft, options, held, 3);
+  }
+  static constexpr Duration kLeft = 3s;
+};
+
+TEST_F(ResumedPageCacheTest, SaysWhatItHasAndAsksForMoreOnceTheOwnerAgrees) {
+  write(PageIndex{2});
+  write(p0);
+  EXPECT_THAT(out(), ElementsAre("wake p0"));
+  cache_->on_forked(now_, 1);
+  EXPECT_THAT(out(), IsEmpty()) << "it is counted below";
+  cache_->on_peer(now_, kOwner);
+  EXPECT_THAT(out(), ElementsAre("tell: holds p0 2 for writing", "tell: holds p2 1 for reading",
+                                 "tell: holds p4 1 for reading", "tell: holds all, attachments 4"));
+  cache_->on_detached(now_, 1);
+  read(PageIndex{7});
+  EXPECT_THAT(out(), ElementsAre("tell: detached 1"));
+  hear(SegmentResumed{});
+  EXPECT_THAT(out(), ElementsAre("tell: write p2", "tell: read p7"));
+  EXPECT_FALSE(cache_->resuming());
+  pass(kLeft);
+  EXPECT_THAT(out(), IsEmpty());
+}
+
+TEST_F(ResumedPageCacheTest, LosesAllIfTheOwnerDoesNotAgreeInTime) {
+  pass(kLeft - 1ms);
+  EXPECT_THAT(out(), IsEmpty());
+  EXPECT_EQ(cache_->deadline(), now_ + 1ms);
+  pass(1ms);
+  EXPECT_THAT(out(), ElementsAre("lose all"));
+  cache_->on_peer(now_, kOwner);
+  EXPECT_THAT(out(), IsEmpty());
+}
+
+TEST_F(ResumedPageCacheTest, LosesAllIfTheOwnerRefuses) {
+  cache_->on_peer(now_, kOwner);
+  out();
+  hear(SegmentRefused{});
+  EXPECT_THAT(out(), ElementsAre("lose all"));
+  cache_->on_all_lost(now_);
+  EXPECT_THAT(out(), ElementsAre("cleared", "finished"));
 }
 
 }  // namespace

@@ -1,20 +1,22 @@
 #pragma once
 
-// The directory of a segment that amy, bob and cid have attached, played by hand: what hosts say to it, and what it
-// does, as lines of text.
+// A PageDirectory with three hosts that may write, and what it does as lines of text.
 
 #include <gtest/gtest.h>
 
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "daemon/core/page_directory.h"
 
 namespace dipc::test {
 
+using namespace std::chrono_literals;
+
 inline constexpr HostId kOwner{0}, kAmy{1}, kBob{2}, kCid{3}, kDan{4};
 inline constexpr PageIndex p0{0}, p1{1}, p2{2}, p3{3};
-inline constexpr Duration kFence = std::chrono::seconds(20);
+inline constexpr Duration kFence = 20s, kPatience = 10s;
 
 // What the directory does, as lines: "amy grant p0 #1 read zero".
 struct Words {
@@ -52,6 +54,8 @@ struct Words {
   }
   std::string operator()(const SegmentDismissed&) const { return "dismissed"; }
   std::string operator()(const SegmentDestroyed&) const { return "destroyed"; }
+  std::string operator()(const SegmentResumed&) const { return "resumed"; }
+  std::string operator()(const SegmentRefused&) const { return "refused"; }
   std::string operator()(const PageData& of) const { return "data " + name(of.page) + " " + number(of.transaction); }
 
   std::string operator()(const PageDirectory::Send& of) const {
@@ -66,7 +70,7 @@ struct Words {
 
 class PageDirectoryTest : public testing::Test {
  protected:
-  PageDirectoryTest() : directory_({kOwner, 100, 4096, kFence}) {
+  PageDirectoryTest() : directory_({kOwner, 100, 4096, kFence, kPatience}) {
     for (const HostId host : {kAmy, kBob, kCid}) directory_.on_attach(now_, host, true);
   }
 
@@ -106,7 +110,7 @@ class PageDirectoryTest : public testing::Test {
     out();
   }
 
-  TimePoint now_{std::chrono::seconds(1000)};
+  TimePoint now_{1000s};
   PageDirectory directory_;
 };
 

@@ -194,6 +194,8 @@ inline std::vector<NamedRecord> records() {
   report("segment attached", SegmentAttached{kMax32u}, kMax32);
   report("segment detached", SegmentDetached{1}, kMin32);
   report("segment cleared", SegmentCleared{});
+  report("pages held", PagesHeld{page, kMax32u, PageAccess::kWrite});
+  report("segment held", SegmentHeld{kMax32u});
   const auto order = [&](std::string name, OwnerPageMessage message, std::string host = "") {
     frame(std::move(name), SegmentOrder{segment, std::move(message), std::move(host)});
   };
@@ -212,6 +214,8 @@ inline std::vector<NamedRecord> records() {
   order("holder gone", HolderGone{page, transaction});
   order("dismissed", SegmentDismissed{});
   order("destroyed", SegmentDestroyed{});
+  order("resumed", SegmentResumed{});
+  order("refused", SegmentRefused{});
   order("passed on page", PageData{page, transaction, contents(65536)});
   frame("held page", HeldPage{"vax", segment, PageData{page, transaction, contents(4096)}});
   return all;
