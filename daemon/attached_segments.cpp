@@ -10,6 +10,7 @@
 #include "daemon/core/segment_pages.h"
 #include "daemon/io/log.h"
 #include "daemon/pager/memory_guard.h"
+#include "daemon/segment_label.h"
 #include "wire/check.h"
 
 namespace dipc {
@@ -93,6 +94,8 @@ struct AttachedSegments::Segment final : Pager::Handler {
     std::size_t count = 0;  // with those of forked children
   };
   std::map<AttachTicket, Counted> counted;
+  bool resuming = false;  // what an earlier daemon has left; the owner has not said yet that it counts with it
+  std::vector<std::function<void()>> waiting;  // for that
   std::uint64_t next_token = 1;
   std::int32_t process = 0;
   bool finished = false;
@@ -120,32 +123,73 @@ bool AttachedSegments::may_begin(const Key& segment) const {
 bool AttachedSegments::open(const Key& key, const std::set<HostId>& peers, const AttachReply& shape) {
   if (find(key) != nullptr) return true;
   auto fresh = std::make_unique<Segment>(*this, key, shape);
-  auto pager = options_.make_pager(
-      {.name = std::string(kSegmentMemoryName) + " " + std::to_string(key.second.id) + " of " + hosts_.name(key.first),
-       .segment_bytes = shape.segment_bytes,
-       .unit_bytes = shape.unit_bytes,
-       .stuck_after = options_.stuck_after},
-      *fresh);
+  auto pager = options_.make_pager(pager_options(key, shape), *fresh);
   if (!pager) {
     log_trouble(LogLevel::kError, "pager", pager.error());
     return false;
   }
   fresh->pager = std::move(*pager);
   fresh->swaps = swaps_for(shape, options_.abi);
+  fresh->cache.emplace(cache_options(key, shape, *fresh->pager), peers);
+  add(std::move(fresh));
+  return true;
+}
+
+Pager::Options AttachedSegments::pager_options(const Key& key, const AttachReply& shape) const {
+  const std::string& owner = hosts_.name(key.first);
+  Pager::Options options{.name = std::string(kSegmentMemoryName) + " " + std::to_string(key.second.id) + " of " + owner,
+                         .segment_bytes = shape.segment_bytes,
+                         .unit_bytes = shape.unit_bytes,
+                         .stuck_after = options_.stuck_after,
+                         .label = {}};
+  // A segment of this host's ends with this daemon, which has its directory.
+  if (key.first != hosts_.self()) options.label = format_label({owner, key.second, shape});
+  return options;
+}
+
+PageCacheOptions AttachedSegments::cache_options(const Key& key, const AttachReply& shape, const Pager& pager) const {
   PageCacheOptions options;
   options.self = hosts_.self();
   options.owner = key.first;
   options.page_count = page_count_of(shape);
   options.hold_time = std::chrono::nanoseconds(shape.hold_ns);
-  options.hold_floor = fresh->pager->hold_floor();
-  fresh->cache.emplace(options, peers);
+  options.hold_floor = pager.hold_floor();
+  return options;
+}
+
+void AttachedSegments::add(std::unique_ptr<Segment> fresh) {
   Pager& paging = *fresh->pager;
   fresh->poll = std::make_unique<ReadPoll>(loop_, paging.wakeup_fd(), [this, &paging] {
     paging.poll();
     outbox_.on_pager_spoke();
   });
+  const Key key = fresh->key;
   segments_.emplace(key, std::move(fresh));
-  return true;
+}
+
+// ---- what an earlier daemon has left
+
+void AttachedSegments::take_back(const Key& key, const AttachReply& shape, KeptSegment kept) {
+  const TimePoint resume_by = kept.record.lapses();
+  auto fresh = std::make_unique<Segment>(*this, key, shape);
+  HeldMemory held;
+  auto pager = options_.take_over(pager_options(key, shape), *fresh, std::move(kept), held);
+  if (!pager) return log_trouble(LogLevel::kError, "pager", pager.error());
+  fresh->pager = std::move(*pager);
+  fresh->swaps = swaps_for(shape, options_.abi);
+  fresh->resuming = true;
+  fresh->cache.emplace(resume_by, cache_options(key, shape, *fresh->pager), held.pages, held.attachments.size());
+  for (const auto& [ticket, uid] : held.attachments) count(*fresh, ticket, uid);
+  log_info("segments", "segment " + std::to_string(key.second.id) + " of " + hosts_.name(key.first) + " goes on with " +
+                           std::to_string(held.pages.size()) + " pages in " + std::to_string(held.attachments.size()) +
+                           " attachments, if there is a session with its owner in time");
+  add(std::move(fresh));
+}
+
+void AttachedSegments::when_known(const Key& key, std::function<void()> then) {
+  Segment* segment = find(key);
+  if (segment == nullptr || !segment->resuming) return then();
+  segment->waiting.push_back(std::move(then));
 }
 
 tl::expected<AttachOffer, Error> AttachedSegments::begin(TimePoint now, const Key& key, const std::set<HostId>& peers,
@@ -319,6 +363,10 @@ TimePoint AttachedSegments::deadline() const {
 
 void AttachedSegments::advance(Segment& segment) {
   for (const PageCache::Action& action : segment.cache->take_actions()) carry_out(segment, action);
+  if (!segment.resuming || segment.finished || segment.cache->resuming() || segment.cache->lost()) return;
+  segment.resuming = false;
+  segment.pager->renew();
+  for (const auto& then : std::exchange(segment.waiting, {})) then();
 }
 
 void AttachedSegments::carry_out(Segment& segment, const PageCache::Action& action) {
@@ -356,6 +404,7 @@ void AttachedSegments::finish(Segment& segment) {
   if (std::exchange(segment.finished, true)) return;
   auto attaching = std::exchange(segment.attaching, {});
   auto settling = std::exchange(segment.settling, {});
+  const auto waiting = std::exchange(segment.waiting, {});
   while (!segment.counted.empty()) discount(segment, segment.counted.begin()->first);
   const auto found = segments_.find(segment.key);
   finished_.push_back(std::move(found->second));
@@ -363,6 +412,7 @@ void AttachedSegments::finish(Segment& segment) {
   reaper_.start_at(loop_now());
   for (const auto& [ticket, done] : attaching) done(EIDRM);
   for (const auto& [token, done] : settling) done();
+  for (const auto& then : waiting) then();
 }
 
 }  // namespace dipc

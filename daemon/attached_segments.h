@@ -23,6 +23,7 @@
 
 #include "daemon/core/page_cache.h"
 #include "daemon/io/loop.h"
+#include "daemon/pager/kept_memory.h"
 #include "daemon/pager/pager.h"
 #include "daemon/segment_hosts.h"
 #include "wire/messages.h"
@@ -44,8 +45,11 @@ class AttachedSegments {
     virtual void on_pager_spoke() = 0;
   };
   using MakePager = std::function<Result<std::unique_ptr<Pager>>(Pager::Options, Pager::Handler&)>;
+  using TakeOver =
+      std::function<Result<std::unique_ptr<Pager>>(Pager::Options, Pager::Handler&, KeptSegment, HeldMemory&)>;
   struct Options {
     MakePager make_pager;
+    TakeOver take_over;
     Duration stuck_after{};                     // Pager::Options
     std::size_t attachments_per_login = 10000;  // limits: ENOMEM beyond
     Abi abi = measured_abi();                   // of the memory of this host's programs
@@ -54,6 +58,12 @@ class AttachedSegments {
   // All borrowed.
   AttachedSegments(uv_loop_t* loop, Options options, const SegmentHosts& hosts, Outbox& outbox);
   ~AttachedSegments();
+
+  // What an earlier daemon has left: programs go on with it, if its owner counts with that in time. Once, before all
+  // else.
+  void take_back(const Key& segment, const AttachReply& shape, KeptSegment kept);
+  // Once it is known whether the owner does; at once if there is nothing to be known. For shmat.
+  void when_known(const Key& segment, std::function<void()> then);
 
   // False: it was lost here and is being taken from its programs; asked for now, the owner would take that for done.
   bool may_begin(const Key& segment) const;
@@ -86,6 +96,9 @@ class AttachedSegments {
 
  private:
   struct Segment;
+  Pager::Options pager_options(const Key& segment, const AttachReply& shape) const;
+  PageCacheOptions cache_options(const Key& segment, const AttachReply& shape, const Pager& pager) const;
+  void add(std::unique_ptr<Segment> fresh);
   Segment* find(const Key& segment) const;
   void advance(Segment& segment);
   void carry_out(Segment& segment, const PageCache::Action& action);

@@ -11,6 +11,7 @@
 #include "daemon/io/log.h"
 #include "daemon/io/random.h"
 #include "daemon/kernel/processes.h"
+#include "daemon/pager/kept_memory.h"
 #include "daemon/pager/memory_guard.h"
 
 namespace dipc {
@@ -196,7 +197,10 @@ void Node::start_segments(uv_loop_t* loop) {
   } else if (!choice.reason.empty()) {
     log_warning("pager", choice.reason + "; programs of this host page shared memory by SIGSEGV");
   }
-  if (auto guarded = can_page_ ? start_memory_guard() : Result<void>{}; !guarded) {
+  const std::string guard_socket = configuration.paths.run + "/guard.sock";
+  KeptMemory kept = KeptMemory::fetch(guard_socket);
+  const auto alone_max = std::chrono::duration_cast<std::chrono::milliseconds>(configuration.timing.peer_timeout);
+  if (auto guarded = can_page_ ? start_memory_guard({guard_socket, alone_max}) : Result<void>{}; !guarded) {
     log_trouble(LogLevel::kError, "pager", guarded.error());
     can_page_ = false;
   }
@@ -210,6 +214,7 @@ void Node::start_segments(uv_loop_t* loop) {
   options.owned.memory_bytes = (std::uint64_t{memory.totalram} + memory.totalswap) * memory.mem_unit;
   // When both ends have noticed: each counts for itself, and then has to take the pages from programs.
   options.owned.fence = 2 * configuration.timing.peer_timeout;
+  options.owned.patience = configuration.timing.peer_timeout;
   options.owned.sharing = [this](std::int32_t key) { return policy_.keys.sharing(key); };
   options.owned.declarations = [this](std::int32_t key) {
     const auto layout = types_.segments.find(key);
@@ -219,6 +224,7 @@ void Node::start_segments(uv_loop_t* loop) {
   options.attached.make_pager = [kind = choice.kind](Pager::Options of, Pager::Handler& handler) {
     return make_pager(kind, std::move(of), handler);
   };
+  options.attached.take_over = take_over;
   options.attached.attachments_per_login = configuration.limits.attachments_per_login;
   options.attached.stuck_after = configuration.timing.peer_timeout;
   options.removed = [this](const ObjectRef& segment) { naming_->on_removed_here(segment); };
@@ -228,6 +234,9 @@ void Node::start_segments(uv_loop_t* loop) {
   local_calls_->on_granted([this](const LocalCalls::Granted& granted) { segment_calls_->on_granted(granted); });
   naming_->attach(*segments_);
   remote_calls_->attach(*segments_);
+  for (const std::string& text : kept.troubles()) log_error("pager", text);
+  segments_->take_back(std::move(kept.segments()));
+  kept.taken();
 }
 
 void Node::stop(const std::string& why) {
@@ -329,7 +338,9 @@ void Node::on_session_ended(const std::string& host, PeerSessions::EndReason rea
   remote_calls_->on_session_ended(host);
   if (!stopping_) undo_keeping_->on_session_ended(host, reason);
   local_calls_->on_session_ended(host, unwritten);
-  segments_->on_session_ended(host);
+  // Whoever does not know our session is another daemon as a rule, and says so only in the next one.
+  segments_->on_session_ended(
+      host, reason == PeerSessions::EndReason::kPeerRestarted || reason == PeerSessions::EndReason::kSuperseded);
   naming_->on_session_ended(host, unwritten);
   administration_->on_session_ended(host);
 }

@@ -98,6 +98,7 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call
   directory.page_count = static_cast<std::uint32_t>(pages);
   directory.page_bytes = unit_bytes;
   directory.fence = options_.fence;
+  directory.patience = options_.patience;
   Segment segment{.ref = {Kind::kSegment, *id, generation},
                   .key = call.name.key,
                   .bytes = bytes,
@@ -262,7 +263,12 @@ Stat OwnedSegments::stat_of(const Segment& segment) const {
 
 void OwnedSegments::on_report(TimePoint now, HostId host, const SegmentReport& report) {
   Segment* segment = find(report.segment);
-  if (segment == nullptr) return;  // it crossed with SegmentDestroyed
+  if (segment == nullptr) {  // it crossed with SegmentDestroyed, or is of a daemon before this one
+    if (std::holds_alternative<SegmentHeld>(report.message)) {
+      outbox_.send_order(host, report.segment, SegmentRefused{});
+    }
+    return;
+  }
   const auto* relayed = std::get_if<RelayedPage>(&report.message);
   if (relayed != nullptr && (relayed->contents == nullptr || relayed->contents->size() != segment->unit_bytes)) {
     return outbox_.on_misbehaved(host, "it sends a page that is not of a page's size");
@@ -275,19 +281,26 @@ void OwnedSegments::on_report(TimePoint now, HostId host, const SegmentReport& r
   advance(report.segment.id);
 }
 
-void OwnedSegments::on_host_lost(TimePoint now, HostId host, bool cleared) {
+template <typename Input>
+void OwnedSegments::tell_all(Input&& input) {
   std::vector<std::int32_t> ids;
   for (const auto& [id, segment] : segments_) ids.push_back(id);
   for (const std::int32_t id : ids) {
     const auto found = segments_.find(id);
     if (found == segments_.end()) continue;
-    if (cleared) {
-      found->second.directory.on_host_cleared(now, host);
-    } else {
-      found->second.directory.on_host_lost(now, host);
-    }
+    input(found->second.directory);
     advance(id);
   }
+}
+
+void OwnedSegments::on_host_lost(TimePoint now, HostId host, bool cleared) {
+  tell_all([&](PageDirectory& directory) {
+    cleared ? directory.on_host_cleared(now, host) : directory.on_host_lost(now, host);
+  });
+}
+
+void OwnedSegments::on_host_restarted(TimePoint now, HostId host) {
+  tell_all([&](PageDirectory& directory) { directory.on_host_restarted(now, host); });
 }
 
 void OwnedSegments::on_time(TimePoint now) {

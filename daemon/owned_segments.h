@@ -44,7 +44,8 @@ class OwnedSegments {
     std::uint64_t segment_bytes_max = 0;    // limits.segment_size: EINVAL beyond
     std::size_t segments_per_login = 1000;  // limits: ENOSPC beyond, as for the kernel's shmmni
     std::uint64_t memory_bytes = 0;         // memory and swap: ENOMEM beyond
-    Duration fence{};                       // PageDirectoryOptions
+    Duration fence{};                       // PageDirectoryOptions, with the next
+    Duration patience{};
     std::function<KeyPolicy::Sharing(std::int32_t key)> sharing;
     // What segments of a key are that are made now: SegmentLayout::text(). Empty: bytes.
     std::function<std::string(std::int32_t key)> declarations = [](std::int32_t /*key*/) { return std::string(); };
@@ -77,6 +78,7 @@ class OwnedSegments {
   void on_report(TimePoint now, HostId host, const SegmentReport& report);
   // `cleared`: and nothing of any segment can be left there.
   void on_host_lost(TimePoint now, HostId host, bool cleared);
+  void on_host_restarted(TimePoint now, HostId host);
 
   void on_time(TimePoint now);
   TimePoint deadline() const;
@@ -124,6 +126,8 @@ class OwnedSegments {
   Stat stat_of(const Segment& segment) const;
   static AttachReply shape_of(const Segment& segment);
   void advance(std::int32_t id);
+  template <typename Input>
+  void tell_all(Input&& input);
 
   Options options_;
   const SegmentHosts& hosts_;

@@ -46,8 +46,11 @@ void SegmentCalls::on_request(const LocalRequest& request) {
   if (request.header.op == local::Op::kDetached) return detached(request, *place);
   if (place->owner != host_ && request.header.op == local::Op::kAttach) {
     const auto key = segments_.key(place->owner, place->segment);
-    if (!segments_.may_begin(key)) return reply(request.client, request.header.call, EIDRM);
-    return local_calls_.begin(request, place->owner, place->segment, 0, place->key);
+    const auto attach = std::make_shared<LocalRequest>(request);
+    return segments_.when_known(key, [this, attach, key, place = *place] {
+      if (!segments_.may_begin(key)) return reply(attach->client, attach->header.call, EIDRM);
+      local_calls_.begin(*attach, place.owner, place.segment, 0, place.key);
+    });
   }
   // What programs of this host have done before is in what the owner is asked now.
   const auto shared = std::make_shared<LocalRequest>(request);

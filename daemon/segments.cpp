@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "daemon/io/log.h"
+#include "daemon/segment_label.h"
 #include "wire/check.h"
 
 namespace dipc {
@@ -109,6 +110,19 @@ void Segments::settle(const AttachedSegments::Key& segment, std::int32_t process
   deliver();
 }
 
+void Segments::take_back(std::vector<KeptSegment> kept) {
+  for (KeptSegment& segment : kept) {
+    const auto label = parse_label(segment.label);
+    if (!label || label->owner == options_.host) {
+      log_error("segments", "an earlier dipcd has left \"" + segment.label + "\", which is no segment of another host");
+      discard(std::move(segment));
+      continue;
+    }
+    attached_.take_back({hosts_.admit(label->owner), label->segment}, label->shape, std::move(segment));
+  }
+  deliver();
+}
+
 // ---- other hosts
 
 bool Segments::on_peer_message(const std::string& host, const PeerMessage& message) {
@@ -159,10 +173,14 @@ void Segments::on_session_began(const std::string& host, const Hello& hello) {
   deliver();
 }
 
-void Segments::on_session_ended(const std::string& host) {
+void Segments::on_session_ended(const std::string& host, bool restarted) {
   const HostId id = hosts_.find(host);
   if (sessions_.erase(id) == 0) return;
-  owned_.on_host_lost(loop_now(), id, false);
+  if (restarted) {
+    owned_.on_host_restarted(loop_now(), id);
+  } else {
+    owned_.on_host_lost(loop_now(), id, false);
+  }
   attached_.on_host_lost(loop_now(), id);
   deliver();
 }

@@ -64,10 +64,18 @@ class Segments final : public Naming::Segments, private OwnedSegments::Outbox, p
   const AttachedSegments& attached() const { return attached_; }
   const SegmentHosts& hosts() const { return hosts_; }
 
+  // What an earlier daemon of this host has left: once, before all else.
+  void take_back(std::vector<KeptSegment> kept);
+  // See AttachedSegments.
+  void when_known(const AttachedSegments::Key& segment, std::function<void()> then) {
+    attached_.when_known(segment, std::move(then));
+  }
+
   // False: not for this part.
   bool on_peer_message(const std::string& host, const PeerMessage& message);
   void on_session_began(const std::string& host, const Hello& hello);
-  void on_session_ended(const std::string& host);
+  // `restarted`: another daemon runs there now.
+  void on_session_ended(const std::string& host, bool restarted = false);
   // Before the daemon stops: no program is to go on with memory that nobody looks after.
   void stop() { attached_.lose_all(loop_now(), options_.attached.stuck_after); }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace dipc {
@@ -17,6 +18,7 @@ struct MappedRange {
 class MappedRanges {
  public:
   MappedRanges(std::uint64_t address, std::uint64_t length) : ranges_{{address, 0, length}} {}
+  explicit MappedRanges(std::vector<MappedRange> ranges) : ranges_(std::move(ranges)) {}
 
   // What of the segment's bytes [offset, offset + length) is mapped.
   std::vector<MappedRange> of(std::uint64_t offset, std::uint64_t length) const;

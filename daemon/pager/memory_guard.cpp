@@ -8,17 +8,20 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
-#include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <optional>
 #include <vector>
 
+#include "daemon/pager/descriptor_table.h"
+#include "daemon/pager/guard_keeping.h"
 #include "wire/descriptor.h"
 
 namespace dipc {
@@ -26,28 +29,9 @@ namespace {
 
 constexpr std::size_t kStackBytes = 256 * 1024;
 constexpr std::size_t kTruncatorStackBytes = 16 * 1024;
-constexpr const char* kDescriptors = "/proc/self/fd";
 // A program that writes into the memory of a segment holds its lock, and may wait for a page of it that only
 // userfaultfd can bring: so long the guard waits for the others to be done.
 constexpr int kPatienceMs = 2000;
-
-// As the kernel lays it out (getdents(2)). The daemon may have had threads when the guard was made, so nothing here may
-// allocate, opendir() included.
-struct Entry {
-  std::uint64_t inode;
-  std::int64_t offset;
-  std::uint16_t length;
-  std::uint8_t type;
-  char name[256];
-};
-
-bool is_segment(int folder, const char* name) {
-  char target[128] = {};
-  constexpr char kPrefix[] = "/memfd:";
-  if (readlinkat(folder, name, target, sizeof target - 1) < 0) return false;
-  return std::strncmp(target, kPrefix, sizeof kPrefix - 1) == 0 &&
-         std::strncmp(target + sizeof kPrefix - 1, kSegmentMemoryName, std::strlen(kSegmentMemoryName)) == 0;
-}
 
 // A process of its own, with no other descriptors: no userfaultfd waits for this segment's lock.
 int truncate_one(void* descriptor) {
@@ -58,28 +42,29 @@ int truncate_one(void* descriptor) {
   _exit(ftruncate(number, 0) == 0 ? 0 : 1);
 }
 
-// How many have begun.
+// Of those that are not kept. How many have begun.
 int begin_truncating_segments() {
   int begun = 0;
-  const int folder = open(kDescriptors, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  alignas(Entry) static char buffer[32768];
-  for (;;) {
-    const long got = syscall(SYS_getdents64, folder, buffer, sizeof buffer);
-    if (got <= 0) return begun;
-    for (long at = 0; at < got;) {
-      Entry entry;
-      std::memcpy(&entry, buffer + at, offsetof(Entry, name));
-      const char* name = buffer + at + offsetof(Entry, name);
-      at += entry.length;
-      int number = 0;
-      for (const char* digit = name; *digit >= '0' && *digit <= '9'; ++digit) number = 10 * number + (*digit - '0');
-      if (!is_segment(folder, name)) continue;
-      alignas(64) static char stack[kTruncatorStackBytes];
-      if (clone(truncate_one, stack + sizeof stack, SIGCHLD, &number) > 0) {
-        ++begun;
-      } else if (ftruncate(number, 0) != 0) {
-        continue;  // as above
-      }
+  for_each_descriptor([&](int fd, const char* target) {
+    if (!is_memfd_named(target, kSegmentMemoryName) || is_kept_memory(fd)) return;
+    alignas(64) static char stack[kTruncatorStackBytes];
+    if (clone(truncate_one, stack + sizeof stack, SIGCHLD, &fd) > 0) {
+      ++begun;
+    } else if (ftruncate(fd, 0) != 0) {
+      return;  // as above
+    }
+  });
+  return begun;
+}
+
+void truncate_segments() {
+  int begun = begin_truncating_segments();
+  for (int waited_ms = 0; begun > 0 && waited_ms < kPatienceMs;) {
+    if (waitpid(-1, nullptr, WNOHANG) > 0) {
+      --begun;
+    } else {
+      poll(nullptr, 0, 1);
+      ++waited_ms;
     }
   }
 }
@@ -92,21 +77,49 @@ void become_guard() {
   prctl(PR_SET_NAME, "dipc-guard");
 }
 
-int guard(void* daemon) {
+// Of the daemon, when it started its guard.
+struct Guarded {
+  int pidfd = -1;
+  pid_t pid = 0;
+  int listener = -1;  // -1: nothing is kept
+  std::int64_t alone_max_ns = 0;
+};
+
+int guard(void* of) {
+  const Guarded daemon = *static_cast<const Guarded*>(of);
   become_guard();
-  pollfd ended{*static_cast<const int*>(daemon), POLLIN, 0};
+  pollfd ended{daemon.pidfd, POLLIN, 0};
   while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
   }
-  int begun = begin_truncating_segments();
-  for (int waited_ms = 0; begun > 0 && waited_ms < kPatienceMs;) {
-    if (waitpid(-1, nullptr, WNOHANG) > 0) {
-      --begun;
-    } else {
-      poll(nullptr, 0, 1);
-      ++waited_ms;
-    }
+  if (daemon.listener >= 0 && find_kept_memory(daemon.pid, daemon.alone_max_ns)) {
+    close_needless(Needless::kOfNoSegment, daemon.listener);
+    truncate_segments();
+    close_needless(Needless::kAll, daemon.listener);
+    keep_until_fetched(daemon.listener);
+    forget_kept_memory();
   }
+  truncate_segments();
   _exit(0);
+}
+
+// A socket that takes the place of an earlier guard's. -1, with errno set: none.
+int listen_at(const std::string& path) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string fresh = path + ".new";
+  if (fresh.size() >= sizeof address.sun_path) {
+    errno = ENAMETOOLONG;
+    return -1;
+  }
+  std::memcpy(address.sun_path, fresh.c_str(), fresh.size() + 1);
+  Descriptor made(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!made) return -1;
+  unlink(fresh.c_str());
+  const mode_t mask = umask(0177);
+  const bool bound = bind(made.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  umask(mask);
+  if (!bound || listen(made.get(), 4) != 0 || rename(fresh.c_str(), path.c_str()) != 0) return -1;
+  return fcntl(made.get(), F_DUPFD_CLOEXEC, 0);
 }
 
 // ---- a guard that is told
@@ -192,14 +205,22 @@ bool tell_memory_guard(int memory) {
   return sent == 1;
 }
 
-Result<void> start_memory_guard() {
-  // It stays open: the guard looks at it.
-  auto daemon = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
-  if (daemon < 0) return trouble(std::string("pidfd_open: ") + std::strerror(errno));
+Result<void> start_memory_guard(const GuardOptions& options) {
+  // They stay open: the guard looks at them.
+  Guarded daemon;
+  daemon.pid = getpid();
+  daemon.alone_max_ns = std::chrono::nanoseconds(options.alone_max).count();
+  daemon.pidfd = static_cast<int>(syscall(SYS_pidfd_open, daemon.pid, 0));
+  if (daemon.pidfd < 0) return trouble(std::string("pidfd_open: ") + std::strerror(errno));
+  if (!options.socket.empty()) {
+    daemon.listener = listen_at(options.socket);
+    if (daemon.listener < 0) return trouble(options.socket + ": " + std::strerror(errno));
+  }
   alignas(64) static char stack[kStackBytes];
   if (clone(guard, stack + sizeof stack, CLONE_FILES | SIGCHLD, &daemon) < 0) {
     const int error = errno;
-    close(daemon);
+    close(daemon.pidfd);
+    if (daemon.listener >= 0) close(daemon.listener);
     if (error == EINVAL) return start_told_guard();
     return trouble(std::string("clone: ") + std::strerror(error));
   }

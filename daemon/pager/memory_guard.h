@@ -7,8 +7,13 @@
 // segment that it writes into, not that of others. Where programs page themselves their helpers see the daemon's end
 // too (shim/paged_memory.h); the guard is for those that are stopped just then.
 //
+// What the daemon has written down (memory_record.h) is kept first, for the next daemon to go on with (kept_memory.h):
+// the guard has the userfaultfds, so programs go on with the pages that they have, wait for others, and may fork. If no
+// daemon comes in time it goes the same way as the rest.
+//
 // qemu-user has no processes that share descriptors: there the guard is told of each segment.
 
+#include <chrono>
 #include <string>
 
 #include "wire/result.h"
@@ -18,9 +23,14 @@ namespace dipc {
 // What the memfd of a segment is called, so that the guard knows it; more may follow.
 inline constexpr const char* kSegmentMemoryName = "dipc segment";
 
-// Once, from the daemon. The guard is named dipc-guard and ends with the daemon; a supervisor must not kill both at
-// once. Trouble: no process or descriptor to be had.
-Result<void> start_memory_guard();
+struct GuardOptions {
+  std::string socket;                      // where the next daemon finds it; empty: nothing is kept
+  std::chrono::milliseconds alone_max{0};  // peer_timeout: longer does nobody count with what was kept
+};
+
+// Once, from the daemon. The guard is named dipc-guard and ends with the daemon, or when it has no more to keep; a
+// supervisor must not kill both at once. Trouble: no process, socket or descriptor to be had.
+Result<void> start_memory_guard(const GuardOptions& options = {});
 
 // A segment's memory, made since. False: the guard, which has to be told, can't be.
 bool tell_memory_guard(int memory);

@@ -73,6 +73,9 @@ class Pager {
     // Of one page of the segment: a multiple of this kernel's page; with `unit = segment` all of it, rounded up.
     std::uint64_t unit_bytes = 4096;
     Duration stuck_after = std::chrono::seconds(10);  // peer_timeout: a process that does not let us go on is killed
+    // What the daemon calls it in what it leaves to the next one (kept_memory.h), if it is killed. Empty, and with
+    // kSignal always: it leaves nothing, the memory is taken from the programs then.
+    std::string label;
   };
 
   virtual ~Pager() = default;
@@ -86,6 +89,8 @@ class Pager {
   virtual void mark_lost(PageIndex page) = 0;
   virtual void lose_all() = 0;
   virtual void wake(PageIndex page) = 0;  // no answer
+  // What was taken over is counted with again: if this daemon is killed too, its successor has as much time as it had.
+  virtual void renew() {}
 
   // ---- attaching
   // Trouble: no descriptors.

@@ -22,6 +22,9 @@ class SegmentMemory {
   // than an address space has.
   static Result<SegmentMemory> make(const std::string& name, std::uint64_t bytes);
 
+  // One that was made by an earlier daemon.
+  static SegmentMemory take_over(Descriptor fd, std::size_t bytes) { return SegmentMemory(std::move(fd), bytes); }
+
   int fd() const { return fd_.get(); }
   std::size_t bytes() const { return bytes_; }
   // Another descriptor of it, to be given away. None, with errno set, if there is none to be had.

@@ -33,9 +33,35 @@ Result<std::unique_ptr<Pager>> UserfaultPager::make(Options options, Handler& ha
   auto paging = std::make_unique<Paging>(Paging{std::move(*memory), std::move(*for_reading), nullptr});
   auto thread = UserfaultThread::start(
       paging->memory, paging->for_reading,
-      {options.name, static_cast<std::size_t>(options.unit_bytes), options.stuck_after, poisons});
+      {options.name, static_cast<std::size_t>(options.unit_bytes), options.stuck_after, poisons, options.label});
   if (!thread) return tl::unexpected(thread.error());
   paging->thread = std::move(*thread);
+  return std::unique_ptr<Pager>(new UserfaultPager(std::move(options), handler, std::move(paging)));
+}
+
+Result<std::unique_ptr<Pager>> UserfaultPager::take_over(Options options, Handler& handler, KeptSegment kept,
+                                                         HeldMemory& held) {
+  const std::uint64_t bytes = round_up(options.segment_bytes, options.unit_bytes);
+  if (kept.record.header().memory_bytes != bytes || kept.record.header().unit_bytes != options.unit_bytes) {
+    discard(std::move(kept));
+    return trouble(options.name + ": what an earlier daemon has left of it has another size");
+  }
+  std::map<AttachTicket, AttachTicket> fresh;  // those of the daemon before are not ours
+  for (KeptAttachment& attachment : kept.attachments) {
+    const auto ticket = fresh.try_emplace(attachment.ticket, AttachTicket{}).first;
+    if (ticket->second == AttachTicket{}) ticket->second = next_ticket();
+    attachment.ticket = ticket->second;
+    held.attachments.emplace_back(attachment.ticket, attachment.uid);
+  }
+  auto paging = std::make_unique<Paging>(
+      Paging{SegmentMemory::take_over(std::move(kept.memory), static_cast<std::size_t>(bytes)),
+             SegmentMemory::take_over(std::move(kept.for_reading), static_cast<std::size_t>(bytes)), nullptr});
+  auto thread = UserfaultThread::start(
+      paging->memory, paging->for_reading,
+      {options.name, static_cast<std::size_t>(options.unit_bytes), options.stuck_after, true, options.label}, &kept);
+  if (!thread) return tl::unexpected(thread.error());
+  paging->thread = std::move(*thread);
+  held.pages = paging->thread->held();
   return std::unique_ptr<Pager>(new UserfaultPager(std::move(options), handler, std::move(paging)));
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 
+#include "daemon/pager/kept_memory.h"
 #include "daemon/pager/pager.h"
 #include "daemon/pager/segment_memory.h"
 #include "daemon/pager/userfault_thread.h"
@@ -15,6 +16,9 @@ class UserfaultPager : public Pager {
  public:
   // `poisons` false: as on a kernel before 6.6. Trouble: no memory, no descriptors, no userfaultfd.
   static Result<std::unique_ptr<Pager>> make(Options options, Handler& handler, bool poisons = true);
+  // With what an earlier daemon has left: see kept_memory.h.
+  static Result<std::unique_ptr<Pager>> take_over(Options options, Handler& handler, KeptSegment kept,
+                                                  HeldMemory& held);
   // Empty if this kernel and our permissions allow it; else what is missing.
   static std::string missing();
 
@@ -28,6 +32,7 @@ class UserfaultPager : public Pager {
   void mark_lost(PageIndex page) override;
   void lose_all() override;
   void wake(PageIndex page) override;
+  void renew() override { thread().renew(); }
   Result<AttachOffer> offer(bool writable) override;
   void attached(AttachTicket ticket, pid_t pid, std::uint64_t address, Descriptor userfaultfd) override;
   void withdraw(AttachTicket ticket) override { offered_.erase(ticket); }

@@ -24,6 +24,7 @@ void UserfaultThread::carry_out(Install& command) {
   const Span span = span_of(page);
   // Also where protection was never lifted: a fault that raced with the last punch has taken it away.
   if (!command.writable) protect_everywhere(span);
+  note(page, command.writable ? MemoryRecord::Page::kFillsForWriting : MemoryRecord::Page::kFillsForReading);
   const std::size_t page_bytes = kernel_page_bytes();
   for (std::size_t done = 0; done < span.length; done += page_bytes) {
     const std::byte* from = command.contents ? command.contents->data() + done : zeros_.data();
@@ -32,7 +33,7 @@ void UserfaultThread::carry_out(Install& command) {
     fail(page, error == EEXIST ? "somebody has filled it whom we don't know" : std::strerror(error));
     return tell(Failed{page});
   }
-  state(page) = command.writable ? State::kExclusive : State::kShared;
+  set_state(page, command.writable ? State::kExclusive : State::kShared);
   if (command.writable) turn_over(page);
   release(page);
   tell(Done{page});
@@ -43,7 +44,7 @@ void UserfaultThread::carry_out(const Upgrade& command) {
   DIPC_CHECK(is_page(page));
   if (all_lost_ || state(page) != State::kShared) return tell(Failed{page});
   if (!take_copy(page)) return tell(Failed{page});
-  state(page) = State::kExclusive;
+  set_state(page, State::kExclusive);
   turn_over(page);
   release(page);
   tell(Done{page});
@@ -57,6 +58,7 @@ void UserfaultThread::carry_out(const ProtectAndRead& command) {
   if (state(page) == State::kExclusive) {
     if (!fill_holes(page)) return tell(Failed{page});
     if (!copied_.contains(page)) protect_everywhere(span);
+    set_state(page, State::kShared);
   } else if (has_hole(span)) {
     fail(page, "a program has removed it (MADV_REMOVE) without having written to it");
     return tell(Failed{page});
@@ -67,7 +69,7 @@ void UserfaultThread::carry_out(const ProtectAndRead& command) {
     fail(page, "it can't be read, or taken from the programs");
     return tell(Failed{page});
   }
-  state(page) = command.drop ? State::kHole : State::kShared;
+  if (command.drop) set_state(page, State::kHole);
   tell(Contents{page, std::move(contents)});
 }
 
@@ -81,7 +83,7 @@ void UserfaultThread::carry_out(const Drop& command) {
     fail(page, "it can't be taken from the programs");
     return tell(Failed{page});
   }
-  state(page) = State::kHole;
+  set_state(page, State::kHole);
   tell(Done{page});
 }
 
@@ -156,11 +158,12 @@ void UserfaultThread::fail(PageIndex page, const std::string& why) {
     tell(Log{options_.name + ": page " + std::to_string(static_cast<std::uint32_t>(page)) + " is lost here: " + why});
   }
   copied_.erase(page);
+  note(page, MemoryRecord::Page::kLost);
   if (!clear(span) || !for_reading_.punch(span.offset, span.length)) {
     tell(Log{options_.name + ": page " + std::to_string(static_cast<std::uint32_t>(page)) +
              " can't be taken from the programs"});
   }
-  state(page) = State::kLost;
+  set_state(page, State::kLost);
   lost_.insert(page);
   for (auto& [id, attachment] : attachments_) {
     if (!attachment.gone) poison(id, attachment, span);

@@ -162,7 +162,7 @@ void UserfaultThread::attach(Attach& command) {
   Attachment& attachment = attachments_.at(id);
   const int error = settle_in(id, attachment);
   if (error == 0) return refuse(0);
-  attachments_.erase(id);
+  forget(id);
   refuse(error == ENOMEM ? ENOMEM : EINVAL);
 }
 
@@ -177,15 +177,8 @@ int UserfaultThread::settle_in(AttachmentId id, Attachment& attachment) {
   if (!listen(attachment.userfault.fd(), id, false)) return ENOMEM;
   if (attachment.process) listen(attachment.process.get(), id, true);
   if (!attachment.writable) has_readers_ = true;
-  for (std::size_t first = 0; attachment.writable && first < states_.size();) {
-    std::size_t end = first;
-    while (end < states_.size() && states_[end] == State::kShared) ++end;
-    if (end > first) {
-      error = protect(id, attachment, {first * options_.unit_bytes, (end - first) * options_.unit_bytes});
-      if (error != 0) return error;
-    }
-    first = end + 1;
-  }
+  error = protect_shared(id, attachment);
+  if (error != 0) return error;
   if (attachment.writable) {
     for (const PageIndex page : copied_) protect(id, attachment, span_of(page));
   }
@@ -193,16 +186,44 @@ int UserfaultThread::settle_in(AttachmentId id, Attachment& attachment) {
   return attachment.gone ? ESRCH : 0;
 }
 
+int UserfaultThread::protect_shared(AttachmentId id, Attachment& attachment) {
+  for (std::size_t first = 0; attachment.writable && first < states_.size();) {
+    std::size_t end = first;
+    while (end < states_.size() && states_[end] == State::kShared) ++end;
+    if (end > first) {
+      const int error = protect(id, attachment, {first * options_.unit_bytes, (end - first) * options_.unit_bytes});
+      if (error != 0) return error;
+    }
+    first = end + 1;
+  }
+  return 0;
+}
+
 UserfaultThread::AttachmentId UserfaultThread::add(Attachment attachment) {
   const auto id = static_cast<AttachmentId>(next_attachment_++);
+  MemoryRecord::Attachment written;
+  written.writable = attachment.writable ? 1 : 0;
+  written.userfaultfd = attachment.userfault.fd();
+  written.pid = attachment.pid;
+  written.uid = attachment.uid;
+  written.ticket = static_cast<std::uint64_t>(attachment.ticket);
+  attachment.slot = record_.add(written, attachment.ranges);
   attachments_.emplace(id, std::move(attachment));
   return id;
+}
+
+void UserfaultThread::forget(AttachmentId id) {
+  const auto found = attachments_.find(id);
+  record_.remove(found->second.slot);
+  attachments_.erase(found);
 }
 
 // A batch of them: who has more to say, or says the next thing as soon as the last was read, does not keep us from the
 // others. A call of the program that has returned was read, so nothing of it is left out. How many there were.
 std::size_t UserfaultThread::read_messages(AttachmentId id, Attachment& attachment) {
+  record_.reads(true);
   const auto messages = attachment.userfault.read();
+  bool moved = false;
   for (const uffd_msg& message : messages) {
     switch (message.event) {
       case UFFD_EVENT_PAGEFAULT:
@@ -213,14 +234,18 @@ std::size_t UserfaultThread::read_messages(AttachmentId id, Attachment& attachme
         break;
       case UFFD_EVENT_REMAP:
         attachment.ranges.move(message.arg.remap.from, message.arg.remap.to, message.arg.remap.len);
+        moved = true;
         break;
       case UFFD_EVENT_UNMAP:
         attachment.ranges.unmap(message.arg.remove.start, message.arg.remove.end);
+        moved = true;
         break;
       default:  // UFFD_EVENT_REMOVE: what madvise(2) took is found missing when it is touched
         break;
     }
   }
+  if (moved) record_.set_ranges(attachment.slot, attachment.ranges);
+  record_.reads(false);
   if (attachment.ranges.empty()) attachment.gone = true;
   return messages.size();
 }
@@ -271,6 +296,7 @@ void UserfaultThread::bury() {
       continue;
     }
     tell(Detached{it->second.ticket});
+    record_.remove(it->second.slot);
     it = attachments_.erase(it);
   }
   const auto reads = [](const auto& each) { return !each.second.writable; };

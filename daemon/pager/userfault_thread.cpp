@@ -24,12 +24,31 @@ constexpr auto kSweepEvery = std::chrono::milliseconds(100);
 }  // namespace
 
 Result<std::unique_ptr<UserfaultThread>> UserfaultThread::start(const SegmentMemory& memory,
-                                                                const SegmentMemory& for_reading, Options options) {
+                                                                const SegmentMemory& for_reading, Options options,
+                                                                KeptSegment* kept) {
   std::unique_ptr<UserfaultThread> made(new UserfaultThread(memory, for_reading, std::move(options)));
+  const auto fail = [&](Trouble trouble) {
+    if (kept != nullptr) {  // before the userfaultfds go: then who waits would read zeros
+      memory.cut_to_nothing();
+      for_reading.cut_to_nothing();
+    }
+    return tl::unexpected(std::move(trouble));
+  };
   try {
-    if (auto ready = made->set_up(); !ready) return tl::unexpected(ready.error());
+    if (auto ready = made->set_up(); !ready) return fail(ready.error());
+    if (auto written = made->write_down(); !written) return fail(written.error());
+    made->watch_ = std::make_unique<StuckWatch>(made->options_.stuck_after,
+                                                [&thread = *made](pid_t pid) { thread.on_stuck(pid); });
+    if (auto taken = kept == nullptr ? Result<void>{} : made->take_over(*kept); !taken) {
+      return fail(taken.error());
+    }
+    made->thread_ = std::thread([&thread = *made] {
+      thread.run();
+      thread.cut_all();  // before the userfaultfds go: then who waits would read zeros
+      thread.ended_.set_value();
+    });
   } catch (const std::system_error& error) {  // of std::thread
-    return trouble(made->options_.name + ": no thread for it: " + error.what());
+    return fail({made->options_.name + ": no thread for it: " + error.what(), {}});
   }
   return made;
 }
@@ -64,14 +83,24 @@ Result<void> UserfaultThread::set_up() {
     error = own_->watch(reinterpret_cast<std::uintptr_t>(address), memory_.bytes(), Userfault::Also::kNothing);
   }
   if (error != 0) return trouble(options_.name + ": userfaultfd: " + std::strerror(error));
-
-  watch_ = std::make_unique<StuckWatch>(options_.stuck_after, [this](pid_t pid) { on_stuck(pid); });
-  thread_ = std::thread([this] {
-    run();
-    cut_all();  // before the userfaultfds go: then who waits would read zeros
-    ended_.set_value();
-  });
   return {};
+}
+
+// For who comes after this daemon.
+Result<void> UserfaultThread::write_down() {
+  auto record = MemoryRecord::make(options_.label, memory_.bytes(), options_.unit_bytes);
+  if (!record) return tl::unexpected(record.error());
+  record_ = std::move(*record);
+  record_.header().memory = memory_.fd();
+  record_.header().for_reading = for_reading_.fd();
+  return {};
+}
+
+void UserfaultThread::set_state(PageIndex page, State state) {
+  static constexpr MemoryRecord::Page kWritten[] = {MemoryRecord::Page::kHole, MemoryRecord::Page::kShared,
+                                                    MemoryRecord::Page::kExclusive, MemoryRecord::Page::kLost};
+  note(page, kWritten[static_cast<std::size_t>(state)]);
+  states_[static_cast<std::uint32_t>(page)] = state;
 }
 
 // On the watch's thread.
@@ -147,6 +176,7 @@ void UserfaultThread::run() {
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
+  if (goes_on_) go_on();
   auto swept = std::chrono::steady_clock::now();
   for (;;) {
     turn(attachments_.empty() ? Duration::max() : std::min<Duration>(kSweepEvery, until_due()));

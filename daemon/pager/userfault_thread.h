@@ -38,7 +38,9 @@
 #include <vector>
 
 #include "daemon/core/page_cache.h"
+#include "daemon/pager/kept_memory.h"
 #include "daemon/pager/mapped_ranges.h"
+#include "daemon/pager/memory_record.h"
 #include "daemon/pager/pager.h"
 #include "daemon/pager/segment_memory.h"
 #include "daemon/pager/stuck_watch.h"
@@ -108,18 +110,23 @@ class UserfaultThread {
     std::size_t unit_bytes = 0;
     Duration stuck_after{};
     bool poisons = true;  // false: as on a kernel that has no UFFDIO_POISON
+    std::string label;    // Pager::Options
   };
 
-  // `memory`, for programs that may write, and `for_reading`, as large, are borrowed. Trouble: no descriptors, no
-  // threads, no userfaultfd.
+  // `memory`, for programs that may write, and `for_reading`, as large, are borrowed. `kept`: by an earlier daemon,
+  // whose memory this is; its pages and attachments are taken over, and what of it can't be trusted is lost. Trouble:
+  // no descriptors, no threads, no userfaultfd.
   static Result<std::unique_ptr<UserfaultThread>> start(const SegmentMemory& memory, const SegmentMemory& for_reading,
-                                                        Options options);
+                                                        Options options, KeptSegment* kept = nullptr);
+  // What was taken over: once, before anything is asked for.
+  std::map<PageIndex, PageCache::Access> held() { return std::exchange(held_, {}); }
   // Waits until stop() has been carried out.
   ~UserfaultThread();
   UserfaultThread(const UserfaultThread&) = delete;
   UserfaultThread& operator=(const UserfaultThread&) = delete;
 
   void ask(Command command);
+  void renew();
   // Takes all memory from the programs, as LoseAll, and ends. Whether it has, within `patience`: a program can keep the
   // thread waiting for as long as `stuck_after`.
   bool stop(Duration patience);
@@ -141,6 +148,7 @@ class UserfaultThread {
     pid_t pid = 0;
     uid_t uid = 0;  // real, at shmat: whose programs may be ended because of it (0: anybody's)
     Descriptor process;
+    std::uint32_t slot = MemoryRecord::kNoSlot;
   };
   struct Waiter {
     AttachmentId attachment{};
@@ -155,6 +163,10 @@ class UserfaultThread {
 
   UserfaultThread(const SegmentMemory& memory, const SegmentMemory& for_reading, Options options);
   Result<void> set_up();
+  Result<void> write_down();
+  Result<void> take_over(KeptSegment& kept);
+  void judge_pages(const KeptSegment& kept);
+  void go_on();
   void run();
   void turn(Duration timeout);
   void tell(Event event);
@@ -163,7 +175,9 @@ class UserfaultThread {
   // programs: userfault_programs.cpp
   void attach(Attach& command);
   AttachmentId add(Attachment attachment);
+  void forget(AttachmentId id);
   int settle_in(AttachmentId id, Attachment& attachment);
+  int protect_shared(AttachmentId id, Attachment& attachment);
   bool listen(int fd, AttachmentId id, bool is_process) const;
   std::size_t read_messages(AttachmentId id, Attachment& attachment);
   void end_flooding(Attachment& attachment);
@@ -217,7 +231,9 @@ class UserfaultThread {
   bool has_hole(Span span);
   bool fill_holes(PageIndex page);
   bool is_page(PageIndex page) const { return static_cast<std::uint32_t>(page) < states_.size(); }
-  State& state(PageIndex page) { return states_[static_cast<std::uint32_t>(page)]; }
+  State state(PageIndex page) const { return states_[static_cast<std::uint32_t>(page)]; }
+  void set_state(PageIndex page, State state);
+  void note(PageIndex page, MemoryRecord::Page what) { record_.set_page(static_cast<std::uint32_t>(page), what); }
 
   const SegmentMemory& memory_;
   const SegmentMemory& for_reading_;
@@ -239,6 +255,11 @@ class UserfaultThread {
   // that.
   std::map<PageIndex, TimePoint> turned_;
   std::vector<std::pair<AttachmentId, uffd_msg>> early_;
+  MemoryRecord record_;
+  // With what an earlier daemon has left: and what is in these pages is nothing.
+  bool goes_on_ = false;
+  std::vector<PageIndex> remains_;
+  std::map<PageIndex, PageCache::Access> held_;
   std::optional<Userfault> own_;  // of `own_address_`, through which pages are filled
   void* own_address_ = nullptr;
   Bytes zeros_;

@@ -6,6 +6,9 @@
  *   shmdt N    stat ID    set ID MODE    rm ID
  *   put N OFFSET BYTE    get N OFFSET   -> the byte
  *   add N OFFSET SEM TIMES              to the number of two bytes there, low one first; guarded by SEM's semaphore 0
+ *   tally N PAGES OWN ALL MS            each of ALL programs counts in a word of its own in each page, and looks at the
+ *                                       others' -> how far it came, in all pages; -2: a word went back
+ *   word N PAGE I                       -> word I of that page
  *   forked COMMAND...                   in a child that has what we have, and ends
  *
  * Answer: RESULT ERRNO-NAME [details]; "-1 SIGBUS" or "-1 SIGSEGV" where memory says no.
@@ -21,6 +24,7 @@
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { kAttachmentsMax = 200 };
@@ -82,6 +86,38 @@ static int operate(int set, int by) {
   struct sembuf op = {0, 0, 0};
   op.sem_op = (short)by;
   return semop(set, &op, 1);
+}
+
+enum { kTallyPagesMax = 64, kTallyWordsMax = 16, kPageWords = 1024 };
+
+static long now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* In words of four bytes: hosts of one byte order. */
+static long tally(volatile unsigned* words, long pages, long own, long all, long ms) {
+  static unsigned seen[kTallyPagesMax][kTallyWordsMax];
+  long until = now_ms() + ms;
+  long sum = 0;
+  long page;
+  long i;
+  if (pages > kTallyPagesMax || all > kTallyWordsMax) exit(3);
+  memset(seen, 0, sizeof seen);
+  while (now_ms() < until) {
+    for (page = 0; page < pages; ++page) {
+      volatile unsigned* at = words + page * kPageWords;
+      for (i = 0; i < all; ++i) {
+        unsigned value = at[i];
+        if (i == own ? value != seen[page][i] : value < seen[page][i]) return -2;
+        seen[page][i] = value;
+      }
+      at[own] = ++seen[page][own];
+      ++sum;
+    }
+  }
+  return sum;
 }
 
 static void obey(char* line) {
@@ -155,6 +191,16 @@ static void obey(char* line) {
       if (++counter[0] == 0) ++counter[1];
       if (operate(set, 1) != 0) result = -1;
     }
+  } else if (strcmp(verb, "tally") == 0) {
+    long which = next();
+    long pages = next();
+    long own = next();
+    long all = next();
+    result = tally((volatile unsigned*)attachments[which], pages, own, all, next());
+  } else if (strcmp(verb, "word") == 0) {
+    long which = next();
+    long page = next();
+    result = ((volatile unsigned*)attachments[which])[page * kPageWords + next()];
   } else if (strcmp(verb, "forked") == 0) {
     int status = 0;
     pid_t child = fork();

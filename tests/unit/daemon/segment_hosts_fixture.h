@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -80,6 +81,28 @@ class ScriptedPager final : public Pager {
   }
   Duration hold_floor() const override { return Duration{0}; }
 
+  // ---- for the next daemon
+  struct Snapshot {
+    std::string label;
+    std::map<PageIndex, State> states;
+    std::map<PageIndex, Bytes> memory;
+    std::size_t attachments = 0;
+  };
+  Snapshot snapshot() const { return {options_.label, states_, memory_, has_.size()}; }
+  void take_over(const Snapshot& before, HeldMemory& held) {
+    states_ = before.states;
+    memory_ = before.memory;
+    for (const auto& [page, state] : states_) {
+      if (state == State::kShared) held.pages.emplace(page, PageCache::Access::kShared);
+      if (state == State::kExclusive) held.pages.emplace(page, PageCache::Access::kExclusive);
+    }
+    for (std::size_t i = 0; i < before.attachments; ++i) {
+      has_.push_back(AttachTicket{++tickets_});
+      held.attachments.emplace_back(has_.back(), 0);
+    }
+  }
+  void renew() override { renewed = true; }
+
   // ---- programs
   State state(PageIndex page) const {
     const auto found = states_.find(page);
@@ -105,6 +128,7 @@ class ScriptedPager final : public Pager {
   }
 
   bool all_lost = false;
+  bool renewed = false;
   bool is_stuck = false;  // says nothing of it
 
  private:
@@ -141,6 +165,7 @@ class SegmentHostsTest : public LoopTest {
     std::string name;
     Abi abi = measured_abi();
     std::unique_ptr<Segments> segments;
+    std::optional<ScriptedPager::Snapshot> before;
     std::vector<ScriptedPager*> pagers;  // the latest is of the segment that the test is about
     std::vector<ObjectRef> removed;
     std::vector<std::pair<std::string, ObjectRef>> gone;
@@ -154,8 +179,17 @@ class SegmentHostsTest : public LoopTest {
   // `abi`: of the memory of its programs, and of what it says that it is.
   Host& add(const std::string& name, std::uint32_t page_bytes = 4096, const Abi& abi = measured_abi()) {
     auto host = std::make_unique<Host>(*this, name);
+    Host& made = *host;
+    made.abi = abi;
+    begin(made, page_bytes);
+    for (const auto& [other_name, other] : hosts_) connect(made, *other, page_bytes);
+    hosts_.emplace(name, std::move(host));
+    return made;
+  }
+  // Its daemon.
+  void begin(Host& made, std::uint32_t page_bytes = 4096) {
     Segments::Options options;
-    options.host = name;
+    options.host = made.name;
     options.page_bytes = page_bytes;
     options.owned.segment_bytes_max = 1u << 20;
     options.owned.memory_bytes = 1u << 19;
@@ -163,8 +197,8 @@ class SegmentHostsTest : public LoopTest {
     options.owned.sharing = [this](std::int32_t) { return sharing_; };
     options.owned.time_of_day = [this] { return time_of_day_; };
     options.owned.declarations = [this](std::int32_t) { return declarations_; };
-    options.attached.abi = abi;
-    Host& made = *host;
+    options.attached.abi = made.abi;
+    options.owned.patience = std::chrono::seconds(20);
     options.attached.stuck_after = std::chrono::milliseconds(200);
     options.owned.segments_per_login = segments_per_login_;
     options.attached.attachments_per_login = attachments_per_login_;
@@ -174,15 +208,39 @@ class SegmentHostsTest : public LoopTest {
       made.pagers.push_back(pager.get());
       return pager;
     };
+    options.attached.take_over = [&made](Pager::Options of, Pager::Handler& handler, KeptSegment,
+                                         HeldMemory& held) -> Result<std::unique_ptr<Pager>> {
+      auto pager = std::make_unique<ScriptedPager>(std::move(of), handler);
+      pager->take_over(*made.before, held);
+      made.pagers.push_back(pager.get());
+      return pager;
+    };
     options.removed = [&made](const ObjectRef& segment) { made.removed.push_back(segment); };
     options.gone = [&made](const std::string& owner, const ObjectRef& segment) {
       made.gone.emplace_back(owner, segment);
     };
-    host->segments = std::make_unique<Segments>(&loop_, std::move(options), *host);
-    made.abi = abi;
-    for (const auto& [other_name, other] : hosts_) connect(made, *other, page_bytes);
-    hosts_.emplace(name, std::move(host));
-    return made;
+    made.segments = std::make_unique<Segments>(&loop_, std::move(options), made);
+  }
+  // Its daemon is killed, and there is another one which has found what programs have of one segment: the last pager's.
+  void restart(Host& host, std::chrono::milliseconds left = std::chrono::seconds(20)) {
+    host.before = host.pagers.back()->snapshot();
+    host.segments.reset();
+    std::vector<Host*> peers;
+    for (const auto& [name, other] : hosts_) {
+      if (sessions_.erase(std::minmax(host.name, name)) == 0) continue;
+      peers.push_back(other.get());
+    }
+    std::erase_if(carried_, [&](const Carried& one) { return one.from == host.name || one.to == host.name; });
+    begin(host);
+    auto record = MemoryRecord::make(host.before->label, 4096, 4096);
+    record->set_lapses(loop_now() + left);
+    std::vector<KeptSegment> kept;
+    kept.push_back({host.before->label, std::move(*record), {}, {}, {}});
+    host.segments->take_back(std::move(kept));
+    for (Host* peer : peers) {
+      peer->segments->on_session_ended(host.name, true);
+      connect(host, *peer);
+    }
   }
   ~SegmentHostsTest() override {
     for (const auto& [name, host] : hosts_) {

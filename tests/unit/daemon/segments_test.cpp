@@ -172,6 +172,53 @@ TEST_F(SegmentsTest, WithItsOwnerASegmentIsLostToAHost) {
   EXPECT_EQ(stat(*sun_, segment).attachments, 2u);
 }
 
+TEST_F(SegmentsTest, ADaemonThatIsStartedAgainGoesOnWithWhatItsProgramsHave) {
+  const ObjectRef segment = make(*sun_, 4096);
+  everybody_attaches(segment);
+  write(*moon_, kPage, 42);
+  restart(*moon_);
+  EXPECT_FALSE(moon_->pagers.back()->renewed);
+  std::optional<bool> known;
+  moon_->segments->when_known(moon_->segments->key("sun", segment), [&] { known = true; });
+  EXPECT_FALSE(known) << "a shmat waits";
+  EXPECT_EQ(read(*earth_, kPage), 42);
+  EXPECT_TRUE(known);
+  EXPECT_TRUE(moon_->pagers.back()->renewed);
+  EXPECT_EQ(stat(*sun_, segment).attachments, 3u);
+  write(*sun_, kPage, 43);
+  EXPECT_EQ(read(*moon_, kPage), 43);
+  moon_->pagers.back()->detach();
+  until([&] { return stat(*sun_, segment).attachments == 2; });
+  EXPECT_THAT(sun_->ended, IsEmpty());
+}
+
+TEST_F(SegmentsTest, WhatItsOwnerDoesNotCountWithAnyMoreIsTakenFromItsPrograms) {
+  const ObjectRef segment = make(*sun_, 4096);
+  ASSERT_EQ(attach(*moon_, *sun_, segment), Error::kNone);
+  write(*moon_, kPage, 42);
+  sun_->segments->on_session_ended("moon");
+  restart(*moon_);
+  until([&] { return moon_->pagers.back()->all_lost; });
+  until([&] { return moon_->segments->attached().count() == 0; });
+  quiet();
+  EXPECT_EQ(attach(*moon_, *sun_, segment), Error::kNone);
+  EXPECT_THAT(sun_->ended, IsEmpty());
+}
+
+TEST_F(SegmentsTest, ASegmentThatItsOwnerDoesNotKnowIsRefused) {
+  sun_->segments->on_peer_message("moon", SegmentReport{{Kind::kSegment, 77, 1}, SegmentHeld{1}, 0});
+  ASSERT_THAT(carried_, SizeIs(1));
+  EXPECT_EQ(carried_.front().message, PeerMessage(SegmentOrder{{Kind::kSegment, 77, 1}, SegmentRefused{}, {}}));
+}
+
+TEST_F(SegmentsTest, WithoutItsOwnerInTimeItIsTakenFromItsPrograms) {
+  const ObjectRef segment = make(*sun_, 4096);
+  ASSERT_EQ(attach(*moon_, *sun_, segment), Error::kNone);
+  sessions_.clear();
+  restart(*moon_, std::chrono::milliseconds(50));
+  until([&] { return moon_->pagers.back()->all_lost; });
+}
+
 TEST_F(SegmentsTest, AtTheEndNoSegmentWaitsForAnother) {
   std::vector<ObjectRef> segments;
   for (int i = 0; i < 3; ++i) {

@@ -148,16 +148,40 @@ int Process::status() {
 
 void Process::kill(int signal) const { ::kill(pid_, signal); }
 
-PagedHost::PagedHost(Options options) : options_(options) {
+namespace {
+
+Pager::Options pager_options(const PagedHost::Options& options) {
   Pager::Options pager;
-  pager.name = "test segment";
+  pager.name = "dipc segment of a test";
   pager.segment_bytes = options.segment_bytes;
   pager.unit_bytes = options.unit_bytes;
   pager.stuck_after = options.stuck_after;
-  auto made = options.kind == PagerKind::kUserfault ? UserfaultPager::make(std::move(pager), *this, options.poisons)
-                                                    : make_pager(options.kind, std::move(pager), *this);
+  pager.label = options.label;
+  return pager;
+}
+
+}  // namespace
+
+PagedHost::PagedHost(Options options) : options_(std::move(options)) {
+  Pager::Options pager = pager_options(options_);
+  auto made = options_.kind == PagerKind::kUserfault ? UserfaultPager::make(std::move(pager), *this, options_.poisons)
+                                                     : make_pager(options_.kind, std::move(pager), *this);
   if (!made) throw std::runtime_error(made.error().what);
   pager_ = std::move(*made);
+}
+
+PagedHost::PagedHost(Options options, KeptSegment kept) : options_(std::move(options)) {
+  HeldMemory held;
+  auto made = take_over(pager_options(options_), *this, std::move(kept), held);
+  if (!made) throw std::runtime_error(made.error().what);
+  pager_ = std::move(*made);
+  attachments = static_cast<std::uint32_t>(held.attachments.size());
+  for (const auto& [page, access] : held.pages) {
+    Page& it = pages_[static_cast<std::uint32_t>(page)];
+    if (access == PageCache::Access::kShared) it.access = Access::kRead;
+    if (access == PageCache::Access::kExclusive) it.access = Access::kWrite;
+    it.failed = access == PageCache::Access::kLost;
+  }
 }
 
 PagedHost::~PagedHost() = default;

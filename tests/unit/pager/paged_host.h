@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/pager/kept_memory.h"
 #include "daemon/pager/pager.h"
 #include "daemon/pager/segment_memory.h"
 
@@ -83,10 +84,12 @@ class PagedHost : public Pager::Handler {
     PagerKind kind = PagerKind::kUserfault;
     bool poisons = true;  // kUserfault
     Duration stuck_after = std::chrono::seconds(10);
+    std::string label;   // kUserfault: Pager::Options
     bool grants = true;  // faults are answered by themselves, with what was written by `put` or taken before
   };
   PagedHost() : PagedHost(Options{}) {}
   explicit PagedHost(Options options);
+  PagedHost(Options options, KeptSegment kept);  // of an earlier host
   ~PagedHost() override;
 
   Pager& pager() { return *pager_; }
