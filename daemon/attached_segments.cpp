@@ -144,6 +144,8 @@ Pager::Options AttachedSegments::pager_options(const Key& key, const AttachReply
                          .label = {}};
   // A segment of this host's ends with this daemon, which has its directory.
   if (key.first != hosts_.self()) options.label = format_label({owner, key.second, shape});
+  if (options.label.size() >= MemoryRecord::kLabelMax)
+    options.label.clear();  // and so does one with declarations so long
   return options;
 }
 

@@ -114,7 +114,8 @@ void Segments::take_back(std::vector<KeptSegment> kept) {
   for (KeptSegment& segment : kept) {
     const auto label = parse_label(segment.label);
     if (!label || label->owner == options_.host) {
-      log_error("segments", "an earlier dipcd has left \"" + segment.label + "\", which is no segment of another host");
+      log_error("segments", "an earlier dipcd has left \"" + segment.label.substr(0, segment.label.find('\n')) +
+                                "\", which is no segment of another host");
       discard(std::move(segment));
       continue;
     }

@@ -31,7 +31,7 @@ class MemoryRecord {
   static constexpr std::uint32_t kNoSlot = 0xffffffff;
   static constexpr std::uint32_t kSlotsMax = 4096;
   static constexpr std::uint32_t kRangesMax = 8;
-  static constexpr std::size_t kLabelMax = 512;
+  static constexpr std::size_t kLabelMax = 65'536;
   struct Attachment {
     std::uint32_t used = 0;
     std::uint32_t writable = 0;

@@ -192,6 +192,21 @@ TEST_F(SegmentsTest, ADaemonThatIsStartedAgainGoesOnWithWhatItsProgramsHave) {
   EXPECT_THAT(sun_->ended, IsEmpty());
 }
 
+TEST_F(SegmentsTest, ADaemonThatIsStartedAgainStillKnowsWhatIsDeclared) {
+  Host& venus = add("venus", 4096, of_the_other_order());
+  declarations_ = kNumbers;
+  const ObjectRef segment = make(*sun_, 4096);
+  for (Host* host : {sun_, &venus}) ASSERT_EQ(attach(*host, *sun_, segment), Error::kNone);
+  write(venus, kPage, 4, 4);  // of n[0]
+  restart(venus);
+  EXPECT_EQ(read(*sun_, kPage, 7), 4);
+  write(*sun_, kPage, 5, 7);
+  EXPECT_EQ(read(venus, kPage, 4), 5);
+  EXPECT_EQ(attach(venus, *sun_, segment), Error::kNone) << "it is the segment that it was";
+  EXPECT_THAT(sun_->ended, IsEmpty());
+  EXPECT_THAT(venus.ended, IsEmpty());
+}
+
 TEST_F(SegmentsTest, WhatItsOwnerDoesNotCountWithAnyMoreIsTakenFromItsPrograms) {
   const ObjectRef segment = make(*sun_, 4096);
   ASSERT_EQ(attach(*moon_, *sun_, segment), Error::kNone);
