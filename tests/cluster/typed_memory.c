@@ -2,7 +2,7 @@
  * DIPC, for any machine. One command a line, one answer a line:
  *
  *   get KEY BYTES FLAGS           -> id
- *   attach ID                     -> 0; -1 and the errno
+ *   attach ID FLAGS               -> 0; -1 and the errno
  *   put ROW SET                   SET: least, most
  *   show ROW                      -> its values
  *   poke AT BYTE   peek AT        a byte of the segment
@@ -164,7 +164,8 @@ static void obey(char* line) {
     const size_t bytes = (size_t)next();
     answer(shmget(key, bytes, (int)next()));
   } else if (strcmp(verb, "attach") == 0) {
-    void* at = shmat((int)next(), NULL, 0);
+    const int id = (int)next();
+    void* at = shmat(id, NULL, (int)next());
     if (at == (void*)-1) return answer(-1);
     memory.bytes = at;
     answer(0);

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <sstream>
+#include <tuple>
 
 #include "tests/cluster/cluster.h"
 
@@ -63,6 +64,7 @@ constexpr const char* kMost =
 // Rows have 112 bytes, behind 8: rows 36 and 72 lie on two pages each.
 constexpr const char* kRows[] = {"0", "1", "35", "36", "37", "72", "100"};
 constexpr const char* kBytes = "12288";
+constexpr int kWholeKey = 0x64ff;  // unit = "segment"
 
 class TypedMemory : public testing::TestWithParam<Pair> {
  protected:
@@ -84,6 +86,7 @@ class TypedMemory : public testing::TestWithParam<Pair> {
           "memory-" + GetParam().name, "vax",
           host("vax", GetParam().vax) + "types = [" + types + "]\n" + host("sun", GetParam().sun) +
               host("moon", kMoon) + "types = ['struct other { unsigned count; };', 'bind shm 0x6503 to other;']\n" +
+              "[[keys]]\nrange = \"0x64ff\"\nhome = \"vax\"\nunit = \"segment\"\n"
               "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n");
     }
     cluster_ = cluster.get();
@@ -109,9 +112,9 @@ class TypedMemory : public testing::TestWithParam<Pair> {
   static std::string get(Program& one, int key, const std::string& bytes = kBytes) {
     return ask(one, "get " + std::to_string(key) + " " + bytes + " " + std::to_string(kIpcDipc | IPC_CREAT | 0600));
   }
-  std::unique_ptr<Program> attached(const std::string& host, int key) {
+  std::unique_ptr<Program> attached(const std::string& host, int key, int flags = 0) {
     auto one = program(host);
-    EXPECT_EQ(ask(*one, "attach " + get(*one, key)), "0") << host;
+    EXPECT_EQ(ask(*one, "attach " + get(*one, key) + " " + std::to_string(flags)), "0") << host;
     return one;
   }
   // Of declared tables.
@@ -157,6 +160,18 @@ TEST_P(TypedMemory, APageLiesOnEachHostAsItsProgramsHaveIt) {
   for (const auto& [host, program] : {std::pair("vax", vax.get()), {"sun", sun.get()}, {"moon", moon.get()}}) {
     EXPECT_EQ(ask(*program, "peek 116"), is_m68k(host) ? "1" : "4") << host;
     EXPECT_EQ(ask(*program, "peek 119"), is_m68k(host) ? "4" : "1") << host;
+  }
+}
+
+TEST_P(TypedMemory, ASegmentThatTravelsAsAWholeIsReadByWhoMayOnlyRead) {
+  const auto vax = attached("vax", kWholeKey), sun = attached("sun", kWholeKey);
+  std::vector<std::unique_ptr<Program>> readers;
+  for (const char* host : {"vax", "sun", "moon"}) readers.push_back(attached(host, kWholeKey, SHM_RDONLY));
+  for (const auto& [writer, set, values] : {std::tuple(sun.get(), "most", kMost), {vax.get(), "least", kLeast}}) {
+    for (const char* row : kRows) ASSERT_EQ(ask(*writer, std::string("put ") + row + " " + set), "0");
+    for (const auto& reader : readers) {
+      for (const char* row : kRows) EXPECT_EQ(ask(*reader, std::string("show ") + row), values) << row;
+    }
   }
 }
 
