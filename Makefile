@@ -110,7 +110,7 @@ soak: all
 	@$(NATIVE)/tests/soak/soak $(MINUTES) $(SEED) $(BUILD)/soak
 	@DIPC_LITMUS_ITERATIONS=1000000 $(NATIVE)/tests/litmus/litmus_test
 
-bench: native
+bench: all
 	@bench/run
 
 install: native

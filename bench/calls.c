@@ -11,26 +11,11 @@
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
-#include <time.h>
+
+#include "timing.h"
 
 enum { kBatch = 1000, kTextBytes = 64, kKept = 100 };
 #define KEY ((key_t)0x1be0)
-
-static double now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
-
-static int by_size(const void* a, const void* b) {
-  const double x = *(const double*)a, y = *(const double*)b;
-  return x < y ? -1 : x > y;
-}
-
-static void die(const char* what) {
-  perror(what);
-  exit(1);
-}
 
 int main(int argc, char** argv) {
   struct {
@@ -69,8 +54,7 @@ int main(int argc, char** argv) {
     }
     if (!is_msg && semop(set, &down, 1) == -1) die("semop");
   }
-  qsort(times, (size_t)rounds, sizeof *times, by_size);
-  printf("%.0f\n", times[rounds / 2]);
+  printf("%.0f\n", median(times, (size_t)rounds));
   if (msgctl(queue, IPC_RMID, NULL) == -1 || semctl(set, 0, IPC_RMID) == -1) die("IPC_RMID");
   return 0;
 }

@@ -4,6 +4,7 @@
 //   chain serve FOLDER                         the server, of fault_chain.cpp too: writes its port and throw-away
 //                                              certificates there, runs until it is ended
 //   chain msgsnd|semop|tls FOLDER HOST ROUNDS  median round trip in nanoseconds to the server on HOST
+//   chain page FOLDER HOST ROUNDS              as tls, with a page as reply
 //   chain stream FOLDER HOST ROUNDS            bytes per second of a stream of kStreamBytes from there, the middle
 
 #include <netinet/in.h>
@@ -110,12 +111,14 @@ void serve(const std::filesystem::path& folder) {
   ::semctl(set, 0, IPC_RMID);
 }
 
-double time_of_tls(SSL* ssl, int rounds) {
+double time_of_tls(SSL* ssl, Operation operation, int rounds) {
   Request request;
-  char reply[kReplyBytes];
+  request.operation = operation;
+  char reply[kPageBytes];
+  const std::size_t reply_bytes = operation == Operation::kPage ? kPageBytes : kReplyBytes;
   return median_ns(rounds, [&](int) {
     SSL_write(ssl, &request, sizeof(request));
-    read_all(ssl, reply, sizeof(reply));
+    read_all(ssl, reply, reply_bytes);
   });
 }
 
@@ -162,13 +165,14 @@ int main(int argc, char** argv) {
     serve(argv[2]);
     return 0;
   }
-  if (rounds <= 0 || (what != "msgsnd" && what != "semop" && what != "tls" && what != "stream")) {
-    std::fprintf(stderr, "usage: chain serve FOLDER\n       chain msgsnd|semop|tls|stream FOLDER HOST ROUNDS\n");
+  if (rounds <= 0 || (what != "msgsnd" && what != "semop" && what != "tls" && what != "page" && what != "stream")) {
+    std::fprintf(stderr, "usage: chain serve FOLDER\n       chain msgsnd|semop|tls|page|stream FOLDER HOST ROUNDS\n");
     return 2;
   }
   const auto context = load_certificates(argv[2]);
-  if (what == "tls") {
-    std::printf("%.0f\n", time_of_tls(dial(*context, argv[2], argv[3]), rounds));
+  if (what == "tls" || what == "page") {
+    const Operation operation = what == "page" ? Operation::kPage : Operation::kEcho;
+    std::printf("%.0f\n", time_of_tls(dial(*context, argv[2], argv[3]), operation, rounds));
   } else if (what == "stream") {
     std::printf("%.0f\n", speed_of_stream(dial(*context, argv[2], argv[3]), rounds));
   } else {

@@ -20,26 +20,11 @@
 #include <string.h>
 #include <sys/ipc.h>
 #include <sys/shm.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "timing.h"
+
 enum { kPageBytes = 4096, kIpcDipc = 010000, kAdditions = 20000000, kSparse = 64 };
-
-static double now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
-}
-
-static int by_size(const void* a, const void* b) {
-  const double x = *(const double*)a, y = *(const double*)b;
-  return x < y ? -1 : x > y;
-}
-
-static void die(const char* what) {
-  perror(what);
-  exit(1);
-}
 
 /* Each page once, far from the one before: read-ahead has nothing to go by. */
 static void touch(volatile char* at, size_t pages, int writes) {
@@ -56,8 +41,7 @@ static void touch(volatile char* at, size_t pages, int writes) {
     }
     times[i] = now_ns() - before;
   }
-  qsort(times, pages, sizeof *times, by_size);
-  printf("%.0f\n", times[pages / 2]);
+  printf("%.0f\n", median(times, pages));
 }
 
 static double sequential(volatile const char* at, size_t pages) {
