@@ -17,7 +17,6 @@
  * The tests and their names are those of Maranget, Sarkar and Sewell's "A Tutorial Introduction to the ARM and POWER
  * Relaxed Memory Models" (2012). Each location has a page of its own; a batch is kBatch instances side by side in it.
  */
-#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +30,7 @@ enum {
   kHostsMax = 3,
   kBatch = 256,
   kApart = 16,         /* bytes between neighbours in a page */
-  kRegion = 16384,     /* bytes from location to location: no machine's pages are larger than these tests' */
+  kRegion = 16384,     /* bytes from location to location: each in a page of its own, if pages are no larger */
   kReadsMax = 3,       /* by one host of one instance */
   kOutcomes = 1 << 18, /* two bits for each read of each host */
   kIpcDipc = 010000
