@@ -18,6 +18,13 @@ namespace {
 
 constexpr int kLoseAllLookMs = 100;
 
+// As far as a file system reads ahead of a program that reads a file.
+constexpr std::uint64_t kReadAheadBytes = 1u << 20;
+
+std::uint32_t read_ahead_max(std::uint64_t unit_bytes) {
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(kReadAheadBytes / unit_bytes, kPagesAtOnceMax));
+}
+
 std::uint32_t page_count_of(const AttachReply& shape) {
   return static_cast<std::uint32_t>(page_count(shape.segment_bytes, shape.unit_bytes));
 }
@@ -156,6 +163,7 @@ PageCacheOptions AttachedSegments::cache_options(const Key& key, const AttachRep
   options.page_count = page_count_of(shape);
   options.hold_time = std::chrono::nanoseconds(shape.hold_ns);
   options.hold_floor = pager.hold_floor();
+  options.read_ahead_max = read_ahead_max(shape.unit_bytes);
   return options;
 }
 

@@ -257,7 +257,7 @@ std::vector<StandIn> Naming::stand_ins() const {
 void Naming::serve_get(const GetCall& call, const Identity& as, const std::string& claimant, std::int32_t process,
                        std::function<void(Error, const GetReply&)> done) {
   const OwnedObjects::GetId id{next_get_++};
-  served_.emplace(id, Served{as, process, std::move(done)});
+  served_.emplace(id, Served{as, claimant.empty() ? options_.host : claimant, process, std::move(done)});
   bool has_stand_in = false;
   for (const auto& [key, stand_in] : stand_ins_) has_stand_in = has_stand_in || stand_in.name == call.name;
   objects_.begin(loop_now(), id, call, random_number(), call.name.key != 0 && has_stand_in, claimant);
@@ -345,8 +345,8 @@ tl::expected<ObjectMade, Error> Naming::make_object(const GetCall& call, std::ui
   if (is_segment && segments_ == nullptr) return tl::unexpected(Error::kNotImplemented);
   const std::uint32_t maker = is_segment ? options_.own.uid : who.as.uid;  // a segment's stand-in is our own
   if (has_name ? !write_down(call.name, maker) : trouble_.has_value()) return tl::unexpected(Error::kNoSpace);
-  auto made =
-      is_segment ? segments_->make(call, generation, who.as, who.process) : get_object(options_.own, who.as, call);
+  auto made = is_segment ? segments_->make(call, generation, who.as, who.host, who.process)
+                         : get_object(options_.own, who.as, call);
   making_.erase(call.name);  // as made, it is saved next
   if (!made && has_name) save();
   return made;

@@ -31,10 +31,10 @@ class Naming final : private Gets::Objects {
   class Segments {
    public:
     virtual ~Segments() = default;
-    // shmget without IPC_CREAT, and with IPC_CREAT|IPC_EXCL. Errors are shmget's. `process`: whose it is.
+    // shmget without IPC_CREAT, and with IPC_CREAT|IPC_EXCL. Errors are shmget's. `host`, `process`: whose it is.
     virtual tl::expected<ObjectMade, Error> look(const ObjectRef& segment, const GetCall& call, const Identity& as) = 0;
     virtual tl::expected<ObjectMade, Error> make(const GetCall& call, std::uint64_t generation, const Identity& as,
-                                                 std::int32_t process) = 0;
+                                                 const std::string& host, std::int32_t process) = 0;
     virtual void unmake(const ObjectRef& segment) = 0;  // no program has its id
     virtual void on_stand_in_gone(const ObjectRef& segment) = 0;
   };
@@ -103,6 +103,7 @@ class Naming final : private Gets::Objects {
  private:
   struct Served {
     Identity as;
+    std::string host;
     std::int32_t process = 0;
     std::function<void(Error, const GetReply&)> done;
   };

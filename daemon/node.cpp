@@ -211,6 +211,7 @@ void Node::start_segments(uv_loop_t* loop) {
   options.page_bytes = own_.page_bytes;
   options.owned.segment_bytes_max = configuration.limits.segment_bytes;
   options.owned.segments_per_login = configuration.limits.segments_per_login;
+  options.owned.segments_per_peer = configuration.limits.segments_per_peer;
   options.owned.memory_bytes = (std::uint64_t{memory.totalram} + memory.totalswap) * memory.mem_unit;
   // When both ends have noticed: each counts for itself, and then has to take the pages from programs.
   options.owned.fence = 2 * configuration.timing.peer_timeout;

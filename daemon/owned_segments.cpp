@@ -64,7 +64,7 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::look(const ObjectRef& se
 }
 
 tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call, std::uint64_t generation,
-                                                             const Identity& as, std::int32_t process,
+                                                             const Identity& as, HostId host, std::int32_t process,
                                                              std::uint32_t page_bytes) {
   const std::string name = format_name(call.name);
   const auto bytes = static_cast<std::uint64_t>(call.size);
@@ -75,7 +75,7 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call
     return tl::unexpected(Error::kInvalid);
   }
   if (bytes > options_.memory_bytes) return tl::unexpected(Error::kNoMemory);
-  if (!may_make(as.uid)) return tl::unexpected(Error::kNoSpace);
+  if (!may_make(as.uid, host)) return tl::unexpected(Error::kNoSpace);
   const KeyPolicy::Sharing sharing = options_.sharing(call.name.key);
   const std::uint64_t rounded = round_up(bytes, page_bytes);
   const bool whole = sharing.unit == CoherenceUnit::kSegment && rounded <= kUnitBytesMax;
@@ -106,6 +106,7 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call
                   .hold_time = sharing.hold_time,
                   .declarations = options_.declarations(call.name.key),
                   .permissions = {as.uid, as.gid, as.uid, as.gid, call.mode & 0777},
+                  .creator_host = host,
                   .creator_pid = process,
                   .change_time_s = options_.time_of_day(),
                   .pin = std::move(*pin),
@@ -115,14 +116,24 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call
 }
 
 // Those count that are removed and still attached, somewhere: they have their memory.
-bool OwnedSegments::may_make(uid_t uid) const {
-  const auto made = std::count_if(segments_.begin(), segments_.end(),
-                                  [uid](const auto& each) { return each.second.permissions.cuid == uid; });
-  if (static_cast<std::size_t>(made) < options_.segments_per_login) return true;
-  log_warning("limit of uid " + std::to_string(uid),
-              "uid " + std::to_string(uid) + " has made " + std::to_string(made) +
-                  " segments that live here (limits.segments_per_login); more get ENOSPC");
-  return false;
+bool OwnedSegments::may_make(uid_t uid, HostId host) const {
+  const auto refused = [](const std::string& who, std::size_t made, const std::string& limit) {
+    log_warning("limit of " + who, who + " has made " + std::to_string(made) + " segments that live here (limits." +
+                                       limit + "); more get ENOSPC");
+    return false;
+  };
+  std::size_t of_login = 0, of_host = 0;
+  for (const auto& [id, segment] : segments_) {
+    if (segment.permissions.cuid == uid) ++of_login;
+    if (segment.creator_host == host) ++of_host;
+  }
+  if (of_login >= options_.segments_per_login) {
+    return refused("uid " + std::to_string(uid), of_login, "segments_per_login");
+  }
+  if (host != hosts_.self() && of_host >= options_.segments_per_peer) {
+    return refused(hosts_.name(host), of_host, "segments_per_peer");
+  }
+  return true;
 }
 
 void OwnedSegments::unmake(const ObjectRef& segment) {
@@ -146,11 +157,6 @@ std::optional<AttachReply> OwnedSegments::shape(const ObjectRef& segment) const 
   const Segment* found = find(segment);
   if (found == nullptr) return std::nullopt;
   return shape_of(*found);
-}
-
-bool OwnedSegments::may_attach(const Identity& as, const SegmentAttach& call) const {
-  const Segment* found = find(call.object);
-  return found != nullptr && may_use(found->permissions, user_of(as), bits_for(call));
 }
 
 std::optional<ObjectRef> OwnedSegments::with_id(std::int32_t id) const {
@@ -203,12 +209,13 @@ Reply OwnedSegments::control(TimePoint now, Segment& segment, const SegmentUser&
 Reply OwnedSegments::attach(TimePoint now, HostId host, Segment& segment, const SegmentUser& user, std::int32_t process,
                             const SegmentAttach& call) {
   if (!may_use(segment.permissions, user, bits_for(call))) return failed(Error::kAccess);
-  if (call.page_bytes == 0 || segment.unit_bytes % call.page_bytes != 0) {
+  if (!is_page_size(call.page_bytes) || segment.unit_bytes % call.page_bytes != 0) {
     log_warning("refused", words(segment.ref, segment.key) + " has pages of " + std::to_string(segment.unit_bytes) +
                                " bytes; " + hosts_.name(host) + " has larger ones (" + std::to_string(call.page_bytes) +
                                ") and was not there when it was made: make it again");
     return failed(Error::kInvalid);
   }
+  if (!outbox_.open_here(segment.ref, shape_of(segment))) return failed(Error::kNoMemory);
   if (!segment.directory.on_attach(now, host, !call.read_only)) return failed(Error::kRemoved);
   segment.attach_time_s = options_.time_of_day();
   segment.last_pid = process;

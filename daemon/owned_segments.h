@@ -34,6 +34,8 @@ class OwnedSegments {
     virtual ~Outbox() = default;
     // `to` may be this host; then it is carried out before this returns or at least before anything else from outside.
     virtual void send_order(HostId to, const ObjectRef& segment, const OwnerPageMessage& message) = 0;
+    // Before a shmat is granted: this host is to store what nobody uses. False: no memory or descriptors for that.
+    virtual bool open_here(const ObjectRef& segment, const AttachReply& shape) = 0;
     virtual void on_misbehaved(HostId host, const std::string& text) = 0;
     // IPC_RMID: the cluster forgets its name.
     virtual void on_removed(const ObjectRef& segment) = 0;
@@ -43,6 +45,7 @@ class OwnedSegments {
   struct Options {
     std::uint64_t segment_bytes_max = 0;    // limits.segment_size: EINVAL beyond
     std::size_t segments_per_login = 1000;  // limits: ENOSPC beyond, as for the kernel's shmmni
+    std::size_t segments_per_peer = 1000;   // likewise
     std::uint64_t memory_bytes = 0;         // memory and swap: ENOMEM beyond
     Duration fence{};                       // PageDirectoryOptions, with the next
     Duration patience{};
@@ -63,7 +66,7 @@ class OwnedSegments {
   // shmget of a new one, IPC_CREAT|IPC_EXCL. `page_bytes`: the largest page of the cluster's hosts. EINVAL: no size for
   // a segment; ENOMEM; EEXIST: the kernel has another of that key; ENOSPC: no room in
   // the kernel, or the user has made as many as may be.
-  tl::expected<Made, Error> make(const GetCall& call, std::uint64_t generation, const Identity& as,
+  tl::expected<Made, Error> make(const GetCall& call, std::uint64_t generation, const Identity& as, HostId host,
                                  std::int32_t process, std::uint32_t page_bytes);
   // No program has its id yet.
   void unmake(const ObjectRef& segment);
@@ -72,7 +75,6 @@ class OwnedSegments {
 
   // As every host that attaches it is told. Nothing: there is no such segment.
   std::optional<AttachReply> shape(const ObjectRef& segment) const;
-  bool may_attach(const Identity& as, const SegmentAttach& call) const;
   // Control and SegmentAttach of a program of that host, at once. kStale: there is no such segment.
   Reply call(TimePoint now, HostId host, const Identity& as, std::int32_t process, const CallBody& body);
   void on_report(TimePoint now, HostId host, const SegmentReport& report);
@@ -109,6 +111,7 @@ class OwnedSegments {
     std::uint64_t unconverted = 0;
     SegmentPermissions permissions;
     bool locked = false;
+    HostId creator_host{};
     std::int32_t creator_pid = 0, last_pid = 0;
     std::int64_t attach_time_s = 0, detach_time_s = 0, change_time_s = 0;
     SegmentPin pin;
@@ -121,7 +124,7 @@ class OwnedSegments {
   Reply attach(TimePoint now, HostId host, Segment& segment, const SegmentUser& user, std::int32_t process,
                const SegmentAttach& call);
   void remove(TimePoint now, Segment& segment);
-  bool may_make(uid_t uid) const;
+  bool may_make(uid_t uid, HostId host) const;
   void note_unconverted(Segment& segment, HostId host, const Abi& abi);
   Stat stat_of(const Segment& segment) const;
   static AttachReply shape_of(const Segment& segment);

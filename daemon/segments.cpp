@@ -1,21 +1,14 @@
 #include "daemon/segments.h"
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
+#include "daemon/core/page_runs.h"
 #include "daemon/io/log.h"
 #include "daemon/segment_label.h"
 #include "wire/check.h"
 
 namespace dipc {
-namespace {
-
-// Of the machines that Linux runs on.
-constexpr std::uint32_t kPageBytesMin = 4096;
-constexpr std::uint32_t kPageBytesMax = 65536;
-
-}  // namespace
 
 Segments::Segments(uv_loop_t* loop, Options options, PeerOutbox& peers)
     : options_(std::move(options)),
@@ -34,10 +27,10 @@ tl::expected<ObjectMade, Error> Segments::look(const ObjectRef& segment, const G
 }
 
 tl::expected<ObjectMade, Error> Segments::make(const GetCall& call, std::uint64_t generation, const Identity& as,
-                                               std::int32_t process) {
+                                               const std::string& host, std::int32_t process) {
   std::uint32_t page_bytes = options_.page_bytes;
-  for (const auto& [host, bytes] : page_bytes_) page_bytes = std::max(page_bytes, bytes);
-  const auto made = owned_.make(call, generation, as, process, page_bytes);
+  for (const auto& [peer, bytes] : page_bytes_) page_bytes = std::max(page_bytes, bytes);
+  const auto made = owned_.make(call, generation, as, hosts_.admit(host), process, page_bytes);
   if (!made) return tl::unexpected(made.error());
   return ObjectMade{made->id, call.size};
 }
@@ -50,15 +43,6 @@ void Segments::on_stand_in_gone(const ObjectRef& segment) {
 }
 
 Reply Segments::call(const std::string& host, const Identity& as, std::int32_t process, const CallBody& body) {
-  const auto* attach = std::get_if<SegmentAttach>(&body);
-  const auto shape = attach == nullptr || !owned_.may_attach(as, *attach) ? std::nullopt : owned_.shape(attach->object);
-  if (shape && !attached_.open(key(options_.host, attach->object), sessions_, *shape)) {
-    // Whoever attaches it, this host is to store what nobody uses.
-    Reply reply;
-    reply.error = Error::kNoMemory;
-    reply.value = -1;
-    return reply;
-  }
   const HostId caller = hosts_.find(host);
   DIPC_CHECK(caller != SegmentHosts::kStranger);
   CallBody called = body;
@@ -128,7 +112,10 @@ void Segments::take_back(std::vector<KeptSegment> kept) {
 
 bool Segments::on_peer_message(const std::string& host, const PeerMessage& message) {
   if (const auto* report = std::get_if<SegmentReport>(&message)) {
-    owned_.on_report(loop_now(), hosts_.admit(host), *report);
+    const HostId from = hosts_.admit(host);
+    take_apart(*report, [&](const HostPageMessage& message_of_page) {
+      owned_.on_report(loop_now(), from, SegmentReport{report->segment, message_of_page, report->process});
+    });
   } else if (const auto* order = std::get_if<SegmentOrder>(&message)) {
     on_order(host, *order);
   } else if (const auto* page = std::get_if<HeldPage>(&message)) {
@@ -141,15 +128,18 @@ bool Segments::on_peer_message(const std::string& host, const PeerMessage& messa
 }
 
 void Segments::on_order(const std::string& host, const SegmentOrder& order) {
-  OwnerPageMessage message = order.message;
-  if (auto* grant = std::get_if<PageGrant>(&message)) grant->holder = hosts_.find(order.host);
-  if (auto* fetch = std::get_if<FetchPage>(&message)) fetch->requester = hosts_.find(order.host);
-  attached_.on_order(loop_now(), key(host, order.segment), message);
-  if (std::holds_alternative<SegmentDestroyed>(message)) options_.gone(host, order.segment);
+  take_apart(order, [&](OwnerPageMessage message) {
+    if (auto* grant = std::get_if<PageGrant>(&message)) grant->holder = hosts_.find(order.host);
+    if (auto* fetch = std::get_if<FetchPage>(&message)) fetch->requester = hosts_.find(order.host);
+    attached_.on_order(loop_now(), key(host, order.segment), message);
+  });
+  if (std::holds_alternative<SegmentDestroyed>(order.message)) options_.gone(host, order.segment);
 }
 
 void Segments::on_page(const std::string& host, const HeldPage& page) {
-  attached_.on_page(loop_now(), hosts_.admit(host), key(page.owner, page.segment), page.data);
+  const HostId from = hosts_.admit(host);
+  take_apart(page,
+             [&](const PageData& data) { attached_.on_page(loop_now(), from, key(page.owner, page.segment), data); });
 }
 
 void Segments::on_session_began(const std::string& host, const Hello& hello) {
@@ -157,7 +147,7 @@ void Segments::on_session_began(const std::string& host, const Hello& hello) {
   if (id == hosts_.self()) return;
   sessions_.insert(id);
   abis_.insert_or_assign(id, hello.abi);
-  if (hello.page_bytes >= kPageBytesMin && hello.page_bytes <= kPageBytesMax && std::has_single_bit(hello.page_bytes)) {
+  if (is_page_size(hello.page_bytes)) {
     page_bytes_[id] = hello.page_bytes;
   } else {
     log_error("peer " + host, "it says that its pages have " + std::to_string(hello.page_bytes) + " bytes: ignored");
@@ -169,7 +159,7 @@ void Segments::on_session_began(const std::string& host, const Hello& hello) {
   }
   attached_.on_peer(loop_now(), id);
   for (const ObjectRef& segment : std::exchange(to_clear_[id], {})) {
-    peers_.send(host, SegmentReport{segment, SegmentCleared{}, 0});
+    post(id, SegmentReport{segment, SegmentCleared{}, 0});
   }
   deliver();
 }
@@ -177,6 +167,7 @@ void Segments::on_session_began(const std::string& host, const Hello& hello) {
 void Segments::on_session_ended(const std::string& host, bool restarted) {
   const HostId id = hosts_.find(host);
   if (sessions_.erase(id) == 0) return;
+  unsent_.erase(id);
   if (restarted) {
     owned_.on_host_restarted(loop_now(), id);
   } else {
@@ -197,34 +188,38 @@ void Segments::send_order(HostId to, const ObjectRef& segment, const OwnerPageMe
   const auto* grant = std::get_if<PageGrant>(&message);
   if (grant != nullptr && grant->origin == PageOrigin::kHolder) order.host = hosts_.name(grant->holder);
   if (const auto* fetch = std::get_if<FetchPage>(&message)) order.host = hosts_.name(fetch->requester);
-  peers_.send(hosts_.name(to), std::move(order));
+  post(to, std::move(order));
+}
+
+bool Segments::open_here(const ObjectRef& segment, const AttachReply& shape) {
+  return attached_.open(key(options_.host, segment), sessions_, shape);
 }
 
 void Segments::send_report(const AttachedSegments::Key& segment, const HostPageMessage& message, std::int32_t process) {
   if (segment.first == hosts_.self()) {
     own_.emplace_back(OwnReport{segment.second, message, process});
   } else {
-    peers_.send(hosts_.name(segment.first), SegmentReport{segment.second, message, process});
+    post(segment.first, SegmentReport{segment.second, message, process});
   }
 }
 
 void Segments::send_page(HostId to, const AttachedSegments::Key& segment, const PageData& data) {
   DIPC_CHECK(to != hosts_.self());  // a directory never has a holder send to itself
-  peers_.send(hosts_.name(to), HeldPage{hosts_.name(segment.first), segment.second, data});
+  post(to, HeldPage{hosts_.name(segment.first), segment.second, data, {}});
 }
 
 void Segments::on_removed(const ObjectRef& segment) { options_.removed(segment); }
 
 // Every host may know its id, whether it has it attached or not.
 void Segments::on_destroyed(const ObjectRef& segment) {
-  for (const HostId host : sessions_) peers_.send(hosts_.name(host), SegmentOrder{segment, SegmentDestroyed{}, {}});
+  for (const HostId host : sessions_) post(host, SegmentOrder{segment, SegmentDestroyed{}, {}});
 }
 
 void Segments::on_pager_spoke() { deliver(); }
 
 void Segments::on_cleared(const AttachedSegments::Key& segment) {
   if (sessions_.find(segment.first) != sessions_.end()) {
-    peers_.send(hosts_.name(segment.first), SegmentReport{segment.second, SegmentCleared{}, 0});
+    post(segment.first, SegmentReport{segment.second, SegmentCleared{}, 0});
   } else if (segment.first != hosts_.self()) {
     to_clear_[segment.first].insert(segment.second);
   }
@@ -235,6 +230,22 @@ void Segments::on_misbehaved(HostId host, const std::string& text) {
   if (host == SegmentHosts::kStranger) return;
   log_error("peer " + hosts_.name(host), text);
   peers_.end_session(hosts_.name(host), hosts_.name(host) + ": " + text);
+}
+
+// To another host, when this turn is over: what is said of the next page may be said with it.
+void Segments::post(HostId to, PeerMessage message) {
+  const auto [last, is_first] = unsent_.try_emplace(to, std::move(message));
+  if (is_first || join(last->second, message)) return;
+  peers_.send(hosts_.name(to), std::exchange(last->second, std::move(message)));
+}
+
+void Segments::send_unsent() {
+  for (auto& [host, message] : std::exchange(unsent_, {})) peers_.send(hosts_.name(host), std::move(message));
+}
+
+void Segments::stop() {
+  attached_.lose_all(loop_now(), options_.attached.stuck_after);
+  send_unsent();
 }
 
 // What this host says to itself, until nothing more comes of it.
@@ -252,6 +263,7 @@ void Segments::deliver() {
     }
   }
   delivering_ = false;
+  send_unsent();
   timer_.start_at(std::min(owned_.deadline(), attached_.deadline()));
 }
 

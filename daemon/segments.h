@@ -41,7 +41,7 @@ class Segments final : public Naming::Segments, private OwnedSegments::Outbox, p
   // Naming::Segments: shmget
   tl::expected<ObjectMade, Error> look(const ObjectRef& segment, const GetCall& call, const Identity& as) override;
   tl::expected<ObjectMade, Error> make(const GetCall& call, std::uint64_t generation, const Identity& as,
-                                       std::int32_t process) override;
+                                       const std::string& host, std::int32_t process) override;
   void unmake(const ObjectRef& segment) override;
   void on_stand_in_gone(const ObjectRef& segment) override;
 
@@ -77,7 +77,7 @@ class Segments final : public Naming::Segments, private OwnedSegments::Outbox, p
   // `restarted`: another daemon runs there now.
   void on_session_ended(const std::string& host, bool restarted = false);
   // Before the daemon stops: no program is to go on with memory that nobody looks after.
-  void stop() { attached_.lose_all(loop_now(), options_.attached.stuck_after); }
+  void stop();
 
  private:
   struct OwnOrder {
@@ -92,6 +92,7 @@ class Segments final : public Naming::Segments, private OwnedSegments::Outbox, p
 
   // OwnedSegments::Outbox, AttachedSegments::Outbox
   void send_order(HostId to, const ObjectRef& segment, const OwnerPageMessage& message) override;
+  bool open_here(const ObjectRef& segment, const AttachReply& shape) override;
   void on_removed(const ObjectRef& segment) override;
   void on_destroyed(const ObjectRef& segment) override;
   void send_report(const AttachedSegments::Key& segment, const HostPageMessage& message, std::int32_t process) override;
@@ -100,6 +101,8 @@ class Segments final : public Naming::Segments, private OwnedSegments::Outbox, p
   void on_pager_spoke() override;
   void on_misbehaved(HostId host, const std::string& text) override;
 
+  void post(HostId to, PeerMessage message);
+  void send_unsent();
   void on_order(const std::string& host, const SegmentOrder& order);
   void on_page(const std::string& host, const HeldPage& page);
   void deliver();
@@ -113,6 +116,7 @@ class Segments final : public Naming::Segments, private OwnedSegments::Outbox, p
   FineTimer timer_;                                    // holds are shorter than a millisecond
   std::deque<std::variant<OwnOrder, OwnReport>> own_;  // from this host to itself
   bool delivering_ = false;
+  std::map<HostId, PeerMessage> unsent_;            // the latest to each host: the next may go on with it (page_runs.h)
   std::set<HostId> sessions_;                       // without this host
   std::map<HostId, std::uint32_t> page_bytes_;      // of hosts, as their latest sessions said
   std::map<HostId, std::string> boots_;             // likewise

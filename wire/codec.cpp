@@ -40,7 +40,7 @@ std::size_t bulk_bytes(const Record& record) {
   } else if (const auto* declarations = std::get_if<QueueDeclarations>(&*frame->message)) {
     return declarations->text.size();
   } else if (const auto* held = std::get_if<HeldPage>(&*frame->message)) {
-    return bytes_of(held->data.contents);
+    return bytes_of(held->data.contents) * (1 + held->more.size());
   } else if (const auto* report = std::get_if<SegmentReport>(&*frame->message)) {
     if (const auto* relayed = std::get_if<RelayedPage>(&report->message)) return bytes_of(relayed->contents);
   } else if (const auto* order = std::get_if<SegmentOrder>(&*frame->message)) {

@@ -4,6 +4,7 @@
 // a disconnect loses); codec.{h,cpp} is the only place where the two meet. Nothing here knows about sockets or Cap'n
 // Proto, so the state machines in daemon/core can use it.
 
+#include <algorithm>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -460,6 +461,7 @@ struct SegmentReport {
   ObjectRef segment;
   HostPageMessage message;
   std::int32_t process = 0;  // SegmentAttached and SegmentDetached: whose doing the last of them was
+  std::uint32_t run = 1;     // see page_runs.h
   bool operator==(const SegmentReport&) const = default;
 };
 // Owner -> host.
@@ -467,6 +469,7 @@ struct SegmentOrder {
   ObjectRef segment;
   OwnerPageMessage message;  // the host ids in it say nothing between hosts:
   std::string host;          // PageGrant of kHolder: the holder. FetchPage: the requester
+  std::uint32_t run = 1;     // see page_runs.h
   bool operator==(const SegmentOrder&) const = default;
 };
 // Holder -> requester.
@@ -474,7 +477,11 @@ struct HeldPage {
   std::string owner;  // of the segment
   ObjectRef segment;
   PageData data;
-  bool operator==(const HeldPage&) const = default;
+  std::vector<PageContents> more;  // of the pages behind it, each of the next transaction; as large
+  bool operator==(const HeldPage& other) const {
+    return owner == other.owner && segment == other.segment && data == other.data &&
+           std::equal(more.begin(), more.end(), other.more.begin(), other.more.end(), same_contents);
+  }
 };
 
 using PeerMessage =

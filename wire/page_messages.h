@@ -7,6 +7,7 @@
 // SegmentReport, SegmentOrder and HeldPage at the end of messages.h are how they travel: with the segment, and with
 // host names for HostIds.
 
+#include <bit>
 #include <cstdint>
 #include <memory>
 #include <variant>
@@ -28,6 +29,16 @@ inline constexpr std::uint32_t kUnitBytesMax = 16u << 20;
 // A segment has no more of them.
 inline constexpr std::uint32_t kPagesMax = 1u << 30;
 
+// So many pages are asked for ahead, or spoken of by one message, at most.
+inline constexpr std::uint32_t kPagesAtOnceMax = 256;
+
+// Of the machines that Linux runs on.
+inline constexpr std::uint32_t kHostPageBytesMin = 4096;
+inline constexpr std::uint32_t kHostPageBytesMax = 65536;
+constexpr bool is_page_size(std::uint32_t bytes) {
+  return bytes >= kHostPageBytesMin && bytes <= kHostPageBytesMax && std::has_single_bit(bytes);
+}
+
 enum class PageAccess : std::uint8_t { kRead, kWrite };
 
 // One page (unit), as it lies in the memory of the segment's owner. Shared, never changed: a holder keeps what it has
@@ -45,8 +56,8 @@ struct PageRequest {
   PageAccess access{};
   bool operator==(const PageRequest&) const = default;
 };
-// Read access to `count` pages if that takes nothing from anybody; answered for each by Grant, PageDeclined or
-// PageLost.
+// Read access to `count` pages, kPagesAtOnceMax at most, if that takes nothing from anybody; answered for each by
+// Grant, PageDeclined or PageLost.
 struct AskAhead {
   PageIndex first{};
   std::uint32_t count = 0;

@@ -598,11 +598,14 @@ struct SegmentReport {
   segment @0 :ObjectRef;       # of kind segment
   page @1 :UInt32;             # of all but attached, detached, cleared and holdsAll
   transaction @2 :UInt64;      # of installed, noData, dropped, relayed, failed: the one that it answers
+  run @15 :UInt32 = 1;
+  # The same of so many pages from `page` on, each of the next transaction: of what has both and no data. At most 256.
 
   union {
     request @3 :Access;        # a program has touched the page. One at a time for each page; answered by grant or lost
     askAhead @4 :UInt32;
-    # Read access to so many pages from `page` on, if that takes nothing from anybody: for each grant, declined or lost.
+    # Read access to so many pages from `page` on, 256 at most, if that takes nothing from anybody: for each grant,
+    # declined or lost.
     installed @5 :Void;        # the grant is carried out
     noData @6 :Void;           # it can't be: what it needs will not come. The owner begins again
     dropped @7 :Void;          # no program of the host reads the page any more: the answer to invalidate
@@ -639,6 +642,7 @@ struct SegmentOrder {
   segment @0 :ObjectRef;       # of kind segment
   page @1 :UInt32;             # of all but dismissed, destroyed, resumed and refused
   transaction @2 :UInt64;      # of those but declined and lost; unique in the life of the segment
+  run @16 :UInt32 = 1;         # as in SegmentReport
 
   union {
     grant @3 :Grant;           # answered by installed, noData or failed
@@ -682,7 +686,8 @@ struct HeldPage {
   segment @1 :ObjectRef;       # of kind segment
   page @2 :UInt32;
   transaction @3 :UInt64;
-  data @4 :Data;               # exactly one page, as in the owner's memory (Reply.Attach)
+  data @4 :Data;               # exactly one page, or as many as `run` says; as in the owner's memory (Reply.Attach)
+  run @5 :UInt32 = 1;          # so many pages from `page` on, each of the next transaction. At most 256
 }
 
 # ---- tools -----------------------------------------------------------------------------------------------------------

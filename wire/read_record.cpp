@@ -330,9 +330,15 @@ ObjectList read(schema::ObjectList::Reader from) {
 
 PageContents contents(capnp::Data::Reader from) { return std::make_shared<const Bytes>(bytes(from)); }
 
+std::uint32_t run(std::uint32_t from) {
+  KJ_REQUIRE(from >= 1 && from <= kPagesAtOnceMax, "no number of pages that one message can speak of", from);
+  return from;
+}
+
 SegmentReport read(schema::SegmentReport::Reader from) {
   SegmentReport to;
   to.segment = read(from.getSegment(), Kind::kSegment);
+  to.run = run(from.getRun());
   const PageIndex page{from.getPage()};
   const TransactionNumber transaction{from.getTransaction()};
   switch (from.which()) {
@@ -398,6 +404,7 @@ void read_origin(schema::SegmentOrder::Grant::Origin::Reader from, PageGrant& gr
 SegmentOrder read(schema::SegmentOrder::Reader from) {
   SegmentOrder to;
   to.segment = read(from.getSegment(), Kind::kSegment);
+  to.run = run(from.getRun());
   const PageIndex page{from.getPage()};
   const TransactionNumber transaction{from.getTransaction()};
   switch (from.which()) {
@@ -452,8 +459,19 @@ SegmentOrder read(schema::SegmentOrder::Reader from) {
 }
 
 HeldPage read(schema::HeldPage::Reader from) {
-  return {string(from.getOwner()), read(from.getSegment(), Kind::kSegment),
-          PageData{PageIndex{from.getPage()}, TransactionNumber{from.getTransaction()}, contents(from.getData())}};
+  const std::uint32_t pages = run(from.getRun());
+  const auto data = from.getData();
+  KJ_REQUIRE(data.size() % pages == 0, "pages of different sizes", data.size(), pages);
+  const std::size_t page_bytes = data.size() / pages;
+  HeldPage to{string(from.getOwner()),
+              read(from.getSegment(), Kind::kSegment),
+              PageData{PageIndex{from.getPage()}, TransactionNumber{from.getTransaction()},
+                       contents(data.slice(0, page_bytes))},
+              {}};
+  for (std::uint32_t i = 1; i < pages; ++i) {
+    to.more.push_back(contents(data.slice(i * page_bytes, (i + 1) * page_bytes)));
+  }
+  return to;
 }
 
 std::optional<PeerMessage> read_message(schema::Frame::Reader from) {

@@ -1,5 +1,7 @@
 #include "wire/write_record.h"
 
+#include <cstring>
+
 #include "wire/check.h"
 #include "wire/framing.h"
 #include "wire/schema_enums.h"
@@ -318,6 +320,7 @@ void write(schema::SegmentReport::Processes::Builder to, std::uint32_t attachmen
 
 void write(schema::SegmentReport::Builder to, const SegmentReport& from) {
   write(to.initSegment(), from.segment);
+  to.setRun(from.run);
   std::visit([&](const auto& message) { write_subject(to, message); }, from.message);
   std::visit(Overloaded{
                  [&](const PageRequest& message) { to.setRequest(Accesses::to_schema(message.access)); },
@@ -362,6 +365,7 @@ void write(schema::SegmentOrder::Grant::Builder to, const PageGrant& from, const
 
 void write(schema::SegmentOrder::Builder to, const SegmentOrder& from) {
   write(to.initSegment(), from.segment);
+  to.setRun(from.run);
   std::visit([&](const auto& message) { write_subject(to, message); }, from.message);
   std::visit(Overloaded{
                  [&](const PageGrant& message) { write(to.initGrant(), message, from.host); },
@@ -390,7 +394,15 @@ void write(schema::HeldPage::Builder to, const HeldPage& from) {
   to.setOwner(text(from.owner));
   write(to.initSegment(), from.segment);
   write_subject(to, from.data);
-  to.setData(data(from.data.contents));
+  to.setRun(static_cast<std::uint32_t>(1 + from.more.size()));
+  const std::size_t page_bytes = data(from.data.contents).size();
+  auto pages = to.initData(static_cast<unsigned>(page_bytes * (1 + from.more.size())));
+  std::memcpy(pages.begin(), data(from.data.contents).begin(), page_bytes);
+  for (std::size_t i = 0; i < from.more.size(); ++i) {
+    const auto page = data(from.more[i]);
+    DIPC_CHECK(page.size() == page_bytes);
+    std::memcpy(pages.begin() + (i + 1) * page_bytes, page.begin(), page_bytes);
+  }
 }
 
 void write(schema::Frame::Builder to, const Frame& from) {

@@ -24,7 +24,7 @@ std::span<const SettingReader::Section> sections() {
       {"timing", {"keepalive", "peer_timeout", "op_timeout", "claim_timeout", "busy_poll"}},
       {"limits",
        {"blocked_calls_per_peer", "connections_per_peer", "bytes_per_peer", "calls_per_login", "connections_per_login",
-        "bytes_per_login", "session_buffer", "dead_letters", "segment_size", "segments_per_login",
+        "bytes_per_login", "session_buffer", "dead_letters", "segment_size", "segments_per_login", "segments_per_peer",
         "attachments_per_login"}},
       {"memory", {"pager"}},
       {"ftok", {"paths"}},
@@ -149,6 +149,7 @@ class Reader : private SettingReader {
       // A session must be able to hold the largest message, whatever kernel.msgmax an owner has.
       if (key == "session_buffer") read_size(value, key, "1MiB", "2GiB", limits.session_buffer_bytes);
       if (key == "segments_per_login") read_count(value, key, 1, 1'000'000, limits.segments_per_login);
+      if (key == "segments_per_peer") read_count(value, key, 1, 1'000'000, limits.segments_per_peer);
       if (key == "attachments_per_login") read_count(value, key, 1, 1'000'000, limits.attachments_per_login);
       if (key == "segment_size") read_size(value, key, "4KiB", "1TiB", limits.segment_bytes);
     });

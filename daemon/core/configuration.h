@@ -85,6 +85,7 @@ struct Configuration {
     std::uint32_t dead_letters = 10000;
     std::uint64_t segment_bytes = 4ull << 30;
     std::uint32_t segments_per_login = 1000;      // that live here, of the login that made them
+    std::uint32_t segments_per_peer = 1000;       // likewise, of the host
     std::uint32_t attachments_per_login = 10000;  // of this host's programs, with those of forked children
     bool operator==(const Limits&) const = default;
   } limits;

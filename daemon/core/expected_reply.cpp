@@ -72,7 +72,7 @@ std::optional<std::string> ExpectedReply::objection(const Reply& reply) const {
       const auto* segment = std::get_if<AttachReply>(&reply.body);
       if (segment == nullptr) return "it describes no segment";
       if (segment->segment_bytes == 0) return "the segment is empty";
-      if (page_bytes_ == 0 || segment->unit_bytes == 0 || segment->unit_bytes % page_bytes_ != 0 ||
+      if (!is_page_size(page_bytes_) || segment->unit_bytes == 0 || segment->unit_bytes % page_bytes_ != 0 ||
           segment->unit_bytes > kUnitBytesMax) {
         return "pages of " + std::to_string(segment->unit_bytes) + " bytes are no pages";
       }

@@ -36,13 +36,14 @@ void PageCache::on_fault(TimePoint now, PageIndex index, PageAccess access) {
   const auto number = static_cast<std::uint32_t>(index);
   DIPC_CHECK(number < options_.page_count);
   if (ending_ || attachments_ == 0) return;
-  Page& page = pages_[index];
+  const auto found = pages_.try_emplace(index).first;
+  Page& page = found->second;
   const bool read = access == PageAccess::kRead;
   const bool first = read && page.access == Access::kInvalid && page.work == Work::kNone &&
                      page.asked == Asked::kNothing && !page.grant;
   const bool on_its_way = read && page.asked == Asked::kAhead;
   (read ? page.wants_read : page.wants_write) = true;
-  advance(now, index);
+  advance(now, found);
   if (first) {
     const bool in_a_row = number == ahead_end_;
     const std::uint32_t window = ahead_window_ == 0 ? kReadAheadFirst : 2 * ahead_window_;
@@ -50,6 +51,8 @@ void PageCache::on_fault(TimePoint now, PageIndex index, PageAccess access) {
     ahead_end_ = number + 1;
     ask_ahead(ahead_end_);
   } else if (on_its_way && number < ahead_end_ && ahead_end_ - number <= ahead_window_ / 2) {
+    // The program is faster than the pages come: more of them at once.
+    ahead_window_ = std::min(2 * ahead_window_, options_.read_ahead_max);
     ask_ahead(ahead_end_);
   }
 }
@@ -94,7 +97,9 @@ void PageCache::on_detached(TimePoint now, std::uint32_t count) {
 
 void PageCache::on_done(TimePoint now, PageIndex index) {
   if (ending_) return;
-  Page& page = pages_.at(index);
+  const auto found = pages_.find(index);
+  DIPC_CHECK(found != pages_.end());
+  Page& page = found->second;
   const Work work = std::exchange(page.work, Work::kNone);
   switch (work) {
     case Work::kInstall:
@@ -116,12 +121,14 @@ void PageCache::on_done(TimePoint now, PageIndex index) {
     case Work::kNone:
       DIPC_CHECK(false);
   }
-  advance(now, index);
+  advance(now, found);
 }
 
 void PageCache::on_contents(TimePoint now, PageIndex index, PageContents contents) {
   if (ending_) return;
-  Page& page = pages_.at(index);
+  const auto found = pages_.find(index);
+  DIPC_CHECK(found != pages_.end());
+  Page& page = found->second;
   DIPC_CHECK(page.work == Work::kRead && contents != nullptr);
   page.work = Work::kNone;
   page.access = page.fetch.drop ? Access::kInvalid : Access::kShared;
@@ -130,7 +137,7 @@ void PageCache::on_contents(TimePoint now, PageIndex index, PageContents content
     page.kept = std::move(contents);
     page.kept_for = page.fetch.transaction;
   }
-  advance(now, index);
+  advance(now, found);
 }
 
 void PageCache::on_failed(TimePoint now, PageIndex index) {
@@ -171,12 +178,13 @@ void PageCache::on_message(TimePoint now, const OwnerPageMessage& message) {
     actions_.emplace_back(Finished{});
     return;
   }
-  Page& page = pages_[*index];
+  const auto found = pages_.try_emplace(*index).first;
+  Page& page = found->second;
   if (page.waiting.size() >= kWaitingMax && options_.owner != options_.self) {
     return accuse("it says more and more of a page and waits for no answer");
   }
   page.waiting.push_back(message);
-  advance(now, *index);
+  advance(now, found);
 }
 
 void PageCache::on_data(TimePoint now, HostId from, const PageData& data) {
@@ -186,7 +194,7 @@ void PageCache::on_data(TimePoint now, HostId from, const PageData& data) {
   if (page.asked == Asked::kNothing && !page.grant && page.waiting.empty()) return;
   page.early[from] = data;
   if (page.grant && page.work == Work::kNone) try_grant(data.page, page);
-  advance(now, data.page);
+  advance(now, found);
 }
 
 void PageCache::on_peer(TimePoint, HostId peer) {
@@ -274,8 +282,11 @@ TimePoint PageCache::deadline() const {
 
 // What the owner has said, as far as it can be done now, then what the programs want.
 void PageCache::advance(TimePoint now, PageIndex index) {
-  const auto found = pages_.find(index);
-  if (found == pages_.end()) return;
+  if (const auto found = pages_.find(index); found != pages_.end()) advance(now, found);
+}
+
+void PageCache::advance(TimePoint now, Pages::iterator found) {
+  const PageIndex index = found->first;
   Page& page = found->second;
   while (page.work == Work::kNone && !page.waiting.empty() && !must_wait(now, index, page)) {
     const OwnerPageMessage message = std::move(page.waiting.front());

@@ -56,7 +56,7 @@ struct PageCacheOptions {
   Duration hold_time = std::chrono::milliseconds(2);
   // Least hold, by the kind of pager: with less, a store across two contended pages may never complete.
   Duration hold_floor = std::chrono::microseconds(200);
-  std::uint32_t read_ahead_max = 32;  // pages; 0: none
+  std::uint32_t read_ahead_max = 32;  // pages, kPagesAtOnceMax at most; 0: none
 };
 
 class PageCache {
@@ -168,7 +168,10 @@ class PageCache {
     TransactionNumber kept_for{};      // this transaction and not released yet
   };
 
+  using Pages = std::map<PageIndex, Page>;
+
   void advance(TimePoint now, PageIndex index);
+  void advance(TimePoint now, Pages::iterator found);
   bool must_wait(TimePoint now, PageIndex index, const Page& page);
   void on(TimePoint now, PageIndex index, Page& page, const OwnerPageMessage& message);
   void on(TimePoint now, PageIndex index, Page& page, const PageGrant& grant);
@@ -196,7 +199,7 @@ class PageCache {
 
   PageCacheOptions options_;
   std::set<HostId> peers_;
-  std::map<PageIndex, Page> pages_;                  // those that are not plainly invalid
+  Pages pages_;                                      // those that are not plainly invalid
   std::set<PageIndex> starved_;                      // have a Grant that waits for data
   std::set<std::pair<TimePoint, PageIndex>> holds_;  // something waits for the end of the hold
   std::uint64_t attachments_ = 0;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "daemon/core/page_cache.h"
 #include "wire/check.h"
 
 namespace dipc {
@@ -98,8 +97,7 @@ void PageDirectory::on(HostId host, const AskAhead& message) {
   if (first > options_.page_count || message.count > options_.page_count - first || member.attachments == 0) {
     return accuse(host, "it asks ahead for pages that it has not attached");
   }
-  if (message.count > PageCacheOptions{}.read_ahead_max)
-    return accuse(host, "it asks ahead for too many pages at once");
+  if (message.count > kPagesAtOnceMax) return accuse(host, "it asks ahead for too many pages at once");
   for (std::uint32_t number = first; number < first + message.count; ++number) {
     const PageIndex index{number};
     if (!member.requests.insert(index).second) return accuse(host, "it asks twice for " + words(index));

@@ -46,7 +46,9 @@ std::uint64_t variable_bytes(const QueueDeclarations& declarations) { return dec
 std::uint64_t variable_bytes(const Returned& returned) { return returned.unfit.size(); }
 
 std::uint64_t variable_bytes(const PageContents& contents) { return contents == nullptr ? 0 : contents->size(); }
-std::uint64_t variable_bytes(const HeldPage& held) { return variable_bytes(held.data.contents); }
+std::uint64_t variable_bytes(const HeldPage& held) {
+  return variable_bytes(held.data.contents) * (1 + held.more.size());
+}
 
 std::uint64_t variable_bytes(const SegmentReport& report) {
   const auto* relayed = std::get_if<RelayedPage>(&report.message);

@@ -44,14 +44,23 @@ spdlog::level::level_enum native(LogLevel level) {
   return spdlog::level::err;
 }
 
+struct Allowances {
+  std::mutex mutex;
+  std::map<std::pair<LogLevel, std::string>, Allowance> of_topics;
+};
+
+Allowances& allowances() {
+  static Allowances all;
+  return all;
+}
+
 // How many lines of this topic were held back since the last one written; -1: this one is held back too.
 std::int64_t held_back(LogLevel level, std::string_view topic) {
-  static std::mutex mutex;
-  static std::map<std::pair<LogLevel, std::string>, Allowance> allowances;
+  Allowances& all = allowances();
   const auto now = std::chrono::steady_clock::now();
-  const std::lock_guard lock(mutex);
-  if (allowances.size() > kTopicsMax) allowances.clear();
-  Allowance& allowance = allowances[{level, std::string(topic)}];
+  const std::lock_guard lock(all.mutex);
+  if (all.of_topics.size() > kTopicsMax) all.of_topics.clear();
+  Allowance& allowance = all.of_topics[{level, std::string(topic)}];
   if (now - allowance.since >= kAllowanceEvery) {
     allowance.since = now;
     allowance.written = 0;
@@ -74,6 +83,11 @@ std::string printable(std::string_view text) {
 }
 
 }  // namespace
+
+void renew_log_allowances() {
+  const std::lock_guard lock(allowances().mutex);
+  allowances().of_topics.clear();
+}
 
 void set_log_level(LogLevel level) { logger().set_level(native(level)); }
 

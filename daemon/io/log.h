@@ -30,4 +30,7 @@ void log_trouble(LogLevel level, std::string_view topic, const Trouble& trouble)
 
 inline constexpr int kLinesPerTopic = 10;
 
+// Every topic has its whole allowance again: for tests, which are many daemons in one process.
+void renew_log_allowances();
+
 }  // namespace dipc

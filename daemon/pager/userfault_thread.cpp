@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <system_error>
 
 #include "daemon/pager/memory_callers.h"
@@ -20,6 +21,8 @@ namespace {
 
 // exec and the end of a forked child are told by nobody: how often we look.
 constexpr auto kSweepEvery = std::chrono::milliseconds(100);
+// Pages that the loop hears of at once: so many are quickly read or filled, and one message has room for them.
+constexpr std::size_t kToldAtOnce = 32;
 
 }  // namespace
 
@@ -107,12 +110,12 @@ void UserfaultThread::set_state(PageIndex page, State state) {
 void UserfaultThread::on_stuck(pid_t pid) {
   if (pid != kAnybody) {
     const bool killed = send_signal(pid, watched_uid_, SIGKILL);
-    tell(Log{options_.name + ": process " + (pid > 0 ? std::to_string(pid) : "(unknown)") +
-             " does not let us reach its memory" + (killed ? "; killed" : "")});
+    tell_now(Log{options_.name + ": process " + (pid > 0 ? std::to_string(pid) : "(unknown)") +
+                 " does not let us reach its memory" + (killed ? "; killed" : "")});
     return;
   }
   const std::vector<pid_t> callers = callers_on(memory_.fd());
-  if (callers.empty()) tell(Log{options_.name + ": somebody who is not known keeps us from its memory"});
+  if (callers.empty()) tell_now(Log{options_.name + ": somebody who is not known keeps us from its memory"});
   for (const pid_t caller : callers) {
     const std::lock_guard lock(mutex_);
     const bool killed =
@@ -142,14 +145,33 @@ UserfaultThread::~UserfaultThread() {
 }
 
 void UserfaultThread::ask(Command command) {
+  bool is_first = false;
   {
     const std::lock_guard lock(mutex_);
+    is_first = commands_.empty();  // else the thread has been told that there are some
     commands_.push_back(std::move(command));
   }
-  eventfd_write(commands_fd_.get(), 1);
+  if (is_first) eventfd_write(commands_fd_.get(), 1);
 }
 
+// On the thread: several of them are told as one, as waking the loop costs as much as a page.
 void UserfaultThread::tell(Event event) {
+  told_.push_back(std::move(event));
+  if (told_.size() >= kToldAtOnce) say_told();
+}
+
+void UserfaultThread::say_told() {
+  if (told_.empty()) return;
+  {
+    const std::lock_guard lock(mutex_);
+    std::move(told_.begin(), told_.end(), std::back_inserter(events_));
+  }
+  told_.clear();
+  eventfd_write(events_fd_.get(), 1);
+}
+
+// On any other thread.
+void UserfaultThread::tell_now(Event event) {
   {
     const std::lock_guard lock(mutex_);
     events_.push_back(std::move(event));
@@ -200,6 +222,7 @@ void UserfaultThread::run() {
       }
     }
     bury();
+    say_told();
   }
 }
 

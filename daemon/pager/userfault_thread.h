@@ -170,6 +170,8 @@ class UserfaultThread {
   void run();
   void turn(Duration timeout);
   void tell(Event event);
+  void tell_now(Event event);
+  void say_told();
   void on_stuck(pid_t pid);
 
   // programs: userfault_programs.cpp
@@ -263,6 +265,7 @@ class UserfaultThread {
   std::optional<Userfault> own_;  // of `own_address_`, through which pages are filled
   void* own_address_ = nullptr;
   Bytes zeros_;
+  std::vector<Event> told_;  // not yet among events_
 
   Descriptor epoll_;
   Descriptor commands_fd_;

@@ -227,6 +227,7 @@ session_buffer = "1MiB"
 dead_letters = 0
 segment_size = "8GiB"
 segments_per_login = 9
+segments_per_peer = 11
 attachments_per_login = 10
 [memory]
 pager = "sigsegv"
@@ -267,6 +268,7 @@ refuse = true
   EXPECT_EQ(configuration.limits.dead_letters, 0u);
   EXPECT_EQ(configuration.limits.segment_bytes, 8ull << 30);
   EXPECT_EQ(configuration.limits.segments_per_login, 9u);
+  EXPECT_EQ(configuration.limits.segments_per_peer, 11u);
   EXPECT_EQ(configuration.limits.attachments_per_login, 10u);
   EXPECT_EQ(configuration.memory.pager, PagerChosen::kSigsegv);
   EXPECT_EQ(configuration.ftok_paths, (std::vector<std::string>{"/srv/app", "/"}));
@@ -274,7 +276,7 @@ refuse = true
   EXPECT_EQ(configuration.paths.state, "/tmp/state");
   ASSERT_EQ(configuration.keys.size(), 3u);
   const KeyRule& first = configuration.keys[0];
-  EXPECT_EQ(first.line, 34u);
+  EXPECT_EQ(first.line, 35u);
   EXPECT_THAT(first.kinds, ElementsAre(Kind::kMessageQueue, Kind::kSemaphoreSet));
   EXPECT_EQ(first.home, "vax");
   EXPECT_THAT(first.ranges,

@@ -319,10 +319,12 @@ TEST_F(PageCacheTest, FaultsInARowAreReadAhead) {
   EXPECT_THAT(out(), ElementsAre("tell: read p13", "tell: ahead p14 4"));
   read(PageIndex{14});  // on its way
   EXPECT_THAT(out(), IsEmpty());
-  read(PageIndex{16});  // half of it is used up
-  EXPECT_THAT(out(), ElementsAre("tell: ahead p18 4"));
+  read(PageIndex{16});  // half of it is used up, and it is waited for
+  EXPECT_THAT(out(), ElementsAre("tell: ahead p18 8"));
   read(PageIndex{22});
-  EXPECT_THAT(out(), ElementsAre("tell: read p22", "tell: ahead p23 8"));
+  EXPECT_THAT(out(), ElementsAre("tell: ahead p26 8"));
+  read(PageIndex{34});
+  EXPECT_THAT(out(), ElementsAre("tell: read p34", "tell: ahead p35 8"));
   read(PageIndex{50});
   read(PageIndex{52});
   EXPECT_THAT(out(), ElementsAre("tell: read p50", "tell: read p52"));

@@ -16,6 +16,7 @@ using namespace std::chrono_literals;
 
 inline constexpr HostId kOwner{0}, kAmy{1}, kBob{2}, kCid{3}, kDan{4};
 inline constexpr PageIndex p0{0}, p1{1}, p2{2}, p3{3};
+inline constexpr std::uint32_t kPages = 1000;
 inline constexpr Duration kFence = 20s, kPatience = 10s;
 
 // What the directory does, as lines: "amy grant p0 #1 read zero".
@@ -70,7 +71,7 @@ struct Words {
 
 class PageDirectoryTest : public testing::Test {
  protected:
-  PageDirectoryTest() : directory_({kOwner, 100, 4096, kFence, kPatience}) {
+  PageDirectoryTest() : directory_({kOwner, kPages, 4096, kFence, kPatience}) {
     for (const HostId host : {kAmy, kBob, kCid}) directory_.on_attach(now_, host, true);
   }
 

@@ -165,7 +165,7 @@ TEST_F(PageDirectoryTest, WhatAHostCantHaveToSayHasNoEffect) {
   dropped(kAmy, 2);
   no_data(kCid, 2);
   write(kBob);
-  read(kAmy, PageIndex{100});
+  read(kAmy, PageIndex{kPages});
   say(kAmy, AskAhead{PageIndex{99}, 0xffffffff});
   say(kAmy, SegmentDetached{2});
   say(kAmy, SegmentCleared{});
@@ -225,7 +225,7 @@ TEST_F(PageDirectoryTest, WhoMayReadOnlyGetsNothingToWriteTo) {
 }
 
 TEST_F(PageDirectoryTest, NobodyAsksAheadForManyPagesAtOnce) {
-  const std::uint32_t most = PageCacheOptions{}.read_ahead_max;
+  const std::uint32_t most = kPagesAtOnceMax;
   say(kAmy, AskAhead{p0, most});
   EXPECT_EQ(out().size(), most);
   say(kAmy, AskAhead{PageIndex{40}, most + 1});

@@ -53,7 +53,7 @@ TEST(SessionOutbox, PagesOvertakeWhatWaitsForRoomAndNeverEachOther) {
   const auto contents = std::make_shared<const Bytes>(5000);
   const SegmentOrder grant{segment, PageGrant{.page = page, .transaction = transaction}, ""};
   const SegmentOrder data{segment, PageData{page, transaction, contents}, ""};
-  const HeldPage held{"vax", segment, {page, transaction, contents}};
+  const HeldPage held{"vax", segment, {page, transaction, contents}, {}};
   const SegmentReport dropped{segment, PageDropped{page, transaction}, 0};
   SessionOutbox outbox(1000);
   outbox.add(call(1, 900));

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/io/log.h"
 #include "daemon/segments.h"
 #include "tests/unit/daemon/naming_fixture.h"
 #include "wire/codec.h"
@@ -150,6 +151,8 @@ class ScriptedPager final : public Pager {
 
 class SegmentHostsTest : public LoopTest {
  protected:
+  SegmentHostsTest() { renew_log_allowances(); }
+
   struct Host final : PeerOutbox {
     Host(SegmentHostsTest& in, std::string named) : test(in), name(std::move(named)) {}
     bool send(const std::string& host, PeerMessage message) override {
@@ -201,6 +204,7 @@ class SegmentHostsTest : public LoopTest {
     options.owned.patience = std::chrono::seconds(20);
     options.attached.stuck_after = std::chrono::milliseconds(200);
     options.owned.segments_per_login = segments_per_login_;
+    options.owned.segments_per_peer = segments_per_peer_;
     options.attached.attachments_per_login = attachments_per_login_;
     options.attached.make_pager = [&made](Pager::Options of,
                                           Pager::Handler& handler) -> Result<std::unique_ptr<Pager>> {
@@ -277,6 +281,7 @@ class SegmentHostsTest : public LoopTest {
   void deliver_one() {
     const Carried next = std::move(carried_.front());
     carried_.pop_front();
+    ++carried_count_;
     const Bytes encoded = encode(Frame{1, 0, next.message});
     const auto decoded = decode(std::span(encoded).subspan(kLengthPrefixBytes));
     ASSERT_TRUE(decoded) << decoded.error().what;
@@ -304,7 +309,7 @@ class SegmentHostsTest : public LoopTest {
 
   ObjectRef make(Host& owner, std::int64_t bytes, std::uint32_t mode = 0600, const Identity& as = kRoot) {
     const GetCall call{.name = {Kind::kSegment, kKey}, .create = true, .exclusive = true, .mode = mode, .size = bytes};
-    const auto made = owner.segments->make(call, ++generations_, as, 77);
+    const auto made = owner.segments->make(call, ++generations_, as, owner.name, 77);
     EXPECT_TRUE(made) << errno_name(made.error());
     return made ? ObjectRef{Kind::kSegment, made->id, generations_} : ObjectRef{};
   }
@@ -357,11 +362,13 @@ class SegmentHostsTest : public LoopTest {
   std::map<std::string, std::unique_ptr<Host>> hosts_;
   std::set<std::pair<std::string, std::string>> sessions_;
   std::deque<Carried> carried_;
+  int carried_count_ = 0;
   std::map<std::pair<std::string, std::string>, int> pages_sent_;  // straight from holder to requester
   std::string declarations_;                                       // of segments that are made from now on
   KeyPolicy::Sharing sharing_{CoherenceUnit::kPage, Duration{0}};
   std::int64_t time_of_day_ = 1000;
   std::size_t segments_per_login_ = 1000;  // of hosts that are added from now on
+  std::size_t segments_per_peer_ = 1000;
   std::size_t attachments_per_login_ = 1000;
   std::uint64_t generations_ = 0;
 

@@ -74,6 +74,23 @@ TEST_F(SegmentsTest, ASegmentAsOneUnitMovesAsAWhole) {
   EXPECT_EQ(read(*earth_, kPage), 42);
 }
 
+// Of a message for each of them grant, contents and answer would be three times as many as there are pages.
+TEST_F(SegmentsTest, WhatIsSaidOfPagesInARowIsOneMessage) {
+  const ObjectRef segment = make(*sun_, 64 * 4096);
+  everybody_attaches(segment);
+  for (std::uint32_t page = 0; page < 64; ++page) write(*sun_, PageIndex{page}, static_cast<int>(page));
+  sun_->pagers.back()->detach();  // what is a writer's is not read ahead
+  quiet();
+  const int before = carried_count_;
+  for (std::uint32_t page = 0; page < 64; ++page) EXPECT_EQ(read(*earth_, PageIndex{page}), static_cast<int>(page));
+  quiet();
+  EXPECT_LT(carried_count_ - before, 64);
+  write(*moon_, kSecond, 99);
+  EXPECT_EQ(read(*earth_, kSecond), 99);
+  EXPECT_EQ(read(*earth_, PageIndex{2}), 2);
+  for (Host* host : {sun_, moon_, earth_}) EXPECT_THAT(host->ended, IsEmpty());
+}
+
 TEST_F(SegmentsTest, AHostThatHasDetachedGivesItsPagesToTheOwner) {
   const ObjectRef segment = make(*sun_, 4096);
   EXPECT_EQ(attach(*moon_, *sun_, segment), Error::kNone);
@@ -409,7 +426,7 @@ TEST_F(SegmentsTest, SizesAreJudgedAsByAKernel) {
   GetCall call{.name = {Kind::kSegment, kKey}, .create = true, .exclusive = true, .mode = 0600};
   const auto made = [&](std::int64_t bytes) {
     call.size = bytes;
-    const auto result = sun_->segments->make(call, 1, kAlice, 1);
+    const auto result = sun_->segments->make(call, 1, kAlice, "sun", 1);
     return result ? Error::kNone : result.error();
   };
   EXPECT_EQ(made(0), Error::kInvalid);
@@ -442,7 +459,7 @@ TEST_F(SegmentsTest, ALoginThatHasMadeEnoughSegmentsGetsENOSPCAndNobodyElseNotic
   Host& mars = add("mars");
   const auto made = [&](const Identity& as) {
     const GetCall call{.name = {Kind::kSegment, kKey}, .create = true, .exclusive = true, .mode = 0666, .size = 1};
-    const auto segment = mars.segments->make(call, ++generations_, as, 77);
+    const auto segment = mars.segments->make(call, ++generations_, as, "mars", 77);
     if (!segment) return segment.error();
     const ObjectRef ref{Kind::kSegment, segment->id, generations_};
     EXPECT_EQ(attach(mars, mars, ref), Error::kNone);
@@ -456,6 +473,25 @@ TEST_F(SegmentsTest, ALoginThatHasMadeEnoughSegmentsGetsENOSPCAndNobodyElseNotic
   mars.pagers.front()->detach();
   until([&] { return mars.segments->owned().views().size() == 2; });
   EXPECT_EQ(made(kAlice), Error::kNone);
+}
+
+TEST_F(SegmentsTest, AHostThatHasMadeEnoughSegmentsGetsENOSPCAndNobodyElseNotices) {
+  segments_per_peer_ = 2;
+  Host& mars = add("mars");
+  uid_t uid = 1000;
+  const auto made = [&](const std::string& by) {
+    GetCall call{.name = {Kind::kSegment, 0}, .create = true, .exclusive = true, .mode = 0666, .size = 1};
+    const auto segment = mars.segments->make(call, ++generations_, Identity{++uid, 1000, {}}, by, 77);
+    return segment ? Error::kNone : segment.error();
+  };
+  EXPECT_EQ(made("moon"), Error::kNone);
+  EXPECT_EQ(made("moon"), Error::kNone);
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(made("moon"), Error::kNoSpace) << "whichever login it is";
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("moon has made 2 segments that live here (limits.segments_per_peer)"));
+  EXPECT_EQ(made("earth"), Error::kNone);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(made("mars"), Error::kNone) << "its own programs";
 }
 
 TEST_F(SegmentsTest, ALoginThatHasAttachedEnoughGetsENOMEMAndNobodyElseNotices) {
@@ -527,7 +563,7 @@ TEST_F(SegmentsTest, APageOfAnotherSizeOrNumberEndsTheSessionOfWhoSendsIt) {
   everybody_attaches(segment);
   const auto small = std::make_shared<const Bytes>(100);
   const PageData data{kPage, TransactionNumber{1}, small};
-  earth_->segments->on_peer_message("moon", HeldPage{"sun", segment, data});
+  earth_->segments->on_peer_message("moon", HeldPage{"sun", segment, data, {}});
   earth_->segments->on_peer_message("sun", SegmentOrder{segment, data, ""});
   earth_->segments->on_peer_message("sun", SegmentOrder{segment, PageLost{kSecond}, ""});
   sun_->segments->on_peer_message("moon", SegmentReport{segment, RelayedPage{kPage, TransactionNumber{1}, small}, 0});

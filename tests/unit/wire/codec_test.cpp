@@ -102,10 +102,31 @@ TEST(Codec, RecordOfTheLargestTextFitsTheLimit) {
 TEST(Codec, RecordOfTheLargestPageFitsTheLimit) {
   const auto contents = std::make_shared<const Bytes>(kUnitBytesMax);
   const ObjectRef segment{Kind::kSegment, 1, 2};
-  const Record record = Frame{1, 2, HeldPage{"vax", segment, {PageIndex{0}, TransactionNumber{1}, contents}}};
+  const Record record = Frame{1, 2, HeldPage{"vax", segment, {PageIndex{0}, TransactionNumber{1}, contents}, {}}};
   const Bytes encoded = encode(record);
   EXPECT_LE(encoded.size(), kLengthPrefixBytes + kRecordBytesMax);
   EXPECT_EQ(decode(body(encoded)), record);
+}
+
+TEST(Codec, SomePagesAndNotTooManyAreSpokenOf) {
+  const ObjectRef segment{Kind::kSegment, 1, 2};
+  const PageInstalled installed{PageIndex{0}, TransactionNumber{1}};
+  const auto is_read = [](PeerMessage message) {
+    return decode(body(encode(Frame{1, 2, std::move(message)}))).has_value();
+  };
+  for (const auto& [run, good] : {std::pair(0u, false), std::pair(1u, true), std::pair(kPagesAtOnceMax, true),
+                                  std::pair(kPagesAtOnceMax + 1, false), std::pair(~0u, false)}) {
+    EXPECT_EQ(is_read(SegmentReport{segment, installed, 0, run}), good) << run;
+    EXPECT_EQ(is_read(SegmentOrder{segment, PageDeclined{PageIndex{0}}, "", run}), good) << run;
+  }
+  const auto contents = std::make_shared<const Bytes>(16);
+  HeldPage held;
+  held.segment = segment;
+  held.data.contents = contents;
+  held.more.assign(kPagesAtOnceMax - 1, contents);
+  EXPECT_TRUE(is_read(held));
+  held.more.push_back(contents);
+  EXPECT_FALSE(is_read(held));
 }
 
 TEST(Codec, WhatIsSaidOfPagesIsSaidOfASegment) {
@@ -227,6 +248,7 @@ TEST(Codec, BytesAreTheSameOnEveryArchitecture) {
       {"page request for reading", 0xd122ac807b47ab0e},
       {"ask ahead", 0x1d37c5005b73732f},
       {"page installed", 0x6b4006215e6edc98},
+      {"pages installed", 0x9a1857cc4b41e5b6},
       {"no page data", 0xfcf65894e386db81},
       {"page dropped", 0xec77bac0e18aa846},
       {"relayed page", 0xed7e9028757cd0fa},
@@ -236,22 +258,23 @@ TEST(Codec, BytesAreTheSameOnEveryArchitecture) {
       {"segment cleared", 0x9299105e5e008faf},
       {"pages held", 0x3a62cd42bea062c3},
       {"segment held", 0x2ea7962b9441f9c1},
-      {"grant from a holder", 0x41ebe333e3c3afdc},
-      {"grant of what is held", 0xbe79ca8d6c8f1bf3},
-      {"grant of zeros", 0x13dfda459acbe578},
-      {"page declined", 0xdaa66adfdac8d89c},
-      {"page lost", 0x77a627515818ee6f},
-      {"fetch", 0x971a71891ead82dc},
-      {"fetch through the owner", 0xded34a9c980c97da},
-      {"invalidate", 0xa616a98ecec35189},
-      {"release", 0x8e9b4615c8c3e658},
-      {"restore", 0xdf0e2c5dc96fe12b},
-      {"holder gone", 0x60b4f481bab94dfa},
-      {"dismissed", 0xce3eb6b9b89928c1},
-      {"destroyed", 0xcb8ef8f8cdeb90},
-      {"resumed", 0xd7bd7168f865a732},
-      {"refused", 0x9306883f4605b37d},
-      {"passed on page", 0x4f757698944fd4c5},
+      {"grant from a holder", 0x5520ccca9a9af82},
+      {"grant of what is held", 0x6fb75a7d2ea23c0b},
+      {"grant of zeros", 0xc51d6a355cdf0590},
+      {"grants", 0x4b1e45111791a0d0},
+      {"page declined", 0x60f7ce0a91f99f54},
+      {"page lost", 0x72d12e06f84c6787},
+      {"fetch", 0x8448a9470d0453fe},
+      {"fetch through the owner", 0xdc29625001406d84},
+      {"invalidate", 0xd18b18cb119532e1},
+      {"release", 0xc71dcabfbee7d890},
+      {"restore", 0xd3c553e120ec2dc3},
+      {"holder gone", 0x70472efce807b172},
+      {"dismissed", 0xae0525e1d8a2609},
+      {"destroyed", 0xfb1a119b5ca329b8},
+      {"resumed", 0xd22e0f54e2b6099a},
+      {"refused", 0x63692e9ed1d1445},
+      {"passed on page", 0x623f9e24f2b28ecd},
       {"send in a form", 0x23747ba306722b67},
       {"receive in a form", 0xc280bf7722163aa9},
       {"message in a form", 0x9887b2540eeac858},
@@ -263,6 +286,7 @@ TEST(Codec, BytesAreTheSameOnEveryArchitecture) {
       {"ask number", 0x21d13fe9df6d86da},
       {"host number", 0xb65078be0516274f},
       {"held page", 0xb8f9f4c12c5727f8},
+      {"held pages", 0x3035a88886ed8cbf},
   };
   for (const auto& [name, record] : sample::records()) {
     const auto found = golden.find(name);

@@ -180,13 +180,14 @@ inline std::vector<NamedRecord> records() {
   const PageIndex page{kMax32u};
   const TransactionNumber transaction{kMax64u};
   const auto contents = [](std::size_t count) { return std::make_shared<const Bytes>(pattern(count)); };
-  const auto report = [&](std::string name, HostPageMessage message, std::int32_t process = 0) {
-    frame(std::move(name), SegmentReport{segment, std::move(message), process});
+  const auto report = [&](std::string name, HostPageMessage message, std::int32_t process = 0, std::uint32_t run = 1) {
+    frame(std::move(name), SegmentReport{segment, std::move(message), process, run});
   };
   report("page request", PageRequest{page, PageAccess::kWrite});
   report("page request for reading", PageRequest{PageIndex{0}, PageAccess::kRead});
   report("ask ahead", AskAhead{page, kMax32u});
   report("page installed", PageInstalled{page, transaction});
+  report("pages installed", PageInstalled{page, transaction}, 0, kPagesAtOnceMax);
   report("no page data", NoPageData{page, transaction});
   report("page dropped", PageDropped{page, transaction});
   report("relayed page", RelayedPage{page, transaction, contents(4096)});
@@ -196,14 +197,16 @@ inline std::vector<NamedRecord> records() {
   report("segment cleared", SegmentCleared{});
   report("pages held", PagesHeld{page, kMax32u, PageAccess::kWrite});
   report("segment held", SegmentHeld{kMax32u});
-  const auto order = [&](std::string name, OwnerPageMessage message, std::string host = "") {
-    frame(std::move(name), SegmentOrder{segment, std::move(message), std::move(host)});
+  const auto order = [&](std::string name, OwnerPageMessage message, std::string host = "", std::uint32_t run = 1) {
+    frame(std::move(name), SegmentOrder{segment, std::move(message), std::move(host), run});
   };
   order("grant from a holder",
         PageGrant{page, transaction, PageAccess::kWrite, PageOrigin::kHolder, HostId{}, true, true}, "vax");
   order("grant of what is held",
         PageGrant{page, transaction, PageAccess::kWrite, PageOrigin::kHeld, HostId{}, true, false});
   order("grant of zeros", PageGrant{page, transaction, PageAccess::kRead, PageOrigin::kZero, HostId{}, false, true});
+  order("grants", PageGrant{page, transaction, PageAccess::kRead, PageOrigin::kHolder, HostId{}, false, true}, "vax",
+        kPagesAtOnceMax);
   order("page declined", PageDeclined{page});
   order("page lost", PageLost{page});
   order("fetch", FetchPage{page, transaction, HostId{}, true, false}, "amiga");
@@ -217,7 +220,9 @@ inline std::vector<NamedRecord> records() {
   order("resumed", SegmentResumed{});
   order("refused", SegmentRefused{});
   order("passed on page", PageData{page, transaction, contents(65536)});
-  frame("held page", HeldPage{"vax", segment, PageData{page, transaction, contents(4096)}});
+  frame("held page", HeldPage{"vax", segment, PageData{page, transaction, contents(4096)}, {}});
+  frame("held pages",
+        HeldPage{"vax", segment, PageData{page, transaction, contents(4096)}, {contents(4096), contents(4096)}});
   return all;
 }
 
