@@ -177,7 +177,7 @@ void check(std::uint64_t seed) {
 
 TEST(PageSwaps, RandomStructsAreTurnedRoundScalarByScalar) {
   if (const char* seed = std::getenv("DIPC_SEED")) return check(std::strtoull(seed, nullptr, 10));
-  for (std::uint64_t seed = 1; seed <= 2000 && !HasFailure(); ++seed) check(seed);
+  for (std::uint64_t seed = 1; seed <= SEEDS && !HasFailure(); ++seed) check(seed);
 }
 
 }  // namespace
