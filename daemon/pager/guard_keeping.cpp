@@ -29,9 +29,9 @@ constexpr std::uint32_t kListener = 0xffffffff;  // in an epoll_event, where a s
 
 struct Segment {
   MemoryRecord::Header* header = nullptr;
-  int record = -1;
   ino_t memory = 0;
   ino_t for_reading = 0;
+  int record = -1;
   bool kept = false;
 };
 Segment g_segments[kSegmentsMax];
@@ -238,7 +238,7 @@ bool find_kept_memory(pid_t daemon, std::int64_t alone_max_ns) {
     if (header == nullptr || header->daemon != daemon) return;
     off_t bytes_for_reading = 0;
     off_t bytes = 0;  // fewer: it was taken from the programs, or one has done that
-    Segment segment{header, fd, inode_of(header->memory, &bytes), inode_of(header->for_reading, &bytes_for_reading)};
+    Segment segment{header, inode_of(header->memory, &bytes), inode_of(header->for_reading, &bytes_for_reading), fd};
     segment.kept = header->keep != 0 && header->doubtful == 0 && segment.memory != 0 && segment.for_reading != 0 &&
                    bytes == static_cast<off_t>(header->memory_bytes) && bytes_for_reading == bytes;
     g_segments[g_count++] = segment;

@@ -247,6 +247,7 @@ class UserfaultThread {
   bool all_lost_ = false;
   bool cut_told_ = false;
   bool poisons_;
+  bool goes_on_ = false;  // with what an earlier daemon has left
   std::uint64_t next_attachment_ = 1;
   std::map<AttachmentId, Attachment> attachments_;
   std::map<PageIndex, std::set<Waiter>> waiters_;
@@ -258,9 +259,7 @@ class UserfaultThread {
   std::map<PageIndex, TimePoint> turned_;
   std::vector<std::pair<AttachmentId, uffd_msg>> early_;
   MemoryRecord record_;
-  // With what an earlier daemon has left: and what is in these pages is nothing.
-  bool goes_on_ = false;
-  std::vector<PageIndex> remains_;
+  std::vector<PageIndex> remains_;  // what is in these pages is nothing
   std::map<PageIndex, PageCache::Access> held_;
   std::optional<Userfault> own_;  // of `own_address_`, through which pages are filled
   void* own_address_ = nullptr;
