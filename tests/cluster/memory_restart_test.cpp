@@ -21,7 +21,7 @@ using testing::HasSubstr;
 using namespace std::chrono_literals;
 
 constexpr int kIpcDipc = 010000;
-constexpr auto kPeerTimeout = 4s;
+constexpr auto kPeerTimeout = 6s;  // longer than a restart takes, on a busy machine too
 constexpr auto kLimit = 30s;
 constexpr std::size_t kPages = 8;
 
@@ -34,7 +34,7 @@ class MemoryRestart : public testing::Test {
       return "[[host]]\nname = \"" + name + "\"\nlogins = { alice = 1001 }\nmemory = { pager = \"userfaultfd\" }\n";
     };
     cluster_ = std::make_unique<Cluster>("memory-restart", "ref",
-                                         "[timing]\npeer_timeout = \"4s\"\nkeepalive = \"500ms\"\n" + host("ref") +
+                                         "[timing]\npeer_timeout = \"6s\"\nkeepalive = \"500ms\"\n" + host("ref") +
                                              host("vax") + host("sun") + host("moon") +
                                              "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n");
   }

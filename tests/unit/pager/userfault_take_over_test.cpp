@@ -218,8 +218,8 @@ TEST_F(UserfaultTakeOver, WhatAProgramHasMovedMeanwhileIsKnown) {
   ASSERT_TRUE(kept);
   PagedHost next(options_, std::move(*kept));
   kept_.taken();
-  EXPECT_TRUE(next.take(0, true)) << "also where it is now";
   next.put(1, 'n');
+  EXPECT_TRUE(next.take(0, true)) << "also where it is now";
   EXPECT_EQ(hear(next), 'n');
   EXPECT_EQ(hear(next), 'v');
   EXPECT_EQ(next.take(0, false)->at(0), static_cast<std::byte>('v'));
