@@ -23,7 +23,10 @@ constexpr const char* kPageTwo = "4096";
 // What a host is and how its programs are paged, as lines of a lab file.
 constexpr std::string_view kUserfaultfd = "memory = { pager = \"userfaultfd\" }\n";
 constexpr std::string_view kSigsegv = "memory = { pager = \"sigsegv\" }\n";
-constexpr std::string_view kM68k = "arch = \"m68k\"\n";  // has no userfaultfd
+constexpr std::string_view kM68k = "arch = \"m68k\"\n";  // these two have no userfaultfd
+constexpr std::string_view kS390x = "arch = \"s390x\"\n";
+constexpr std::string_view kI386 = "arch = \"i386\"\n";
+constexpr std::string_view kI386Sigsegv = "arch = \"i386\"\nmemory = { pager = \"sigsegv\" }\n";
 
 struct Hosts {
   const char* name;
@@ -38,27 +41,36 @@ class SharedMemory : public testing::TestWithParam<Hosts> {
  protected:
   void SetUp() override {
     if (!am_root()) GTEST_SKIP() << "needs root: a lab has namespaces";
-    if (has_m68k() && !have_m68k()) GTEST_SKIP() << "the m68k build is not there: make m68k";
+    for (const char* host : {"vax", "sun", "moon"}) {
+      if (const std::string missing = missing_build(arch_of(host)); !missing.empty()) GTEST_SKIP() << missing;
+    }
     const auto host = [](const std::string& name, const std::string& logins) {
       return "[[host]]\nname = \"" + name + "\"\nlogins = { " + logins + " }\n" + std::string(GetParam().of(name));
     };
-    cluster_ = std::make_unique<Cluster>(
-        "memory", "ref",
-        "[timing]\npeer_timeout = \"3s\"\nkeepalive = \"500ms\"\n[limits]\nsegment_size = \"64MiB\"\n"
-        "[[host]]\nname = \"ref\"\nlogins = { alice = 1001 }\n" +
-            host("vax", "alice = 1001, bob = 1002") + host("sun", "alice = 2001, bob = 1001") +
-            host("moon", "alice = 3001") + "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n");
+    // An emulated host takes seconds to connect on a busy machine.
+    const std::string timing =
+        std::string("[timing]\nkeepalive = \"500ms\"\npeer_timeout = ") + (has_emulated() ? "\"6s\"\n" : "\"3s\"\n");
+    cluster_ = std::make_unique<Cluster>("memory", "ref",
+                                         timing +
+                                             "[limits]\nsegment_size = \"64MiB\"\n"
+                                             "[[host]]\nname = \"ref\"\nlogins = { alice = 1001 }\n" +
+                                             host("vax", "alice = 1001, bob = 1002") +
+                                             host("sun", "alice = 2001, bob = 1001") + host("moon", "alice = 3001") +
+                                             "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n");
   }
 
-  static bool has_m68k() {
-    bool has = false;
-    for (const char* host : {"vax", "sun", "moon"}) has = has || GetParam().of(host) == kM68k;
-    return has;
+  static std::string arch_of(const std::string& host) {
+    for (const Architecture& one : kArchitectures) {
+      if (GetParam().of(host).find("arch = \"" + one.arch + "\"") != std::string_view::npos) return one.arch;
+    }
+    return "native";
+  }
+  static bool has_emulated() {
+    return architecture(arch_of("vax")).is_emulated || architecture(arch_of("sun")).is_emulated ||
+           architecture(arch_of("moon")).is_emulated;
   }
   std::unique_ptr<Program> sharer(const std::string& host, const std::string& login = "alice") {
-    const char* const program = "tests/cluster/sharer";
-    return cluster_->start(host, login,
-                           {GetParam().of(host) == kM68k ? m68k_program(program) : native_program(program)});
+    return cluster_->start(host, login, {program_of(arch_of(host), "tests/cluster/sharer")});
   }
   static std::string get_flags(int more) { return std::to_string(kIpcDipc | more); }
   // The id of the segment that the tests use, there.
@@ -196,7 +208,7 @@ TEST_P(SharedMemory, ACutShorterThanPeerTimeoutIsNoticedByTheClockOnly) {
   ASSERT_EQ(cluster_->lab({"cut", "vax", "sun"}).status, 0);
   sun->write_line("get 0 0");
   // So long that the connection is lost, but for hosts that take seconds to connect again.
-  std::this_thread::sleep_for(std::chrono::milliseconds(has_m68k() ? 500 : 1500));
+  std::this_thread::sleep_for(std::chrono::milliseconds(has_emulated() ? 500 : 1500));
   EXPECT_FALSE(sun->has_output()) << "the page is on vax";
   ASSERT_EQ(cluster_->lab({"heal", "vax", "sun"}).status, 0);
   EXPECT_EQ(sun->read_line(std::chrono::seconds(20)), "1 -");
@@ -253,7 +265,10 @@ INSTANTIATE_TEST_SUITE_P(Hosts, SharedMemory,
                          testing::Values(Hosts{"Userfaultfd", kUserfaultfd, kUserfaultfd, kUserfaultfd},
                                          Hosts{"Sigsegv", kSigsegv, kSigsegv, kSigsegv},
                                          Hosts{"M68kClient", kUserfaultfd, kM68k, kUserfaultfd},
-                                         Hosts{"M68kOwner", kM68k, kUserfaultfd, kSigsegv}),
+                                         Hosts{"M68kOwner", kM68k, kUserfaultfd, kSigsegv},
+                                         Hosts{"I386Client", kUserfaultfd, kI386, kI386Sigsegv},
+                                         Hosts{"I386Owner", kI386, kUserfaultfd, kSigsegv},
+                                         Hosts{"S390xClient", kUserfaultfd, kS390x, kUserfaultfd}),
                          [](const auto& hosts) { return std::string(hosts.param.name); });
 
 }  // namespace
