@@ -114,6 +114,10 @@ void Administration::on_request(const LocalRequest& request) {
     case AdminCommand::Verb::kPages: {
       const auto report = report_pages(parts_.segments, parts_.users, command->object.key);
       if (report) return answer(request.client, request.header.call, 0, to_json(*report));
+      for (const StandIn& stand_in : parts_.naming.stand_ins()) {
+        if (!(stand_in.name == command->object)) continue;
+        return fail(request, ENOENT, "this segment lives on " + stand_in.owner, "run dipcctl pages there");
+      }
       return fail(request, ENOENT, "no segment of that key lives on this host",
                   "dipcctl objects says which host is its owner; ask there");
     }

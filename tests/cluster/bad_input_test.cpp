@@ -325,5 +325,32 @@ TEST_F(BadInput, AHostThatIsLetInAndLiesGetsNothingThatIsNotItsOwn) {
   EXPECT_THAT(waiting->read_line(kLimit).value_or("(silent)"), HasSubstr("10 -"));
 }
 
+// Its machine has pages of 64 KiB, so those of the segment are that large, on all hosts.
+TEST_F(BadInput, AHostThatClaimsPagesOfASegmentIsRefusedAndNobodyReadsWhatItSays) {
+  const DaemonFolder folder(lab(), "moon", "10.77.0.3");
+  folder.certify(authority());
+  const auto rogue = lab().start("moon", "root",
+                                 {native_program("tests/cluster/rogue"), "10.77.0.1:7310", folder.path() + "/tls",
+                                  lab().name(), "moon", "0x50", "pages"});
+  ASSERT_EQ(rogue->read_line(kLimit), "there 0");
+  const auto vax = lab().start("vax", "alice", {native_program("tests/cluster/sharer")});
+  const auto sun = lab().start("sun", "alice", {native_program("tests/cluster/sharer")});
+  for (Program* program : {vax.get(), sun.get()}) {
+    const std::string id = first_word(test::ask(*program, "shmget 0x50 131072 011600"));
+    ASSERT_EQ(test::ask(*program, "shmat " + id + " 0"), "0 -") << id;
+  }
+  EXPECT_EQ(test::ask(*vax, "put 0 0 7"), "0 -");
+  EXPECT_EQ(test::ask(*sun, "get 0 65535"), "0 -");
+  EXPECT_EQ(test::ask(*sun, "get 0 0"), "7 -");
+  EXPECT_THAT(lab().run("vax", "root", {"dipcctl", "segments"}).output, HasSubstr("64.0 KiB"));
+  std::string said;
+  rogue->wait(kLimit, &said);
+  EXPECT_EQ(said, "attach 0\nrefused 1\n");
+  EXPECT_TRUE(logs("vax", "it has installed page 0 without a grant"));
+  EXPECT_EQ(test::ask(*sun, "get 0 0"), "7 -");
+  EXPECT_EQ(test::ask(*vax, "put 0 65536 8"), "0 -");
+  EXPECT_EQ(test::ask(*sun, "get 0 65536"), "8 -");
+}
+
 }  // namespace
 }  // namespace dipc::test

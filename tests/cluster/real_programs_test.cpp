@@ -1,6 +1,6 @@
-// Programs that nobody here wrote, as Debian ships them, with their objects on another host: Perl's IPC::SysV,
-// stress-ng, fakeroot, ipcs, ipcrm and ipcmk. They run on x86-64 hosts; the owner of their objects is an x86-64 or an
-// m68k host.
+// Programs that nobody here wrote, as Debian ships them, with their objects on another host: Perl's IPC::SysV
+// and IPC::SharedMem, stress-ng, fakeroot, ipcs, ipcrm and ipcmk. They run on x86-64 hosts; the owner of their objects
+// is an x86-64 or an m68k host.
 
 #include <gmock/gmock.h>
 #include <stdlib.h>
@@ -181,6 +181,25 @@ TEST_P(RealPrograms, StressNgFindsNoFaultInSemaphoresOfAnotherHost) {
   EXPECT_GE(calls_at_the_owner() - before, 400) << "at least one for each";
   EXPECT_EQ(count("vax"), objects) << "it removes its set";
   EXPECT_EQ(count("sun"), stand_ins) << "and its stand-in goes";
+}
+
+// The numbers of its counter are big-endian by the script's own doing, so it may run on hosts of both kinds.
+TEST_P(RealPrograms, PerlsSharedMemoryIsThatOfAnotherHost) {
+  const std::string script = native_program("tests/cluster/memory.pl");
+  run("sun", {"perl", script, "create", "4097"});
+  const auto moon = cluster_->start("moon", "alice", {"perl", script, "count", "4097", "3", "30"});
+  run("sun", {"perl", script, "count", "4097", "3", "30"});
+  std::string told;
+  ASSERT_EQ(moon->wait(kLimit, &told), 0) << told;
+  EXPECT_THAT(run("vax", {"dipcctl", "segments"}, "root"), HasSubstr("0x00001001"));
+  run("sun", {"perl", script, "remove", "4097", "180"});
+}
+
+TEST_P(RealPrograms, StressNgFindsNoFaultInSegmentsOfAnotherHost) {
+  const long before = calls_at_the_owner();
+  stress("--shm-sysv 1 --shm-sysv-ops 4 --shm-sysv-bytes 1m --shm-sysv-segs 2");
+  EXPECT_GE(calls_at_the_owner() - before, 8) << "at least a shmat for each segment of each";
+  EXPECT_THAT(run("vax", {"dipcctl", "segments"}, "root"), HasSubstr("no segments")) << "it removes them";
 }
 
 // faked keeps what fakeroot's programs believe of files; they ask it through two queues, one at a time, as a semaphore

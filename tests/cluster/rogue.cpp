@@ -1,10 +1,14 @@
-// A host of the cluster that lies: rogue ADDRESS TLS-FOLDER CLUSTER HOST KEY. With a certificate of its own it begins a
-// session with the host at ADDRESS, which is the referee and owns the queue KEY, says of everything that is not its own
-// whatever might do harm, and prints what it is answered, a line each.
+// A host of the cluster that lies: rogue ADDRESS TLS-FOLDER CLUSTER HOST KEY [pages]. With a certificate of its own it
+// begins a session with the host at ADDRESS, which is the referee and owns the queue KEY, says of everything that is
+// not its own whatever might do harm, and prints what it is answered, a line each.
+//
+// With `pages` KEY is a segment that there is not yet, and its machine has pages of 64 KiB. It says so, waits for the
+// segment, attaches it for reading, and says that it has what it was not granted.
 
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <thread>
 
 #include "daemon/core/ip_address.h"
 #include "daemon/io/random.h"
@@ -14,11 +18,13 @@ namespace dipc {
 namespace {
 
 constexpr std::chrono::seconds kPatience{10};
+constexpr std::uint32_t kLargePageBytes = 65536;
 constexpr std::uint64_t kGuesses = 200;  // calls, requests and claims are numbered from 1 on
 
 class Liar {
  public:
-  Liar(const Endpoint& to, const TlsContext& tls, const std::string& cluster, const std::string& host)
+  Liar(const Endpoint& to, const TlsContext& tls, const std::string& cluster, const std::string& host,
+       std::uint32_t page_bytes)
       : rogue_(to, tls) {
     Hello hello;
     hello.protocol_min = hello.protocol_max = 1;
@@ -29,7 +35,7 @@ class Liar {
     hello.boot = "boot of a liar";
     hello.session = SessionNumber{random_number()};
     hello.abi = measured_abi();
-    hello.page_bytes = 4096;
+    hello.page_bytes = page_bytes;
     rogue_.send(encode(hello));
   }
   void say(PeerMessage message) { rogue_.send(encode(Frame{++sequence_, received_, std::move(message)})); }
@@ -50,6 +56,13 @@ class Liar {
     if (!reply) return Error::kConnectionReset;
     if (const auto* got = std::get_if<GetReply>(&reply->body)) object_ = got->object;
     return reply->error;
+  }
+  // Whether the other side ends the session.
+  bool is_refused() {
+    while (auto record = rogue_.next(kPatience)) {
+      if (std::holds_alternative<Refusal>(*record)) return true;
+    }
+    return false;
   }
   const ObjectRef& object() const { return object_; }
 
@@ -110,16 +123,41 @@ void lie(Liar& liar, const ObjectName& name) {
   print("still there", static_cast<int>(liar.call(GetCall{.name = name}, "alice")));
 }
 
+void lie_about_pages(Liar& liar, const ObjectName& name) {
+  Error error = liar.call(GetCall{.name = name}, "alice");
+  print("there", error == Error::kNone);
+  while (error != Error::kNone) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    error = liar.call(GetCall{.name = name}, "alice");
+  }
+  const ObjectRef segment = liar.object();
+  const SegmentAttach attach{.object = segment, .read_only = true, .page_bytes = kLargePageBytes};
+  print("attach", static_cast<int>(liar.call(attach, "alice")));
+  // Of a transaction that is or was: of the page that the others have. Contents that nobody has asked for are dropped.
+  const auto forged = std::make_shared<const Bytes>(kLargePageBytes, std::byte{99});
+  for (std::uint64_t guess = 1; guess <= kGuesses; ++guess) {
+    liar.say(HeldPage{"vax", segment, PageData{PageIndex{0}, TransactionNumber{guess}, forged}, {}});
+  }
+  liar.say(SegmentReport{segment, PageInstalled{PageIndex{0}, TransactionNumber{1}}, 0, kPagesAtOnceMax});
+  print("refused", liar.is_refused());
+}
+
 }  // namespace
 }  // namespace dipc
 
 int main(int argc, char** argv) {
-  if (argc != 6) return 2;
+  const bool about_pages = argc == 7 && std::string(argv[6]) == "pages";
+  if (argc != 6 && !about_pages) return 2;
   const std::string tls = argv[2];
   const auto address = dipc::Endpoint::parse(argv[1]);
   const auto context = dipc::TlsContext::load({tls + "/ca.pem", tls + "/host.pem", tls + "/host.key"});
   if (!address || !context) return 1;
-  dipc::Liar liar(*address, **context, argv[3], argv[4]);
-  dipc::lie(liar, {dipc::Kind::kMessageQueue, static_cast<std::int32_t>(std::strtol(argv[5], nullptr, 0))});
+  dipc::Liar liar(*address, **context, argv[3], argv[4], about_pages ? dipc::kLargePageBytes : 4096);
+  const auto key = static_cast<std::int32_t>(std::strtol(argv[5], nullptr, 0));
+  if (about_pages) {
+    dipc::lie_about_pages(liar, {dipc::Kind::kSegment, key});
+  } else {
+    dipc::lie(liar, {dipc::Kind::kMessageQueue, key});
+  }
   return 0;
 }

@@ -20,6 +20,9 @@ using testing::HasSubstr;
 constexpr int kIpcDipc = 010000;
 constexpr const char* kPageTwo = "4096";
 
+// Programs on a host that attach one segment, each for itself.
+constexpr int kHerd = 100;
+
 // What a host is and how its programs are paged, as lines of a lab file.
 constexpr std::string_view kUserfaultfd = "memory = { pager = \"userfaultfd\" }\n";
 constexpr std::string_view kSigsegv = "memory = { pager = \"sigsegv\" }\n";
@@ -56,6 +59,7 @@ class SharedMemory : public testing::TestWithParam<Hosts> {
                                              "[[host]]\nname = \"ref\"\nlogins = { alice = 1001 }\n" +
                                              host("vax", "alice = 1001, bob = 1002") +
                                              host("sun", "alice = 2001, bob = 1001") + host("moon", "alice = 3001") +
+                                             "[[keys]]\nrange = \"0x40\"\nhome = \"vax\"\nunit = \"segment\"\n"
                                              "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n");
   }
 
@@ -216,6 +220,121 @@ TEST_P(SharedMemory, ACutShorterThanPeerTimeoutIsNoticedByTheClockOnly) {
   EXPECT_EQ(ask(*vax, "get 0 0"), "2 -");
 }
 
+// The page has 8 MiB: so often is it on its way when the connections of the two are cut.
+TEST_P(SharedMemory, APageWhoseTransferIsCutArrivesWhole) {
+  const std::string last = "8388607";
+  const auto vax = sharer("vax"), sun = sharer("sun");
+  for (Program* program : {vax.get(), sun.get()}) {
+    const std::string id = first_word(ask(*program, "shmget 0x40 8388608 " + get_flags(IPC_CREAT | 0600)));
+    ASSERT_EQ(ask(*program, "shmat " + id + " 0"), "0 -");
+  }
+  int cuts = 0, rounds = 0;
+  while (cuts < 3) {
+    ASSERT_LT(++rounds, 100) << "no cuts";
+    const std::string value = std::to_string(rounds);
+    for (const auto& [writer, reader] : {std::pair(vax.get(), sun.get()), std::pair(sun.get(), vax.get())}) {
+      ASSERT_EQ(ask(*writer, "put 0 0 " + value), "0 -");
+      ASSERT_EQ(ask(*writer, "put 0 " + last + " " + value), "0 -");
+      reader->write_line("get 0 " + last);
+      const auto cut = cluster_->run(
+          "vax", "root", {"ss", "-K", "-Htn", "(", "sport", "=", ":7310", "or", "dport", "=", ":7310", ")"});
+      if (!cut.output.empty() && !reader->has_output()) ++cuts;
+      ASSERT_EQ(reader->read_line(std::chrono::seconds(30)), value + " -");
+      ASSERT_EQ(ask(*reader, "get 0 0"), value + " -");
+    }
+  }
+}
+
+// Longer than that it is as the end of the other host: who waits for a page of its learns it, and may attach again.
+TEST_P(SharedMemory, ACutLongerThanPeerTimeoutEndsTheSegmentOnTheHostThatIsNotItsOwner) {
+  const auto vax = sharer("vax"), sun = sharer("sun");
+  attach(*vax);
+  const std::string id = attach(*sun);
+  EXPECT_EQ(ask(*vax, "put 0 0 1"), "0 -");
+  ASSERT_EQ(cluster_->lab({"cut", "vax", "sun"}).status, 0);
+  sun->write_line("get 0 0");
+  EXPECT_EQ(sun->read_line(std::chrono::seconds(20)), "-1 SIGBUS");
+  EXPECT_EQ(ask(*vax, "put 0 0 2"), "0 -") << "the owner goes on";
+  ASSERT_EQ(cluster_->lab({"heal", "vax", "sun"}).status, 0);
+  EXPECT_EQ(ask(*sun, "get 0 0"), "-1 SIGBUS") << "what was attached stays lost";
+  EXPECT_EQ(ask(*sun, "shmdt 0"), "0 -");
+  expect_soon(*sun, "shmat " + id + " 0", "1 -");
+  EXPECT_EQ(ask(*sun, "get 1 0"), "2 -");
+}
+
+TEST_P(SharedMemory, AHundredProgramsOfOneHostShareASegment) {
+  const auto vax = sharer("vax"), moon = sharer("moon");
+  const std::string theirs = attach(*vax);
+  const std::string make_set = "semget 0x21 1 " + get_flags(IPC_CREAT | 0600);
+  const std::string vax_set = first_word(ask(*vax, make_set)), moon_set = first_word(ask(*moon, make_set));
+  ASSERT_EQ(ask(*vax, "semop " + vax_set + " 1"), "0 -");
+  moon->write_line("herd 0x20 " + std::to_string(kHerd) + " " + moon_set + " 2");
+  ASSERT_EQ(moon->read_line(std::chrono::seconds(60)), "herding");
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  const std::string all = "nattch " + std::to_string(kHerd + 1) + " ";
+  std::string stat;
+  do stat = ask(*vax, "stat " + theirs);
+  while (stat.find(all) == std::string::npos && std::chrono::steady_clock::now() < until);
+  EXPECT_THAT(stat, HasSubstr(all));
+  moon->write_line("");
+  EXPECT_EQ(ask(*vax, "add 0 0 " + vax_set + " 50"), "0 -");
+  EXPECT_EQ(moon->read_line(std::chrono::seconds(120)), "0 -") << "children that failed";
+  EXPECT_EQ(ask(*vax, "get 0 0"), std::to_string((2 * kHerd + 50) & 255) + " -");
+  const auto gone = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  do stat = ask(*vax, "stat " + theirs);
+  while (stat.find("nattch 1 ") == std::string::npos && std::chrono::steady_clock::now() < gone);
+  EXPECT_THAT(stat, HasSubstr("nattch 1 "));
+}
+
+TEST_P(SharedMemory, AProgramKilledWhileItWaitsForAPageHarmsNobody) {
+  const auto vax = sharer("vax"), other = sharer("sun");
+  auto victim = sharer("sun");
+  const std::string id = attach(*vax);
+  attach(*other);
+  attach(*victim);
+  EXPECT_EQ(ask(*vax, "put 0 0 1"), "0 -");
+  ASSERT_EQ(cluster_->lab({"cut", "vax", "sun"}).status, 0);
+  victim->write_line("put 0 0 99");
+  other->write_line("put 0 1 2");
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // until they wait for it, or less is tested
+  EXPECT_FALSE(victim->has_output());
+  victim->signal(SIGKILL);
+  victim.reset();
+  ASSERT_EQ(cluster_->lab({"heal", "vax", "sun"}).status, 0);
+  EXPECT_EQ(other->read_line(std::chrono::seconds(20)), "0 -");
+  EXPECT_EQ(ask(*vax, "get 0 0"), "1 -") << "it was killed before it could write";
+  EXPECT_EQ(ask(*vax, "get 0 1"), "2 -");
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  std::string stat;
+  do stat = ask(*vax, "stat " + id);
+  while (stat.find("nattch 2 ") == std::string::npos && std::chrono::steady_clock::now() < until);
+  EXPECT_THAT(stat, HasSubstr("nattch 2 "));
+}
+
+TEST_P(SharedMemory, ChildrenOfAProgramWithThreadsHaveItsMemory) {
+  const auto vax = sharer("vax"), sun = sharer("sun");
+  attach(*vax);
+  attach(*sun);
+  sun->write_line("forks 0 0 20");
+  // The same page, while they do so.
+  for (int i = 0; i < 20; ++i) EXPECT_EQ(ask(*vax, "put 0 4000 " + std::to_string(i)), "0 -");
+  EXPECT_EQ(sun->read_line(std::chrono::seconds(60)), "0 -") << "what went wrong, so often";
+  for (int child = 0; child < 20; ++child) EXPECT_EQ(ask(*vax, "get 0 " + std::to_string(4 + child)), "2 -");
+}
+
+TEST_P(SharedMemory, AProgramMayCloseAllItsDescriptors) {
+  const auto vax = sharer("vax"), sun = sharer("sun");
+  attach(*vax);
+  const std::string id = attach(*sun);
+  EXPECT_EQ(ask(*sun, "closeall"), "0 -");
+  EXPECT_EQ(ask(*vax, "put 0 0 1"), "0 -");
+  EXPECT_EQ(ask(*sun, "get 0 0"), "1 -");
+  EXPECT_EQ(ask(*sun, "put 0 0 2"), "0 -");
+  EXPECT_EQ(ask(*vax, "get 0 0"), "2 -");
+  EXPECT_EQ(ask(*sun, "shmat " + id + " 0"), "1 -");
+  EXPECT_EQ(ask(*sun, "get 1 0"), "2 -");
+}
+
 TEST_P(SharedMemory, WithAHostGoThePagesThatOnlyItHad) {
   const auto vax = sharer("vax"), moon = sharer("moon");
   const auto sun = sharer("sun");
@@ -259,6 +378,8 @@ TEST_P(SharedMemory, DipcctlShowsWhoHasWhat) {
   EXPECT_THAT(pages.output, HasSubstr("moon 3, sun 2"));
   const auto elsewhere = cluster_->run("sun", "root", {"dipcctl", "pages", "0x20"});
   EXPECT_EQ(elsewhere.status, 1);
+  EXPECT_THAT(cluster_->run("sun", "root", {"sh", "-c", "dipcctl pages 0x20 2>&1"}).output,
+              HasSubstr("this segment lives on vax"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Hosts, SharedMemory,

@@ -10,11 +10,15 @@
  *                                       others' -> how far it came, in all pages; -2: a word went back
  *   word N PAGE I                       -> word I of that page
  *   forked COMMAND...                   in a child that has what we have, and ends
+ *   herd KEY COUNT SEM TIMES            so many children attach it, each for itself, and `add` to its first two bytes
+ *   forks N OFFSET ROUNDS               forks while threads write: each child writes and reads a byte of its own there
+ *   closeall                            closes all descriptors but the standard ones
  *
  * Answer: RESULT ERRNO-NAME [details]; "-1 SIGBUS" or "-1 SIGSEGV" where memory says no.
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -120,6 +124,91 @@ static long tally(volatile unsigned* words, long pages, long own, long all, long
   return sum;
 }
 
+static int add(volatile unsigned char* counter, int set, long times) {
+  while (times-- > 0) {
+    if (operate(set, -1) != 0) return -1;
+    if (++counter[0] == 0) ++counter[1];
+    if (operate(set, 1) != 0) return -1;
+  }
+  return 0;
+}
+
+/* How many of so many children did not end well. */
+static int failed_of(int children) {
+  int failed = 0, status = 0;
+  while (children-- > 0) {
+    if (wait(&status) == -1 || status != 0) ++failed;
+  }
+  return failed;
+}
+
+/* They are all attached before the first one adds. */
+static int herd(key_t key, int count, int set, long times) {
+  int i, go[2];
+  char byte;
+  if (pipe(go) != 0) return -1;
+  for (i = 0; i < count; ++i) {
+    if (fork() != 0) continue;
+    {
+      const int id = shmget(key, 0, 010000);
+      void* at = id == -1 ? (void*)-1 : shmat(id, NULL, 0);
+      close(go[1]);
+      if (at == (void*)-1 || read(go[0], &byte, 1) != 0) _exit(1);
+      _exit(add(at, set, times) == 0 ? 0 : 1);
+    }
+  }
+  close(go[0]);
+  printf("herding\n");
+  fflush(stdout);
+  if (read(0, &byte, 1) != 1) return -1; /* the controller says when */
+  close(go[1]);
+  return failed_of(count);
+}
+
+enum { kWriters = 4 };
+static volatile unsigned char* written;
+static volatile int writers_stop;
+
+static void* write_on(void* number) {
+  volatile unsigned char* at = written + (long)number;
+  unsigned char value = 0;
+  while (!writers_stop) {
+    *at = ++value;
+    if (*at != value) return (void*)at; /* nobody else writes there */
+  }
+  return NULL;
+}
+
+/* The threads have the first bytes there, children those behind. */
+static int fork_beside_threads(volatile unsigned char* at, int rounds) {
+  pthread_t writers[kWriters];
+  void* wrong = NULL;
+  int round, failed = 0;
+  long i;
+  written = at;
+  writers_stop = 0;
+  for (i = 0; i < kWriters; ++i) {
+    if (pthread_create(&writers[i], NULL, write_on, (void*)i) != 0) return -1;
+  }
+  for (round = 0; round < rounds; ++round) {
+    volatile unsigned char* own = at + kWriters + round;
+    *own = 1;
+    if (fork() == 0) {
+      if (*own != 1) _exit(1);
+      *own = 2;
+      _exit(*own == 2 ? 0 : 1);
+    }
+    failed += failed_of(1);
+    if (*own != 2) ++failed;
+  }
+  writers_stop = 1;
+  for (i = 0; i < kWriters; ++i) {
+    pthread_join(writers[i], &wrong);
+    if (wrong != NULL) ++failed;
+  }
+  return failed;
+}
+
 static void obey(char* line) {
   char details[256] = "";
   const char* verb = strtok(line, " \n");
@@ -184,13 +273,20 @@ static void obey(char* line) {
   } else if (strcmp(verb, "add") == 0) {
     volatile unsigned char* counter = place();
     int set = (int)next();
-    long times = next();
+    result = add(counter, set, next());
+  } else if (strcmp(verb, "herd") == 0) {
+    key_t key = (key_t)next();
+    int count = (int)next();
+    int set = (int)next();
+    result = herd(key, count, set, next());
+  } else if (strcmp(verb, "forks") == 0) {
+    volatile unsigned char* at = place();
+    result = fork_beside_threads(at, (int)next());
+  } else if (strcmp(verb, "closeall") == 0) {
+    int fd;
+    for (fd = 3; fd < 65536; ++fd) close(fd);
+    errno = 0;
     result = 0;
-    while (times-- > 0 && result == 0) {
-      if (operate(set, -1) != 0) result = -1;
-      if (++counter[0] == 0) ++counter[1];
-      if (operate(set, 1) != 0) result = -1;
-    }
   } else if (strcmp(verb, "tally") == 0) {
     long which = next();
     long pages = next();
