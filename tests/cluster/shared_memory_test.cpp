@@ -222,7 +222,7 @@ TEST_P(SharedMemory, ACutShorterThanPeerTimeoutIsNoticedByTheClockOnly) {
 
 // The page has 8 MiB: so often is it on its way when the connections of the two are cut.
 TEST_P(SharedMemory, APageWhoseTransferIsCutArrivesWhole) {
-  if (has_m68k()) GTEST_SKIP() << "under qemu a host takes seconds to connect again, as long as peer_timeout here";
+  if (has_emulated()) GTEST_SKIP() << "under qemu a host takes seconds to connect again, as long as peer_timeout here";
   const std::string last = "8388607";
   const auto vax = sharer("vax"), sun = sharer("sun");
   for (Program* program : {vax.get(), sun.get()}) {

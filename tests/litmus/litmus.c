@@ -103,6 +103,13 @@ static void coherence(int instance, volatile unsigned char* reads) {
   reads[2] = *at;
 }
 
+/* So that now one is ahead, now another: what a slow host takes to hear that all have come is a batch of a fast one. */
+static void lag(void) {
+  struct timespec time = {0, 0};
+  time.tv_nsec = (rand() >> 4) % 20000000;
+  nanosleep(&time, NULL);
+}
+
 /* What each host read, [host][which]. */
 typedef unsigned char Reads[kHostsMax][kReadsMax];
 
@@ -187,6 +194,7 @@ int main(int argc, char** argv) {
   long seconds, most;
   key_t key;
   time_t start = time(NULL);
+  struct sembuf last = {0, 0, 0};
   int id, instance, which, i;
   void* at;
   if (argc != 7) {
@@ -209,12 +217,13 @@ int main(int argc, char** argv) {
   at = shmat(id, NULL, 0);
   if (at == (void*)-1) die("shmat");
   segment = at;
-  set = semget(key, kHostsMax, IPC_CREAT | kIpcDipc | 0600);
+  set = semget(key, kHostsMax + 1, IPC_CREAT | kIpcDipc | 0600);
   if (set == -1) die("semget");
   for (;;) {
     if (host == 0) segment[0] = (time(NULL) - start >= seconds || (most != 0 && iterations >= most)) ? 1 : 0;
     meet();
     if (segment[0] != 0) break;
+    lag();
     for (instance = 0; instance < kBatch; ++instance) {
       unsigned char reads[kReadsMax] = {0, 0, 0};
       dawdle();
@@ -228,6 +237,10 @@ int main(int argc, char** argv) {
       for (instance = 0; instance < kBatch; ++instance) *location(which, instance) = 0;
     }
   }
+  /* All are through with it before it is removed. */
+  last.sem_num = kHostsMax;
+  last.sem_op = (short)(host == 0 ? 1 - hosts : 1);
+  if (semop(set, &last, 1) != 0) die("semop");
   if (host != 0) return 0;
   report(test);
   shmctl(id, IPC_RMID, NULL);

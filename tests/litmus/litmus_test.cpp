@@ -58,7 +58,8 @@ class LitmusTests : public testing::Test {
     cluster_ = std::make_unique<Cluster>("litmus", "vax", text + "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n");
   }
 
-  void run(const std::vector<Litmus>& tests) {
+  // `outcomes`: so many different ones at least are to be seen of each.
+  void run(int outcomes, const std::vector<Litmus>& tests) {
     const Length long_enough = length();
     std::vector<std::unique_ptr<Program>> judges, others;
     for (size_t test = 0; test < tests.size(); ++test) {
@@ -76,7 +77,7 @@ class LitmusTests : public testing::Test {
     for (size_t test = 0; test < tests.size(); ++test) {
       std::string output;
       EXPECT_EQ(judges[test]->wait(2 * long_enough.time, &output), 0) << output;
-      EXPECT_GE(outcomes_of(output), 3) << output;
+      EXPECT_GE(outcomes_of(output), outcomes) << output;
       if (long_enough.iterations != "0") printf("%s", output.c_str());
     }
     for (const auto& program : others) {
@@ -92,24 +93,25 @@ class LitmusTests : public testing::Test {
 // With the owner first and not at all, so that each part is played by it and by another.
 TEST_F(LitmusTests, NoHostReadsWhatStrictConsistencyForbids) {
   make({{"vax", ""}, {"sun", ""}, {"moon", ""}});
-  run({{"mp", {"vax", "sun"}},
-       {"mp", {"sun", "vax", "moon"}},
-       {"sb", {"sun", "moon"}},
-       {"sb", {"vax", "sun", "moon"}},
-       {"co", {"vax", "moon"}},
-       {"co", {"moon", "sun", "vax"}}});
+  run(3, {{"mp", {"vax", "sun"}},
+          {"mp", {"sun", "vax", "moon"}},
+          {"sb", {"sun", "moon"}},
+          {"sb", {"vax", "sun", "moon"}},
+          {"co", {"vax", "moon"}},
+          {"co", {"moon", "sun", "vax"}}});
 }
 
-// Two big-endian ones, a native one that pages by SIGSEGV too, and one with userfaultfd.
+// Two big-endian ones, a native one that pages by SIGSEGV too, and one with userfaultfd. A page stays with them for a
+// millisecond, so they meet more seldom.
 TEST_F(LitmusTests, NorDoHostsThatPageBySignals) {
   if (!have_m68k()) GTEST_SKIP() << "the m68k build is not there: make m68k";
   make({{"vax", kSigsegv}, {"sun", kM68k}, {"amiga", kM68k}, {"moon", ""}});
-  run({{"mp", {"vax", "sun"}},
-       {"mp", {"sun", "amiga", "moon"}},
-       {"sb", {"sun", "amiga"}},
-       {"sb", {"vax", "sun", "moon"}},
-       {"co", {"amiga", "moon"}},
-       {"co", {"sun", "vax", "amiga"}}});
+  run(2, {{"mp", {"vax", "sun"}},
+          {"mp", {"sun", "amiga", "moon"}},
+          {"sb", {"sun", "amiga"}},
+          {"sb", {"vax", "sun", "moon"}},
+          {"co", {"amiga", "moon"}},
+          {"co", {"sun", "vax", "amiga"}}});
 }
 
 }  // namespace
