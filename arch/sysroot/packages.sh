@@ -2,8 +2,9 @@
 # gets no foreign architecture. $debian is what Debian calls the machine.
 # shellcheck shell=sh disable=SC2034,SC2154
 
-# GoogleTest for those who want to run the unit tests of such a machine.
-unpacked_packages="libcapnp-dev libuv1-dev libssl-dev libgtest-dev libgmock-dev"
+# GoogleTest for those who want to run the unit tests of such a machine; fakeroot is a program of such a machine that nobody
+# here wrote, for tests/cluster.
+unpacked_packages="libcapnp-dev libuv1-dev libssl-dev libgtest-dev libgmock-dev fakeroot"
 versions_of="libcapnp-dev libuv1-dev libssl-dev libgtest-dev"
 
 make_libraries() {
@@ -28,7 +29,7 @@ unpack_packages() {
     dpkg -x "$file" "$work/unpacked" || return 1
   done
   multiarch=$(cd "$work/unpacked/usr/lib" && echo *-linux-*)
-  cp -R "$work/unpacked/usr/include" "$work/unpacked/usr/lib" "$prefix" &&
+  cp -R "$work/unpacked/usr/include" "$work/unpacked/usr/lib" "$work/unpacked/usr/bin" "$prefix" &&
     cp -R "$prefix/include/$multiarch/." "$prefix/include" &&
     rm -r "$prefix/include/$multiarch" "$prefix/lib/$multiarch/pkgconfig" &&
     find "$prefix/lib" -name '*.so' -exec rm {} + &&

@@ -1,6 +1,6 @@
 // Programs that nobody here wrote, as Debian ships them, with their objects on another host: Perl's IPC::SysV
-// and IPC::SharedMem, stress-ng, fakeroot, ipcs, ipcrm and ipcmk. They run on x86-64 hosts; the owner of their objects
-// is an x86-64 or an m68k host.
+// and IPC::SharedMem, stress-ng, fakeroot, ipcs, ipcrm and ipcmk. They run on x86-64 hosts, but for fakeroot's server,
+// which Debian has for s390x too; the owner of their objects is an x86-64 or an m68k host.
 
 #include <gmock/gmock.h>
 #include <stdlib.h>
@@ -68,7 +68,8 @@ std::string fakeroot_types() {
   return setting + "]\n";
 }
 
-// vax owns all objects; sun and moon are x86-64 hosts, where alice has other numbers than on vax.
+// vax owns all objects; sun and moon are x86-64 hosts, where alice has other numbers than on vax. star, of the other
+// byte order than these, is there if its build is.
 class RealPrograms : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
@@ -77,14 +78,17 @@ class RealPrograms : public testing::TestWithParam<std::string> {
     auto& cluster = clusters()[GetParam()];
     if (!cluster) {
       // stress-ng --msg makes queues until there is no room: let that be soon.
-      cluster =
-          std::make_unique<Cluster>("real-" + GetParam(), "vax",
-                                    "[[host]]\nname = \"vax\"\narch = \"" + GetParam() +
-                                        "\"\nlogins = { alice = 1001, bob = 1002 }\nmsgmni = 40\n" + fakeroot_types() +
-                                        "[[host]]\nname = \"sun\"\nlogins = { alice = 2001, bob = 1001 }\n"
-                                        "msgmni = 40\n"
-                                        "[[host]]\nname = \"moon\"\nlogins = { alice = 3001, bob = 1001 }\n"
-                                        "[[keys]]\nrange = [\"all\", \"private\"]\nhome = \"vax\"\n");
+      cluster = std::make_unique<Cluster>(
+          "real-" + GetParam(), "vax",
+          "[[host]]\nname = \"vax\"\narch = \"" + GetParam() +
+              "\"\nlogins = { alice = 1001, bob = 1002 }\nmsgmni = 40\n" + fakeroot_types() +
+              "[[host]]\nname = \"sun\"\nlogins = { alice = 2001, bob = 1001 }\n"
+              "msgmni = 40\n"
+              "[[host]]\nname = \"moon\"\nlogins = { alice = 3001, bob = 1001 }\n" +
+              (missing_build("s390x").empty()
+                   ? "[[host]]\nname = \"star\"\narch = \"s390x\"\nlogins = { alice = 4001 }\n"
+                   : "") +
+              "[[keys]]\nrange = [\"all\", \"private\"]\nhome = \"vax\"\n");
       // Ids of the hosts must not be the same numbers by chance.
       for (int i = 0; i < 3; ++i) cluster->run("vax", "alice", {"ipcmk", "-Q", "-S", "1"});
     }
@@ -140,7 +144,9 @@ class RealPrograms : public testing::TestWithParam<std::string> {
     return {};
   }
 
-  void fakeroot_on_two_hosts(int key);
+  // Its server, faked-sysv, runs `there`.
+  void fakeroot_on_two_hosts(int key, const std::string& there = "moon",
+                             const std::string& program_there = "/usr/bin/faked-sysv");
 
   const Cluster* cluster_ = nullptr;
 };
@@ -206,16 +212,16 @@ TEST_P(RealPrograms, StressNgFindsNoFaultInSegmentsOfAnotherHost) {
 // lets them. The structs of its messages are those of x86-64 on both sides; for the owner between them they are bytes.
 // Each request has type 1, and the pid in it, which another host's process may have too, only comes back to who has the
 // semaphore.
-// As bytes they come back as they were sent; declared (examples/types/fakeroot.types) they rest on vax in its own form.
-void RealPrograms::fakeroot_on_two_hosts(int key) {
+// As bytes they come back as they were sent, if the server is of x86-64 too; declared (examples/types/fakeroot.types)
+// they rest on vax in its own form.
+void RealPrograms::fakeroot_on_two_hosts(int key, const std::string& there, const std::string& program_there) {
   const auto hexadecimal = [](int number) {
     char text[16];
     std::snprintf(text, sizeof(text), "0x%08x", static_cast<unsigned>(number));
     return std::string(text);
   };
   const SharedFolder folder;
-  const auto server =
-      cluster_->start("moon", "alice", {"/usr/bin/faked-sysv", "--foreground", "--key", std::to_string(key)});
+  const auto server = cluster_->start(there, "alice", {program_there, "--foreground", "--key", std::to_string(key)});
   const std::string told = server->read_line(kLimit).value_or("(silent)");
   ASSERT_TRUE(told.starts_with(std::to_string(key) + ":")) << told;
   EXPECT_THAT(row("vax", "-q", hexadecimal(key)), ElementsAre(hexadecimal(key), _, "alice", "600", _, _));
@@ -251,9 +257,9 @@ void RealPrograms::fakeroot_on_two_hosts(int key) {
   EXPECT_EQ(first_line_with(run("sun", {"dipcctl", "objects"}, "root"), "note: msg " + hexadecimal(key)).empty(),
             key == kDeclaredKey || GetParam() == "native");
   // It removes queues and semaphore from its signal handler, out of a receive that waits.
-  run("moon", {"kill", told.substr(told.find(':') + 1)});
+  run(there, {"kill", told.substr(told.find(':') + 1)});
   EXPECT_EQ(server->wait(kLimit, nullptr), 0);
-  for (const char* host : {"vax", "sun", "moon"}) {
+  for (const std::string& host : {std::string("vax"), std::string("sun"), std::string("moon"), there}) {
     EXPECT_THAT(row(host, "-q", hexadecimal(key)), IsEmpty()) << host;
     EXPECT_THAT(row(host, "-q", hexadecimal(key + 1)), IsEmpty()) << host;
     EXPECT_THAT(row(host, "-s", hexadecimal(key + 2)), IsEmpty()) << host;
@@ -263,6 +269,14 @@ void RealPrograms::fakeroot_on_two_hosts(int key) {
 TEST_P(RealPrograms, FakerootsServerAndItsClientsAreOnDifferentHosts) { fakeroot_on_two_hosts(0x2000); }
 
 TEST_P(RealPrograms, FakerootsMessagesAreConvertedWhereTheyAreDeclared) { fakeroot_on_two_hosts(kDeclaredKey); }
+
+TEST_P(RealPrograms, FakerootsServerOfTheOtherByteOrderUnderstandsItsClients) {
+  if (const std::string missing = missing_build("s390x"); !missing.empty()) GTEST_SKIP() << missing;
+  const SharedFolder folder;
+  const std::string server = folder.path() + "/faked-sysv";
+  std::filesystem::copy_file(DIPC_SYSROOTS "/s390x/bin/faked-sysv", server);
+  fakeroot_on_two_hosts(kDeclaredKey, "star", server);
+}
 
 TEST_P(RealPrograms, TheScriptFakerootRunsItsServerAndItsProgramOnObjectsOfAnotherHost) {
   const SharedFolder folder;
