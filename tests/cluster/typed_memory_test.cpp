@@ -1,5 +1,6 @@
-// Declared segments between hosts of a lab whose machines write numbers the other way round: every scalar kind with its
-// extreme values on all pages, what is refused and named, what is not declared; the owner on either side, both pagers.
+// Declared segments between hosts of a lab of every two machines, whether they write numbers alike or the other way
+// round: every scalar kind with its extreme values on all pages, what is refused and named, what is not declared; the
+// owner on either side, both pagers.
 
 #include <gmock/gmock.h>
 #include <sys/shm.h>
@@ -70,8 +71,8 @@ class TypedMemory : public testing::TestWithParam<Pair> {
  protected:
   void SetUp() override {
     if (!am_root()) GTEST_SKIP() << "needs root: a lab has namespaces";
-    if ((is_m68k("vax") || is_m68k("sun")) && !have_m68k()) {
-      GTEST_SKIP() << "the m68k build is not there: make m68k";
+    for (const Machine& machine : {GetParam().vax, GetParam().sun}) {
+      if (const std::string missing = missing_build(machine.arch); !missing.empty()) GTEST_SKIP() << missing;
     }
     auto& cluster = clusters()[GetParam().name];
     if (!cluster) {
@@ -101,12 +102,13 @@ class TypedMemory : public testing::TestWithParam<Pair> {
   static const Machine& machine(const std::string& host) {
     return host == "vax" ? GetParam().vax : host == "sun" ? GetParam().sun : kMoon;
   }
-  static bool is_m68k(const std::string& host) { return machine(host).arch == "m68k"; }
-  static bool unlike(const std::string& one, const std::string& other) { return is_m68k(one) != is_m68k(other); }
+  static bool is_big(const std::string& host) { return machine(host).arch == "m68k" || machine(host).arch == "s390x"; }
+  // Of those here, all that place structs otherwise have longs of another size.
+  static bool has_small_longs(const std::string& host) { return architecture(machine(host).arch).long_bytes == 4; }
 
   std::unique_ptr<Program> program(const std::string& host) {
     const std::string path = "tests/cluster/typed_memory";
-    return cluster_->start(host, "alice", {is_m68k(host) ? m68k_program(path) : native_program(path)});
+    return cluster_->start(host, "alice", {program_of(machine(host).arch, path)});
   }
   // Its id there.
   static std::string get(Program& one, int key, const std::string& bytes = kBytes) {
@@ -158,8 +160,8 @@ TEST_P(TypedMemory, APageLiesOnEachHostAsItsProgramsHaveIt) {
   ASSERT_EQ(ask(*sun, "put 0 most"), "0");
   // `last`, 0x01020304, is the last of row 0.
   for (const auto& [host, program] : {std::pair("vax", vax.get()), {"sun", sun.get()}, {"moon", moon.get()}}) {
-    EXPECT_EQ(ask(*program, "peek 116"), is_m68k(host) ? "1" : "4") << host;
-    EXPECT_EQ(ask(*program, "peek 119"), is_m68k(host) ? "4" : "1") << host;
+    EXPECT_EQ(ask(*program, "peek 116"), is_big(host) ? "1" : "4") << host;
+    EXPECT_EQ(ask(*program, "peek 119"), is_big(host) ? "4" : "1") << host;
   }
 }
 
@@ -195,15 +197,16 @@ TEST_P(TypedMemory, AStructThatMachinesHaveOtherwiseIsRefusedAndItsFirstFieldNam
   const auto other = attached("vax", 0x6501);
   for (const char* host : {"sun", "moon"}) {
     const auto program = this->program(host);
-    if (!unlike(host, "vax")) {
+    if (has_small_longs(host) == has_small_longs("vax")) {
       EXPECT_EQ(ask(*program, "attach " + get(*program, 0x6501)), "0");
       EXPECT_EQ(ask(*program, "attach " + get(*program, 0x6500)), "0");
       ASSERT_EQ(ask(*vax, "longs most"), "0");
-      EXPECT_EQ(ask(*program, "show-longs"), ask(*vax, "show-longs")) << "hosts of one ABI share it";
+      EXPECT_EQ(ask(*program, "show-longs"), ask(*vax, "show-longs")) << "machines that place it alike share it";
       continue;
     }
-    const std::string there = is_m68k("vax") ? "4 on vax" : "8 on vax", here = is_m68k(host) ? "4 on " : "8 on ";
-    const std::string long_bytes = is_m68k(host) ? "4 bytes on " : "8 bytes on ";
+    const std::string there = has_small_longs("vax") ? "4 on vax" : "8 on vax";
+    const std::string here = has_small_longs(host) ? "4 on " : "8 on ";
+    const std::string long_bytes = has_small_longs(host) ? "4 bytes on " : "8 bytes on ";
     EXPECT_EQ(ask(*program, "attach " + get(*program, 0x6500)), "-1 EINVAL");
     EXPECT_EQ(ask(*program, "attach " + get(*program, 0x6501)), "-1 EINVAL");
     EXPECT_THAT(cluster_->log_of(host),
@@ -217,7 +220,7 @@ TEST_P(TypedMemory, ANumberAcrossTwoPagesIsRefusedWhereItCantBeTurnedRound) {
   const auto vax = attached("vax", 0x6502);
   const auto sun = program("sun");
   const std::string id = get(*sun, 0x6502);
-  if (!unlike("sun", "vax")) {
+  if (is_big("sun") == is_big("vax")) {
     EXPECT_EQ(ask(*sun, "attach " + id), "0");
     return;
   }
@@ -239,7 +242,7 @@ TEST_P(TypedMemory, WhatIsNotDeclaredIsSharedAsBytesAndCountedWhereMachinesDiffe
   for (const char* at : {"0", "1", "2", "3"}) ASSERT_EQ(ask(*sun, std::string("poke ") + at + " 7" + at), "0");
   for (const char* at : {"0", "1", "2", "3"}) EXPECT_EQ(ask(*vax, std::string("peek ") + at), std::string("7") + at);
   const std::string row = objects_row("note: shm 0x00006600 of vax");
-  if (unlike("sun", "vax")) {
+  if (machine("sun").arch != machine("vax").arch) {
     EXPECT_THAT(row, HasSubstr(": 2 shmat by programs of unlike machines"));
     EXPECT_THAT(cluster_->log_of("vax"), HasSubstr("is shared without a declaration"));
   } else {
@@ -253,6 +256,16 @@ constexpr const char* kSigsegv = "sigsegv";
 
 INSTANTIATE_TEST_SUITE_P(Pairs, TypedMemory,
                          testing::Values(Pair{"native", {"native", kUserfaultfd}, {"native", kSigsegv}},
+                                         Pair{"i386_caller", {"native", kUserfaultfd}, {"i386", kUserfaultfd}},
+                                         Pair{"i386_owner", {"i386", kSigsegv}, {"native", kUserfaultfd}},
+                                         Pair{"s390x_caller", {"native", kUserfaultfd}, {"s390x", kSigsegv}},
+                                         Pair{"s390x_owner", {"s390x", kSigsegv}, {"native", kUserfaultfd}},
+                                         Pair{"i386_to_m68k", {"m68k", kSigsegv}, {"i386", kSigsegv}},
+                                         Pair{"m68k_to_i386", {"i386", kUserfaultfd}, {"m68k", kSigsegv}},
+                                         Pair{"i386_to_s390x", {"s390x", kSigsegv}, {"i386", kUserfaultfd}},
+                                         Pair{"s390x_to_i386", {"i386", kUserfaultfd}, {"s390x", kSigsegv}},
+                                         Pair{"m68k_to_s390x", {"s390x", kSigsegv}, {"m68k", kSigsegv}},
+                                         Pair{"s390x_to_m68k", {"m68k", kSigsegv}, {"s390x", kSigsegv}},
                                          Pair{"m68k_caller", {"native", kUserfaultfd}, {"m68k", kSigsegv}},
                                          Pair{"m68k_caller_of_sigsegv", {"native", kSigsegv}, {"m68k", kSigsegv}},
                                          Pair{"m68k_owner", {"m68k", kSigsegv}, {"native", kUserfaultfd}},
