@@ -54,7 +54,7 @@ static void find_stock(int flags) {
   guard = semget(STOCK_KEY, 1, flags);
   if (guard == -1) die("semget");
   stock = shmat(memory, NULL, 0);
-  if (stock == (void*)-1) die("shmat");
+  if ((intptr_t)stock == -1) die("shmat");
 }
 
 static void step(int by) {
