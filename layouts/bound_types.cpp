@@ -5,6 +5,12 @@
 #include "layouts/parser.h"
 
 namespace dipc {
+namespace {
+
+// They come from other hosts, and what is kept of them is far more than their text.
+constexpr std::size_t kBoundBytesMax = 60'000;
+
+}  // namespace
 
 std::vector<std::size_t> structures_of(const Binding& binding) {
   std::vector<std::size_t> all;
@@ -21,6 +27,10 @@ std::string bound_text(const TypeSet& types, const Binding& binding) {
 }
 
 Result<TypeSet> parse_bound(const std::string& text, Kind kind) {
+  if (text.size() > kBoundBytesMax) {
+    return trouble("the declarations of one key have more than " + std::to_string(kBoundBytesMax) + " bytes",
+                   "declare fewer structs for one key, or shorter ones");
+  }
   const std::vector<TypeFile> files = {{"declarations", text}};
   auto types = parse_types(files);
   if (!types) return trouble(types.error().front().what, "declare fewer structs for one key, or shorter ones");

@@ -14,7 +14,7 @@ namespace dipc {
 std::vector<std::size_t> structures_of(const Binding& binding);
 // These structs, what they need, and the binding for all keys.
 std::string bound_text(const TypeSet& types, const Binding& binding);
-// What such a text says: types with one binding. Trouble: it is none, or of another kind.
+// What such a text says: types with one binding. Trouble: it is none, of another kind, or of more than 60,000 bytes.
 Result<TypeSet> parse_bound(const std::string& text, Kind kind);
 // The first thing that another host declares otherwise, as people say it: "struct note is declared twice, ...". Of two
 // whose bound_text() differs. `ours`, `theirs`: what the two are called.

@@ -9,7 +9,7 @@ namespace dipc {
 namespace {
 
 constexpr std::size_t kStructuresMax = 65'534;  // a number of 16 bits names them, from 1
-constexpr std::size_t kConversionsMax = 1024;   // programs say themselves of which ABI they are
+constexpr std::size_t kConversionsMax = 128;    // programs say themselves of which ABI they are
 
 std::uint64_t fingerprint_of(const std::string& text) {
   std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a

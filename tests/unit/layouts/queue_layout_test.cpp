@@ -79,6 +79,18 @@ TEST(QueueLayout, WhatIsNotTheDeclarationsOfOneQueueIsNone) {
   }
 }
 
+TEST(QueueLayout, DeclarationsOfMoreThanAHostTakesAreRefused) {
+  const auto text = [](int fields) {
+    std::string all = "struct many { long mtype;";
+    for (int i = 0; i < fields; ++i) all += " int field" + std::to_string(i) + ";";
+    return all + " };\nbind msg all to many;\n";
+  };
+  EXPECT_TRUE(QueueLayout::parse(text(3000)));
+  const auto refused = QueueLayout::parse(text(5000));
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what, HasSubstr("more than 60000 bytes"));
+}
+
 TEST(QueueLayout, ConversionsAreMadeOnceAndOnlyForMachinesThatThereAre) {
   const auto layout = layout_of("struct note { long mtype; long n; };\nbind msg 0x10 to note;");
   const Abi m68k = *known_abi("m68k");
