@@ -12,7 +12,8 @@ std::uint32_t path_part(std::string_view path) {
   std::uint32_t hash = 2166136261u;
   for (const char c : path) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619u;
   const std::uint32_t folded = (hash >> 24) ^ (hash & kPathBits);
-  return folded != 0 ? folded : 1;
+  // With some id they would be IPC_PRIVATE, and -1, which is ftok's error.
+  return folded == 0 ? 1 : folded == kPathBits ? kPathBits - 1 : folded;
 }
 
 }  // namespace
