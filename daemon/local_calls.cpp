@@ -9,7 +9,8 @@ namespace dipc {
 
 namespace {
 constexpr std::size_t kUndoHoldersMax = 65536;
-constexpr std::uint32_t kNobodyId = 65534;  // what stands for an id that has no name here, as in user namespaces
+constexpr std::size_t kUnfitBytesMax = 1024;  // names of fields are the owner's own, and as long as it likes
+constexpr std::uint32_t kNobodyId = 65534;    // what stands for an id that has no name here, as in user namespaces
 }  // namespace
 
 LocalCalls::LocalCalls(uv_loop_t* loop, PeerOutbox& peers, Users& users, const HostTypes& types, std::size_t calls_max,
@@ -204,6 +205,7 @@ void LocalCalls::on_reply(const std::string& owner, const Reply& reply) {
   note_undo(found->second, reply.error);
   const bool removed_now = found->second.removes && reply.error == Error::kNone;
   if (removed_now || reply.error == Error::kRemoved || reply.error == Error::kStale) {
+    queues_.forget(owner, found->second.object);
     object_gone_(owner, found->second.object, reply.error);
   }
   end_call(found, reply);
@@ -243,7 +245,8 @@ void LocalCalls::finish_typed(const Outstanding& call, Reply reply) {
     // What it has no room for stays a message. Not that this happens: the owner knows how much room there is.
     const bool is_unfit = error != Error::kTooBig;
     if (call.consumes_message) {
-      peers_.send(call.owner, Returned{reply.id, is_unfit ? entered.error().why.what : std::string()});
+      peers_.send(call.owner,
+                  Returned{reply.id, is_unfit ? entered.error().why.what.substr(0, kUnfitBytesMax) : std::string()});
     }
     reply = Reply{.id = reply.id, .error = error, .value = -1};
   }

@@ -50,6 +50,12 @@ void TypedCalls::on_reload() {
   }
 }
 
+// Not while calls wait for the answer.
+void TypedCalls::forget(const std::string& owner, const ObjectRef& queue) {
+  const auto found = known_.find({owner, queue});
+  if (found != known_.end() && !found->second.asked) known_.erase(found);
+}
+
 void TypedCalls::on_changed(const std::string& owner) {
   std::erase_if(known_, [&](const auto& entry) { return entry.first.first == owner && !entry.second.asked; });
 }

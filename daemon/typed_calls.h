@@ -59,6 +59,8 @@ class TypedCalls {
   bool on_declarations(const std::string& owner, const QueueDeclarations& declarations);
   // HostTypes::queues are others now.
   void on_reload();
+  // There is no such queue any more.
+  void forget(const std::string& owner, const ObjectRef& queue);
   // It declares something else now: to be asked again. What is asked already, it answers by that.
   void on_changed(const std::string& owner);
   // Nobody answers any more.

@@ -6,6 +6,7 @@ namespace dipc {
 namespace {
 
 constexpr std::int64_t kPids = std::int64_t{1} << kPidBits;
+constexpr std::size_t kNameBytesMax = 256;  // of a login or group: logins_map.cpp's
 constexpr std::int64_t kComposedMax = std::numeric_limits<std::int32_t>::max();
 
 }  // namespace
@@ -29,7 +30,10 @@ IdRewriter::Answer pid_entering(std::int64_t pid, std::uint16_t own) {
 IdRewriter::Answer IdsLeaving::rewrite(Meaning meaning, std::int64_t value) {
   if (meaning == Meaning::kPid) return pid_leaving(value, own_);
   if (const auto known = known_.find({meaning, value}); known != known_.end()) return {Error::kNone, known->second};
-  // A signed field holds what C converts: -1 is the largest uid_t.
+  // A signed field holds what C converts: -1 is the largest uid_t. More than that is not anybody's.
+  if (value < std::numeric_limits<std::int32_t>::min() || value > std::numeric_limits<std::uint32_t>::max()) {
+    return {Error::kOverflow, 0};
+  }
   std::string name = name_of_(meaning, static_cast<std::uint32_t>(value));
   if (name.empty()) return {Error::kInvalid, 0};
   const auto number = static_cast<std::int64_t>(logins_.size());
@@ -43,6 +47,10 @@ IdRewriter::Answer IdsEntering::rewrite(Meaning meaning, std::int64_t value) {
   if (const auto known = known_.find({meaning, value}); known != known_.end()) return {Error::kNone, known->second};
   if (value < 0 || static_cast<std::uint64_t>(value) >= logins_.size()) return {Error::kInvalid, 0};
   const std::string& name = logins_[static_cast<std::size_t>(value)];
+  if (name.size() > kNameBytesMax) {
+    unknown_ = "a name of " + std::to_string(name.size()) + " bytes";
+    return {Error::kInvalid, 0};
+  }
   const auto id = id_of_(meaning, name);
   if (!id) {
     unknown_ = name;

@@ -91,7 +91,7 @@ tl::expected<void, Unfit> type_leaving(const QueueLayout& layout, MessageReceive
   if (receive.copy) return {};  // the type is a place in the queue
   if (receive.type < 0 && layout.any_mtype_is_pid()) {
     return unfit(Error::kInvalid,
-                 "msgrcv asks for types up to " + std::to_string(-receive.type) +
+                 "msgrcv asks for types up to " + std::to_string(receive.type).substr(1) +
                      " of a queue whose types are process ids, which have no order between hosts",
                  "ask for one process id, or for any type");
   }

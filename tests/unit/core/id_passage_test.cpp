@@ -58,6 +58,8 @@ TEST(IdPassage, LoginsTravelAsNamesAndEachOnce) {
   EXPECT_EQ(leaving.rewrite(Meaning::kUid, -1).value, 2);
   EXPECT_EQ(asked, 3);
   EXPECT_EQ(leaving.rewrite(Meaning::kUid, 9).error, Error::kInvalid);
+  EXPECT_EQ(leaving.rewrite(Meaning::kUid, std::int64_t{1} << 32).error, Error::kOverflow) << "not that of 0";
+  EXPECT_EQ(leaving.rewrite(Meaning::kUid, -(std::int64_t{1} << 32)).error, Error::kOverflow);
   const std::vector<std::string> logins = leaving.take_logins();
   EXPECT_THAT(logins, ElementsAre("login1", "group1", "login4294967295"));
 
@@ -72,6 +74,13 @@ TEST(IdPassage, LoginsTravelAsNamesAndEachOnce) {
   EXPECT_EQ(entering.unknown(), "login4294967295");
   EXPECT_EQ(entering.rewrite(Meaning::kUid, 3).error, Error::kInvalid) << "no such name came";
   EXPECT_EQ(entering.rewrite(Meaning::kUid, -1).error, Error::kInvalid);
+}
+
+TEST(IdPassage, ANameThatNoHostCanHaveIsNotLookedUpAndNotRepeated) {
+  const std::vector<std::string> logins = {std::string(257, 'x')};
+  IdsEntering entering(kSun, logins, [](Meaning, const std::string&) -> std::optional<std::uint32_t> { return 7; });
+  EXPECT_EQ(entering.rewrite(Meaning::kUid, 0).error, Error::kInvalid);
+  EXPECT_EQ(entering.unknown(), "a name of 257 bytes");
 }
 
 }  // namespace

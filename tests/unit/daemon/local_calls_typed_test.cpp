@@ -173,6 +173,17 @@ TEST_F(TypedLocalCallsTest, AReloadHereCountsForWhatOwnersHaveToldAlready) {
   run_until([&] { return call || (call = peers_.next<Call>("moon")); });
 }
 
+TEST_F(TypedLocalCallsTest, WhatIsKnownOfARemovedQueueIsForgotten) {
+  declarations_ = kNote;
+  const Call call = call_of(local::Op::kReceive);
+  calls_->on_reply("moon", Reply{.id = call.id, .error = Error::kRemoved, .value = -1});
+  EXPECT_EQ(answer().error, EIDRM);
+  peers_.sent.clear();
+  send_note(*program_);
+  std::optional<AskLayout> question;
+  run_until([&] { return question || (question = peers_.next<AskLayout>("moon")); });
+}
+
 TEST_F(TypedLocalCallsTest, DeclarationsAreAskedForAgainWhenTheOwnerHasChangedThem) {
   call_of(local::Op::kReceive);
   calls_->on_declarations_changed("moon");
