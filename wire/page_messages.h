@@ -112,13 +112,20 @@ struct SegmentCleared {
   bool operator==(const SegmentCleared&) const = default;
 };
 
-// First in the session of a host's daemon that was started again, of pages that the host's programs still have: `count`
-// of them with that access.
+// First in the session after one of the two daemons was started again, of pages that the host's programs still have:
+// `count` of them with that access.
 struct PagesHeld {
   PageIndex page{};
   std::uint32_t count = 0;
   PageAccess access{};
   bool operator==(const PagesHeld&) const = default;
+};
+// Likewise: it was given away in that transaction, and nothing was heard of it since. Only if it was the owner's
+// daemon.
+struct PageKept {
+  PageIndex page{};
+  TransactionNumber transaction{};
+  bool operator==(const PageKept&) const = default;
 };
 // That was all of them. Answered by SegmentResumed or SegmentRefused; nothing else is said until then but
 // SegmentAttached and SegmentDetached.
@@ -129,7 +136,7 @@ struct SegmentHeld {
 
 using HostPageMessage =
     std::variant<PageRequest, AskAhead, PageInstalled, NoPageData, PageDropped, RelayedPage, PageFailed,
-                 SegmentAttached, SegmentDetached, SegmentCleared, PagesHeld, SegmentHeld>;
+                 SegmentAttached, SegmentDetached, SegmentCleared, PagesHeld, SegmentHeld, PageKept>;
 
 // ---- owner -> host
 

@@ -587,9 +587,10 @@ struct Announced {
 # End, for all of them: it is the session between a host and the owner that makes the host take part. When it ends the
 # host takes the whole segment from its programs (SIGBUS), and says `cleared` in the next session. The owner counts the
 # host's attachments as gone; pages that only it had are lost; a write waits until the host certainly has nothing any
-# more. But a daemon that was started again on the same host, since the same boot, begins its first session with the
-# owner by saying what programs still have there (`holds`): what nobody else has waits for that, as long as
-# `peer_timeout`. With the session between holder and requester ends what was on its way from the one to the other: the requester
+# more. But when one of the two daemons was started again, since the same boot, the host begins the session by saying what
+# its programs still have (`holds`): what nobody else has waits for that, as long as `peer_timeout`. An owner's that was
+# started again goes on with what it has written down of its segments, and believes no host more than that; transactions
+# go on above those before. With the session between holder and requester ends what was on its way from the one to the other: the requester
 # says `noData`.
 
 struct SegmentReport {
@@ -597,7 +598,7 @@ struct SegmentReport {
   # `destroyed`. What makes no sense at this point ends the session.
   segment @0 :ObjectRef;       # of kind segment
   page @1 :UInt32;             # of all but attached, detached, cleared and holdsAll
-  transaction @2 :UInt64;      # of installed, noData, dropped, relayed, failed: the one that it answers
+  transaction @2 :UInt64;      # of installed, noData, dropped, relayed, failed, keeps: the one that it answers
   run @15 :UInt32 = 1;
   # The same of so many pages from `page` on, each of the next transaction: of what has both and no data. At most 256.
 
@@ -615,10 +616,13 @@ struct SegmentReport {
     detached @11 :Processes;   # so many less: shmdt, exec, exit
     cleared @12 :Void;
     # After a session with the owner ended, in a later one: the host's programs can reach nothing of the segment.
-    holds @13 :Pages;          # by a daemon that was started again, first in its session: pages from `page` on
+    holds @13 :Pages;          # after one of the daemons was started again, first in the session: pages from `page` on
     holdsAll @14 :UInt32;
     # There are no more, and so many attachments. Answered by resumed or refused; until then nothing else but attached
     # and detached.
+    keeps @16 :Void;
+    # Likewise, before holdsAll, if it was the owner's: the page was given away in that transaction, and neither release
+    # nor restore has come. Answered by one of them.
   }
 
   enum Access {

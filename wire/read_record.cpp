@@ -381,6 +381,9 @@ SegmentReport read(schema::SegmentReport::Reader from) {
     case schema::SegmentReport::HOLDS_ALL:
       to.message = SegmentHeld{from.getHoldsAll()};
       return to;
+    case schema::SegmentReport::KEEPS:
+      to.message = PageKept{page, transaction};
+      return to;
   }
   KJ_FAIL_REQUIRE("unknown report about a segment", static_cast<unsigned>(from.which()));
 }

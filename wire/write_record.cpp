@@ -342,6 +342,7 @@ void write(schema::SegmentReport::Builder to, const SegmentReport& from) {
                    pages.setAccess(Accesses::to_schema(message.access));
                  },
                  [&](const SegmentHeld& message) { to.setHoldsAll(message.attachments); },
+                 [&](const PageKept&) { to.setKeeps(); },
              },
              from.message);
 }

@@ -122,6 +122,7 @@ void PageCache::on_done(TimePoint now, PageIndex index) {
       DIPC_CHECK(false);
   }
   advance(now, found);
+  tell_if_at_rest();
 }
 
 void PageCache::on_contents(TimePoint now, PageIndex index, PageContents contents) {
@@ -138,6 +139,7 @@ void PageCache::on_contents(TimePoint now, PageIndex index, PageContents content
     page.kept_for = page.fetch.transaction;
   }
   advance(now, found);
+  tell_if_at_rest();
 }
 
 void PageCache::on_failed(TimePoint now, PageIndex index) {
@@ -155,6 +157,7 @@ void PageCache::on_failed(TimePoint now, PageIndex index) {
     tell(PageFailed{index, work == Work::kRead ? page.fetch.transaction : TransactionNumber{}});
   }
   advance(now, index);
+  tell_if_at_rest();
 }
 
 void PageCache::on_all_lost(TimePoint) {
@@ -199,7 +202,7 @@ void PageCache::on_data(TimePoint now, HostId from, const PageData& data) {
 
 void PageCache::on_peer(TimePoint, HostId peer) {
   peers_.insert(peer);
-  if (peer == options_.owner && resuming() && !told_held_) tell_what_is_held();
+  tell_if_at_rest();
   for (auto& [index, page] : pages_) {
     if (page.asked != Asked::kNothing) page.new_peers.insert(peer);
   }
@@ -217,9 +220,44 @@ void PageCache::on_peer_lost(TimePoint now, HostId peer) {
 
 void PageCache::on_owner_lost(TimePoint) { lose_all(false); }
 
+void PageCache::on_owner_restarted(TimePoint now, TimePoint resume_by) {
+  if (ending_) return;
+  peers_.erase(options_.owner);
+  resume_by_ = resume_by;
+  told_held_ = accused_ = false;
+  starved_.clear();
+  holds_.clear();
+  std::vector<PageIndex> all;
+  for (auto& [index, page] : pages_) {
+    forget_what_was_said(page);
+    all.push_back(index);
+  }
+  for (const PageIndex index : all) advance(now, index);
+}
+
+void PageCache::forget_what_was_said(Page& page) {
+  page.asked = Asked::kNothing;
+  page.waiting.clear();
+  page.early.clear();
+  page.new_peers.clear();
+  if (page.work != Work::kInstall && page.work != Work::kUpgrade) page.grant.reset();
+}
+
+// What the pager does is done soon; then it is known what there is.
+void PageCache::tell_if_at_rest() {
+  if (!resuming() || told_held_ || peers_.count(options_.owner) == 0) return;
+  for (const auto& [index, page] : pages_) {
+    if (page.work != Work::kNone) return;
+  }
+  tell_what_is_held();
+}
+
 // Pages in a row that are held in the same way go together.
 void PageCache::tell_what_is_held() {
   told_held_ = true;
+  for (const auto& [index, page] : pages_) {
+    if (page.kept != nullptr) tell(PageKept{index, page.kept_for});
+  }
   std::optional<PagesHeld> row;
   for (const auto& [index, page] : pages_) {
     if (page.access != Access::kShared && page.access != Access::kExclusive) continue;
@@ -265,7 +303,7 @@ void PageCache::lose_all(bool destroyed) {
 // ---- time
 
 void PageCache::on_time(TimePoint now) {
-  if (resuming() && resume_by_ <= now) return lose_all(false);
+  if (resume_deadline() <= now) return lose_all(false);
   while (!holds_.empty() && holds_.begin()->first <= now) {
     const PageIndex index = holds_.begin()->second;
     holds_.erase(holds_.begin());
@@ -275,7 +313,12 @@ void PageCache::on_time(TimePoint now) {
 
 TimePoint PageCache::deadline() const {
   const TimePoint hold = holds_.empty() ? kNever : holds_.begin()->first;
-  return resuming() ? std::min(hold, resume_by_) : hold;
+  return std::min(hold, resume_deadline());
+}
+
+// In a session with the owner it is the session's end that counts.
+TimePoint PageCache::resume_deadline() const {
+  return resuming() && peers_.count(options_.owner) == 0 ? resume_by_ : kNever;
 }
 
 // ---- one page
@@ -431,6 +474,7 @@ void PageCache::on(PageIndex index, Page& page, const InvalidatePage& message) {
 }
 
 void PageCache::send_copy(PageIndex index, const FetchPage& fetch, const PageContents& contents) {
+  if (resuming()) return;  // who was to get it has forgotten that
   const bool direct = fetch.requester == options_.owner || peers_.count(fetch.requester) != 0;
   if (fetch.through_owner || !direct) {
     tell(RelayedPage{index, fetch.transaction, contents});

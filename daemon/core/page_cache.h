@@ -29,11 +29,14 @@
 // (SIGBUS for all who touch the segment), then Cleared for the next session with it, and Finished. Never is a page
 // given out of what is older.
 //
-// A daemon that was started again goes on with what programs still have (the second constructor). Until the owner has
-// said that it counts with that (SegmentResumed), nothing is asked for and nothing given; if it does not say so in
-// time, all is lost as above. The time runs from the end of the daemon that was last counted with, however many came
-// since: it is less than the owner's fence.
+// A daemon that was started again goes on with what programs still have (the second constructor); and if it is the
+// owner's that was, everybody's do (on_owner_restarted()). What was under way is forgotten, what the pager does is
+// waited for; then the cache says what programs hold, and what it keeps for others. Until the owner has said that it
+// counts with that (SegmentResumed), nothing is asked for and nothing given; if there is no session with it in time,
+// all is lost as above. The time runs from the end of the daemon that was last counted with, however many came since:
+// it is less than the owner's fence.
 
+#include <concepts>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -136,6 +139,8 @@ class PageCache {
   void on_peer(TimePoint now, HostId peer);       // a session with it
   void on_peer_lost(TimePoint now, HostId peer);  // its end; of the owner: on_owner_lost()
   void on_owner_lost(TimePoint now);
+  // The session with it is over, another daemon runs there since the same boot. It has until `resume_by`.
+  void on_owner_restarted(TimePoint now, TimePoint resume_by);
 
   void on_time(TimePoint now);  // at deadline(); extra calls do nothing
 
@@ -185,16 +190,24 @@ class PageCache {
   void look_after_programs(PageIndex index, Page& page);
   void forget_request(PageIndex index, Page& page);
   void ask_ahead(std::uint32_t first);
+  void forget_what_was_said(Page& page);
+  TimePoint resume_deadline() const;
+  void tell_if_at_rest();
   void tell_what_is_held();
   void resume(TimePoint now);
   void lose_all(bool destroyed);
   void accuse(std::string text);
   template <typename T>
   void tell(T message) {
+    if (resuming() && !tells_what_there_is<T>) return;
     Tell out{std::move(message)};
     actions_.emplace_back(std::move(out));
   }
 
+  template <typename T>
+  static constexpr bool tells_what_there_is =
+      std::same_as<T, PagesHeld> || std::same_as<T, PageKept> || std::same_as<T, SegmentHeld> ||
+      std::same_as<T, SegmentAttached> || std::same_as<T, SegmentDetached>;
   static constexpr std::uint32_t kNowhere = 0xffffffff;
 
   PageCacheOptions options_;
@@ -206,7 +219,7 @@ class PageCache {
   bool ending_ = false;     // LoseAll was given out, or Finished
   bool accused_ = false;    // Misbehaved was given out
   bool destroyed_ = false;  // by its removal: there is nothing to be cleared with the owner
-  // Of an earlier daemon, and the owner has not said yet that it counts with that: until when it may.
+  // A daemon was started again, and the owner has not said yet that it counts with what is held: until when it may.
   TimePoint resume_by_ = kNever;
   bool told_held_ = false;
   // sequential faults: pages up to here were touched or asked for ahead; so many are asked for at once

@@ -18,6 +18,7 @@ std::string words(PageIndex page) { return "page " + std::to_string(static_cast<
 PageDirectory::PageDirectory(PageDirectoryOptions options) : options_(options) {
   DIPC_CHECK(options_.page_count > 0);
   members_.emplace(options_.owner, Member{});
+  changes_.members = true;
 }
 
 // ---- inputs
@@ -30,6 +31,7 @@ bool PageDirectory::on_attach(TimePoint now, HostId host, bool writable) {
   Member& member = members_[host];
   ++member.attachments;
   member.may_write |= writable;
+  changes_.members = true;
   leaving_.erase(host);
   continue_evictions();
   return true;
@@ -58,7 +60,7 @@ void PageDirectory::on_time(TimePoint now) {
   }
   std::vector<HostId> late;
   for (const auto& [host, member] : members_) {
-    if (member.silent_until <= now) late.push_back(host);
+    if (member.silent && member.silent_until <= now) late.push_back(host);
   }
   for (const HostId host : late) on_host_lost(now, host);
   if (destroyed_) return;
@@ -68,7 +70,9 @@ void PageDirectory::on_time(TimePoint now) {
 
 TimePoint PageDirectory::deadline() const {
   TimePoint next = kNever;
-  for (const auto& [host, member] : members_) next = std::min({next, member.fence_end, member.silent_until});
+  for (const auto& [host, member] : members_) {
+    next = std::min({next, member.fence_end, member.silent ? member.silent_until : kNever});
+  }
   return next;
 }
 
@@ -103,7 +107,7 @@ void PageDirectory::on(HostId host, const AskAhead& message) {
     if (!member.requests.insert(index).second) return accuse(host, "it asks twice for " + words(index));
     Page& page = pages_[index];
     if (page.lost || page.running || !page.queue.empty() || has_active_writer(page) || page.holders.count(host) != 0 ||
-        must_wait(page)) {
+        page.unsettled || must_wait(page)) {
       member.requests.erase(index);
       send(host, PageDeclined{index});
       continue;
@@ -146,6 +150,7 @@ void PageDirectory::on(HostId host, const NoPageData& message) {
     return accuse(host, "it misses data for " + words(message.page) + " that it was not to get");
   }
   Page& page = pages_.at(message.page);
+  changed(message.page);
   Transaction failed = *std::exchange(page.running, std::nullopt);
   failed.request.through_owner = !failed.holder_lost;
   page.queue.push_front(failed.request);
@@ -177,6 +182,7 @@ void PageDirectory::on(HostId host, const RelayedPage& message) {
 void PageDirectory::on(HostId host, const PageFailed& message) {
   if (Transaction* transaction = granted_to(host, message.page, message.transaction); transaction != nullptr) {
     Page& page = pages_.at(message.page);
+    changed(message.page);
     const Transaction failed = *transaction;
     if (host == options_.owner) page.failed_here = true;
     if (failed.origin == PageOrigin::kHeld) remove_holder(message.page, page, host);
@@ -205,12 +211,14 @@ void PageDirectory::on(HostId host, const SegmentAttached& message) {
   Member& member = members_.at(host);
   if (member.attachments == 0) return accuse(host, "more attachments where there are none");
   member.attachments += message.count;
+  changes_.members = true;
 }
 
 void PageDirectory::on(HostId host, const SegmentDetached& message) {
   Member& member = members_.at(host);
   if (member.attachments < message.count) return accuse(host, "it detaches more than is attached");
   member.attachments -= message.count;
+  changes_.members = true;
   if (member.attachments == 0 && host != options_.owner) leaving_.insert(host);
   destroy_if_unused();
 }
@@ -220,6 +228,8 @@ void PageDirectory::on(HostId host, const SegmentCleared&) { clear(host); }
 void PageDirectory::on(HostId host, const PagesHeld&) { accuse(host, "it says what it holds and was not asked"); }
 
 void PageDirectory::on(HostId host, const SegmentHeld&) { accuse(host, "it says what it holds and was not asked"); }
+
+void PageDirectory::on(HostId host, const PageKept&) { accuse(host, "it says what it keeps and was not asked"); }
 
 // ---- hosts that come and go
 
@@ -234,8 +244,10 @@ void PageDirectory::on_host_lost(TimePoint now, HostId host) {
   DIPC_CHECK(host != options_.owner);
   if (destroyed_ || (!in_reach(host) && !silent(host))) return;
   Member& member = members_.at(host);
-  member.silent_until = kNever;
+  changes_.members = true;
+  member.silent = false;
   member.told.clear();
+  member.told_kept.clear();
   member.attachments = 0;
   member.fence_end = now + options_.fence;
   leaving_.erase(host);
@@ -247,6 +259,10 @@ void PageDirectory::on_host_lost(TimePoint now, HostId host) {
     Page& page = pages_.at(index);
     const auto by_host = [host](const Request& request) { return request.host == host; };
     page.queue.erase(std::remove_if(page.queue.begin(), page.queue.end(), by_host), page.queue.end());
+    if (page.unsettled) {
+      on_never_said(host, index, page);
+      continue;
+    }
     if (page.running && page.running->gives && page.running->requester == host) lose_requester(index, page);
     if (page.running && page.running->origin == PageOrigin::kHolder && page.running->holder == host) {
       lose_holder(index, page);
@@ -266,12 +282,14 @@ void PageDirectory::clear(HostId host) {
   for (const PageIndex index : held) {
     Page& page = pages_.at(index);
     remove_holder(index, page, host);
+    if (page.unsettled) unsettled_.at(index).before.holders.erase(host);
     if (page.running && page.running->awaited.erase(host) != 0 && page.running->awaited.empty()) {
       on_all_dropped(index, page);
     }
     lose_if_gone(index, page);
   }
   members_.erase(host);
+  changes_.members = true;
 }
 
 // Hosts without attachments give back what they have.
@@ -295,6 +313,7 @@ void PageDirectory::continue_evictions() {
     send(host, SegmentDismissed{});
     leaving_.erase(host);
     members_.erase(host);
+    changes_.members = true;
   }
 }
 
@@ -307,6 +326,8 @@ void PageDirectory::destroy_if_unused() {
   members_.clear();
   leaving_.clear();
   pages_.clear();
+  unsettled_.clear();
+  changes_ = {};
   actions_.emplace_back(Destroyed{});
 }
 
@@ -314,12 +335,12 @@ void PageDirectory::destroy_if_unused() {
 
 bool PageDirectory::in_reach(HostId host) const {
   const auto member = members_.find(host);
-  return member != members_.end() && member->second.fence_end == kNever && member->second.silent_until == kNever;
+  return member != members_.end() && member->second.fence_end == kNever && !member->second.silent;
 }
 
 bool PageDirectory::silent(HostId host) const {
   const auto member = members_.find(host);
-  return member != members_.end() && member->second.silent_until != kNever;
+  return member != members_.end() && member->second.silent;
 }
 
 // The page, if that transaction is the one that runs.
@@ -336,12 +357,14 @@ PageDirectory::Transaction* PageDirectory::granted_to(HostId host, PageIndex ind
 }
 
 void PageDirectory::add_holder(PageIndex index, Page& page, HostId host) {
+  changed(index);
   page.holders.insert(host);
   members_.at(host).held.insert(index);
 }
 
 void PageDirectory::remove_holder(PageIndex index, Page& page, HostId host) {
   if (page.holders.erase(host) == 0) return;  // cleared since
+  changed(index);
   if (page.holders.empty()) page.exclusive = false;
   members_.at(host).held.erase(index);
 }
@@ -353,6 +376,30 @@ void PageDirectory::send(HostId to, OwnerPageMessage message) {
 }
 
 void PageDirectory::accuse(HostId host, std::string text) { actions_.emplace_back(Misbehaved{host, std::move(text)}); }
+
+// Of one page more than once, if others change meanwhile: that does no harm.
+void PageDirectory::changed(PageIndex index) {
+  if (changes_.pages.empty() || changes_.pages.back() != index) changes_.pages.push_back(index);
+}
+
+PageRecord PageDirectory::record(PageIndex index) const {
+  const Page& page = pages_.at(index);
+  if (page.unsettled) return unsettled_.at(index).before;  // until we know better
+  PageRecord record{page.holders, std::nullopt, false, page.written, page.lost, page.exclusive};
+  if (!page.running || !page.running->granted) return record;
+  record.requester = page.running->requester;
+  record.requester_writes = page.running->access == PageAccess::kWrite;
+  if (record.requester_writes && page.running->origin == PageOrigin::kZero) record.written = false;
+  return record;
+}
+
+std::map<HostId, MemberRecord> PageDirectory::member_records() const {
+  std::map<HostId, MemberRecord> records;
+  for (const auto& [host, member] : members_) {
+    records.emplace(host, MemberRecord{member.attachments, member.may_write, member.fence_end != kNever});
+  }
+  return records;
+}
 
 PageDirectory::PageState PageDirectory::state(PageIndex index) const {
   const auto page = pages_.find(index);

@@ -31,7 +31,8 @@
 //   it is the requester, write, granted     lost: it may have written. ReleasePage, Invalidate
 //   it is the requester, write, not granted when the readers have answered: RestorePage, the holder is reader; lost if
 //                                           the requester's own copy was the one to be kept
-//   it is the owner                         there is no directory any more: each PageCache loses its segment
+//   it is the owner                         there is no directory any more: each PageCache loses its segment, unless
+//                                           its daemon is started again, as below
 // A host whose daemon was started again (on_host_restarted) may still have what it had; what it was told last it has
 // done or not. Nothing is said to it, and what only it has waits, until it says what it holds (PagesHeld, SegmentHeld),
 // or `patience` is over: then it is out of reach as above.
@@ -40,6 +41,13 @@
 //   it was to be invalidated                it holds it: Invalidate again; else as PageDropped
 //   it is the holder, in a transaction      it holds it: as NoPageData, unless the data came; else as if it were gone
 //   it has the page                         so it is; unless it says nothing of it, then it has it no more
+// If it was the owner's daemon, the next one makes the directory again from what this one has written down
+// (page_records.h; take_changes()). All hosts are then such as above, the owner's own too; and when all have spoken, or
+// are out of reach, who were written down for a page, it is known what it is:
+//   one holds it for writing                it is its writer
+//   some hold it for reading                they are its readers, with those that are out of reach
+//   nobody, but one keeps a copy            RestorePage: it was given to nobody; lost if it was, to a host out of reach
+//   nobody                                  lost if it was ever written
 
 #include <cstdint>
 #include <deque>
@@ -47,9 +55,11 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
+#include "daemon/core/page_records.h"
 #include "daemon/core/time.h"
 #include "wire/page_messages.h"
 
@@ -94,6 +104,8 @@ class PageDirectory {
   using Action = std::variant<Send, Lost, Misbehaved, Destroyed>;
 
   explicit PageDirectory(PageDirectoryOptions options);
+  // From what the directory before has written down. The owner's own host says what it holds before time goes on.
+  PageDirectory(TimePoint now, PageDirectoryOptions options, const DirectoryRecords& records);
 
   // shmat by a process of that host, allowed. False: destroyed (EIDRM). A host comes by its first one, and may ask for
   // writing from its first one on that is for writing.
@@ -106,6 +118,15 @@ class PageDirectory {
   void on_host_cleared(TimePoint now, HostId host);
   void on_remove(TimePoint now);  // IPC_RMID
   void on_time(TimePoint now);    // at deadline(); extra calls do nothing
+
+  // What is to be written down anew, after every input and before its actions are carried out.
+  struct Changes {
+    bool members = false;
+    std::vector<PageIndex> pages;
+  };
+  Changes take_changes() { return std::exchange(changes_, {}); }
+  PageRecord record(PageIndex page) const;
+  std::map<HostId, MemberRecord> member_records() const;
 
   std::vector<Action> take_actions();
   TimePoint deadline() const;  // kNever: nothing is timed
@@ -148,6 +169,7 @@ class PageDirectory {
     bool lost = false;
     bool exclusive = false;    // the one holder may write
     bool failed_here = false;  // the owner's own host can't have it (PageFailed)
+    bool unsettled = false;    // it is in unsettled_
     std::set<HostId> holders;
     std::deque<Request> queue;
     std::optional<Transaction> running;
@@ -156,14 +178,23 @@ class PageDirectory {
   struct Member {
     std::uint64_t attachments = 0;
     bool may_write = false;
-    TimePoint fence_end = kNever;  // other than kNever: out of reach
-    // Other than kNever: it is to say what it holds, until then.
-    TimePoint silent_until = kNever;
+    TimePoint fence_end = kNever;          // other than kNever: out of reach
+    bool silent = false;                   // it is to say what it holds,
+    TimePoint silent_until = kNever;       // until then
     bool resumed = false;                  // it has said so; its own time for that may be over when it hears our answer
     std::map<PageIndex, PageAccess> told;  // what it has said so far
+    std::map<PageIndex, TransactionNumber> told_kept;  // likewise
     std::set<PageIndex> held;
     std::set<PageIndex> requests;   // waiting or running, at most one for each page
     std::set<PageIndex> evictions;  // likewise
+  };
+
+  // What is so of a page that was written down, as far as it is known.
+  struct Unsettled {
+    PageRecord before;
+    std::set<HostId> silent;
+    std::map<HostId, PageAccess> held;
+    std::map<HostId, TransactionNumber> kept;
   };
 
   void on(HostId host, const PageRequest& message);
@@ -178,6 +209,7 @@ class PageDirectory {
   void on(HostId host, const SegmentCleared& message);
   void on(HostId host, const PagesHeld& message);
   void on(HostId host, const SegmentHeld& message);
+  void on(HostId host, const PageKept& message);
 
   Page* page_in(PageIndex index, TransactionNumber number);
   Transaction* granted_to(HostId host, PageIndex index, TransactionNumber number);
@@ -185,7 +217,14 @@ class PageDirectory {
   bool silent(HostId host) const;
   bool on_message_of_silent(TimePoint now, HostId host, const HostPageMessage& message);
   void go_on_with(HostId host, PageIndex index, Page& page, std::optional<PageAccess> held);
-  bool may_hold(HostId host, const Page& page, PageAccess access) const;
+  bool may_hold(HostId host, PageIndex index, const Page& page, PageAccess access) const;
+  void on_said(HostId host, PageIndex index, Page& page, std::optional<PageAccess> held);
+  void on_silent_again(HostId host, PageIndex index);
+  void on_never_said(HostId host, PageIndex index, Page& page);
+  void settle(PageIndex index, Page& page);
+  void settle_writer(PageIndex index, Page& page, const Unsettled& known, HostId writer);
+  void settle_readers(PageIndex index, Page& page, Unsettled& known);
+  void settle_lost(PageIndex index, Page& page, const Unsettled& known);
   bool must_wait(const Page& page) const;
   std::optional<HostId> pick_holder(const Page& page, HostId except) const;
   bool has_active_writer(const Page& page) const;
@@ -210,15 +249,18 @@ class PageDirectory {
   void destroy_if_unused();
   void send(HostId to, OwnerPageMessage message);
   void accuse(HostId host, std::string text);
+  void changed(PageIndex index);
 
   PageDirectoryOptions options_;
   std::map<PageIndex, Page> pages_;  // those that were ever asked for
   std::map<HostId, Member> members_;
+  std::map<PageIndex, Unsettled> unsettled_;
   std::set<HostId> leaving_;  // without attachments, not dismissed yet
   std::set<HostId> refused_;  // SegmentRefused; what they say before they have heard of it is nothing
   std::uint64_t last_transaction_ = 0;
   bool removed_ = false;
   bool destroyed_ = false;
+  Changes changes_;
   std::vector<Action> actions_;
 };
 

@@ -8,6 +8,7 @@
 namespace dipc {
 
 void PageDirectory::advance(PageIndex index, Page& page) {
+  if (page.unsettled) return;
   while (!page.running && !page.queue.empty() && !must_wait(page)) {
     const Request request = page.queue.front();
     page.queue.pop_front();
@@ -105,6 +106,7 @@ void PageDirectory::ask_readers(PageIndex index, Page& page) {
 
 void PageDirectory::grant(PageIndex index, Page& page) {
   Transaction& transaction = *page.running;
+  changed(index);
   transaction.granted = true;
   if (transaction.access == PageAccess::kWrite) page.written = true;
   PageGrant grant{index, transaction.number, transaction.access, transaction.origin, transaction.holder};
@@ -130,6 +132,7 @@ void PageDirectory::on_all_dropped(PageIndex index, Page& page) {
 
 // The requester died before it was granted the page, and all others have dropped it.
 void PageDirectory::abort_write(PageIndex index, Page& page) {
+  changed(index);
   const Transaction failed = *std::exchange(page.running, std::nullopt);
   if (failed.origin == PageOrigin::kHolder && !failed.holder_lost) {
     page.exclusive = false;
@@ -143,6 +146,7 @@ void PageDirectory::lose_requester(PageIndex index, Page& page) {
   Transaction& transaction = *page.running;
   transaction.requester_lost = true;
   if (!transaction.granted) return;  // on_all_dropped() goes on
+  changed(index);
   const Transaction failed = *std::exchange(page.running, std::nullopt);
   if (failed.access == PageAccess::kWrite) return lose_with_writer(index, page, failed);
   if (failed.origin == PageOrigin::kHolder) page.exclusive = false;
@@ -162,6 +166,7 @@ void PageDirectory::lose_with_writer(PageIndex index, Page& page, const Transact
   send(failed.holder, InvalidatePage{index, transaction.number});
   page.running = std::move(transaction);
   page.lost = true;
+  changed(index);
   actions_.emplace_back(Lost{index});
 }
 
@@ -172,6 +177,7 @@ void PageDirectory::lose_holder(PageIndex index, Page& page) {
 }
 
 void PageDirectory::end(PageIndex index, Page& page) {
+  changed(index);
   const Transaction ended = *std::exchange(page.running, std::nullopt);
   close(index, ended.request);
   lose_if_gone(index, page);
@@ -186,7 +192,7 @@ void PageDirectory::close(PageIndex index, const Request& request) {
 }
 
 void PageDirectory::lose_if_gone(PageIndex index, Page& page) {
-  if (page.lost || !page.written || page.running) return;
+  if (page.lost || !page.written || page.running || page.unsettled) return;
   for (const HostId host : page.holders) {
     if (in_reach(host) || silent(host)) return;
   }
@@ -196,6 +202,7 @@ void PageDirectory::lose_if_gone(PageIndex index, Page& page) {
 // The page is lost for ever; who waits for it is told.
 void PageDirectory::lose(PageIndex index, Page& page) {
   page.lost = true;
+  changed(index);
   const std::set<HostId> holders = page.holders;
   for (const HostId host : holders) remove_holder(index, page, host);
   actions_.emplace_back(Lost{index});

@@ -35,7 +35,7 @@ Spoken spoken(const std::variant<T...>& message, const std::vector<const char*>&
 
 Spoken spoken(const HostPageMessage& message) {
   return spoken(message, {"asks", "asks ahead", "installed", "no data", "dropped", "relays", "failed", "attached more",
-                          "detached", "cleared", "holds", "holds all"});
+                          "detached", "cleared", "holds", "holds all", "keeps"});
 }
 
 Spoken spoken(const OwnerPageMessage& message) {
@@ -75,6 +75,7 @@ void PagesWorld::drain() {
   for (bool more = true; more && outcome_.violation.empty();) {
     more = false;
     if (directory_) {
+      write_down();
       for (const PageDirectory::Action& action : directory_->take_actions()) {
         more = true;
         act(action);
@@ -88,6 +89,21 @@ void PagesWorld::drain() {
         act(member, action);
         if (member->cache == nullptr) break;
       }
+    }
+  }
+}
+
+void PagesWorld::write_down() {
+  const PageDirectory::Changes changes = directory_->take_changes();
+  if (directory_->destroyed()) return;
+  for (const PageIndex page : changes.pages) records_.pages[page] = directory_->record(page);
+  if (changes.members) records_.members = directory_->member_records();
+  records_.removed = directory_->removed();
+  if (records_.members != directory_->member_records()) violation("not written down: a host");
+  for (const PageIndex page : directory_->asked_for()) {
+    const auto written = records_.pages.find(page);
+    if ((written == records_.pages.end() ? PageRecord{} : written->second) != directory_->record(page)) {
+      violation("not written down: page " + std::to_string(number(page)));
     }
   }
 }
@@ -114,6 +130,10 @@ void PagesWorld::send(HostIndex to, OwnerPageMessage message) {
   trace(to, what.name, what.page, what.transaction);
   count(what.name);
   if (const auto* fetch = std::get_if<FetchPage>(&message); fetch != nullptr && fetch->drop) giving_[fetch->page] = to;
+  if (const auto* restore = std::get_if<RestorePage>(&message)) {
+    giving_.erase(restore->page);
+    restored_.emplace(to, restore->page);
+  }
   if (to != 0) {
     put(0, to, std::move(message));
   } else if (hosts_[0].member->cache) {
@@ -203,6 +223,10 @@ void PagesWorld::check_taken(const MemberPointer& member, PageIndex page) {
 
 void PagesWorld::check_lost(PageIndex page) {
   if (!hosts_lost_) return violation("lost without a cause: no host was");
+  if (only_owner_restarts_) {
+    const auto giving = giving_.find(page);
+    if (giving == giving_.end() || giving->second != 0) violation("lost without a cause: no host was, but a daemon");
+  }
   for (const MemberPointer& member : members_) {
     const auto mapping = member->pages.find(page);
     if (mapping == member->pages.end() || !mapping->second.readable) continue;

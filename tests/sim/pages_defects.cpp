@@ -16,6 +16,7 @@ bool PagesWorld::spoil_tell(const MemberPointer& member, HostPageMessage& messag
   if (const auto* dropped = std::get_if<PageDropped>(&message)) {
     return defect_ != PageDefect::kDroppedEarly || told_early_.erase({dropped->page, dropped->transaction}) == 0;
   }
+  if (std::holds_alternative<PageKept>(message)) return defect_ != PageDefect::kKeepsSilently;
   if (std::holds_alternative<SegmentDetached>(message) && defect_ == PageDefect::kKeepsEvicted) {
     return member->cache->attachments() != 0;
   }

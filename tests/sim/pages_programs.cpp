@@ -67,7 +67,7 @@ void PagesWorld::program(std::size_t index) {
   } else {
     self.page = PageIndex{static_cast<std::uint32_t>(random_.below(page_count_))};
     // Who has seen a page lost leaves it alone, mostly: else there is little but SIGBUS after a while.
-    if (directory_->state(self.page) == PageDirectory::PageState::kLost && random_.chance(90)) {
+    if (directory_ && directory_->state(self.page) == PageDirectory::PageState::kLost && random_.chance(90)) {
       return schedule_program(index, think_most_);
     }
     self.writes = random_.chance(write_percent_);
@@ -247,7 +247,8 @@ void PagesWorld::install(const MemberPointer& member, const PageCache::Install& 
   if (fails(member, page)) return;
   Mapping& mapping = member->pages[page];
   if (mapping.readable || mapping.lost) violation("breach: a page is filled that is there");
-  if (const auto giving = giving_.find(page); giving != giving_.end() && giving->second == member->host) {
+  const bool gains = restored_.erase({member->host, page}) == 0;
+  if (const auto giving = giving_.find(page); gains && giving != giving_.end() && giving->second == member->host) {
     giving_.erase(giving);
   }
   mapping.readable = true;

@@ -37,13 +37,20 @@ PagesWorld::PagesWorld(std::uint64_t seed, PageDefect defect, bool log) : random
   pager_fails_ = random_.chance(15);
   owner_cut_percent_ = random_.chance(30) ? 0 : 20;  // the rest: daemons killed and hosts crashed
 
-  PageDirectoryOptions options;
+  PageDirectoryOptions& options = directory_options_;
   options.page_count = page_count_;
   options.page_bytes = page_words_ * sizeof(std::uint64_t);
   options.fence = defect_ == PageDefect::kNoFence ? Duration(0) : kFence;
   options.patience = defect_ == PageDefect::kGivesSilent ? Duration(0) : kKeptMost;
   directory_ = std::make_unique<PageDirectory>(options);
+  owner_restart_percent_ = random_.chance(50) ? 0 : 40;
+  only_owner_restarts_ = random_.chance(15);
   restart_percent_ = random_.chance(40) ? 0 : 60;  // of the rest
+  if (only_owner_restarts_) {
+    peer_cut_percent_ = owner_cut_percent_ = 0;
+    owner_restart_percent_ = 100;
+    pager_fails_ = false;
+  }
   cache_options_.page_count = page_count_;
   cache_options_.hold_time = defect_ == PageDefect::kNoHold ? Duration(0) : hold_;
   cache_options_.hold_floor = defect_ == PageDefect::kNoHold ? Duration(0) : floor_;
@@ -195,7 +202,9 @@ void PagesWorld::tell_end(HostIndex host, HostIndex peer, std::uint64_t number, 
     restarted ? directory_->on_host_restarted(now_, HostId{peer}) : directory_->on_host_lost(now_, HostId{peer});
   };
   if (directory_first) tell_directory();
-  if (cache != nullptr && peer == 0) cache->on_owner_lost(now_);
+  if (cache != nullptr && peer == 0) {
+    restarted ? cache->on_owner_restarted(now_, now_ + kKeptMost) : cache->on_owner_lost(now_);
+  }
   if (cache != nullptr && peer != 0) cache->on_peer_lost(now_, HostId{peer});
   if (!directory_first) tell_directory();
   for (std::size_t index = 0; index < programs_.size(); ++index) {
@@ -265,6 +274,9 @@ void PagesWorld::trouble() {
   } else if (which < peer_cut_percent_ + owner_cut_percent_) {
     count("sessions with the owner cut");
     cut(a, 0);
+  } else if (random_.chance(owner_restart_percent_)) {
+    const bool has_rested = !only_owner_restarts_ || now_ > owner_started_ + kKeptMost;
+    if (hosts_[0].up && has_rested) restart_owner();
   } else if (owner_cut_percent_ != 0 && hosts_[a].up) {
     const bool keeps = random_.chance(restart_percent_) && hosts_[a].member && hosts_[a].member->cache &&
                        !hosts_[a].member->cache->lost() &&
@@ -377,6 +389,50 @@ void PagesWorld::take_back(HostIndex host) {
     ++program.stamp;
     schedule_program(index, think_most_);
   }
+}
+
+// The same of the owner's daemon, with the directory: the next one has what was written down of that.
+void PagesWorld::restart_owner() {
+  trace(0, "is killed and started again");
+  count("owners started again");
+  hosts_lost_ = sessions_lost_ = true;
+  leave_sessions(0);
+  directory_.reset();
+  Member& member = *hosts_[0].member;
+  member.cache.reset();
+  member.work.clear();
+  member.working = false;
+  member.faulted.clear();
+  ++member.life;
+  member.restarting = true;
+  member.lapses = now_ + kKeptMost;
+  const Duration down = between(1ms, kKeptMost);
+  for (HostIndex peer = 1; peer < hosts_.size(); ++peer) {
+    const std::uint64_t number = link(0, peer).number;
+    const bool gives_up = !only_owner_restarts_ && random_.chance(20);
+    const Duration late = gives_up ? between(0us, down) : down;
+    at(now_ + late, [this, peer, number, gives_up] {
+      const MemberPointer& there = hosts_[peer].member;
+      if (gives_up && there) there->given_up = true;
+      tell_end(peer, 0, number, !gives_up);
+    });
+  }
+  at(now_ + down, [this] { take_back_directory(); });
+}
+
+void PagesWorld::take_back_directory() {
+  owner_started_ = now_;
+  if (defect_ != PageDefect::kCountsAnew) ++records_.epoch;
+  for (auto& [index, record] : records_.pages) {
+    if (defect_ == PageDefect::kForgetsHolders && !record.holders.empty() && random_.chance(25)) {
+      record.holders.erase(record.holders.begin());
+    }
+    if (defect_ == PageDefect::kForgetsRequesters) record.requester.reset();
+    if (defect_ == PageDefect::kForgetsWritten) record.written = false;
+  }
+  directory_ = std::make_unique<PageDirectory>(now_, directory_options_, records_);
+  take_back(0);
+  hosts_[0].member->cache->on_peer(now_, HostId{0});
 }
 
 // A new incarnation takes all away that the old one has left, before it says hello to anybody.

@@ -2,13 +2,15 @@
 
 // One distributed segment on several hosts, its owner among them, by a seed: programs that read and write, pagers that
 // take their time, sessions between each two hosts that are late, end and begin anew, hosts that crash, daemons that
-// are killed while their programs go on. One seed is one history, on every architecture.
+// are killed while their programs go on, the owner's among them. One seed is one history, on every architecture.
 //
 // The checks, each named as the violation that it reports:
 //   writer and others      a page writable in one host's pager and reachable in another's, at any moment
 //   stale read             a read that does not return the latest write, by the simulator's clock
 //   not held               a page that a program waited for was taken before hold_time was over
-//   lost without a cause   a page given up while a host that the owner can reach has it, or without any host lost
+//   lost without a cause   a page given up while a host that the owner can reach has it, or without any host lost, or
+//                          with the owner's daemon alone, unless the owner's host was just giving it away
+//   not written down       what the directory would be made again from is not what it is
 //   crosses twice          the data of one transaction sent twice, or through the owner for no reason
 //   breach                 a host accused by the owner, though all hosts run the same machines
 //   waits for ever         a fault not resolved in bounded time, once there are no more faults of the world
@@ -41,22 +43,27 @@ enum class PageDefect : std::uint8_t {
   kReadsBeforeProtect,  // the pager
   kNoFence,             // hosts out of reach are taken for gone at once
   kNoHold,
-  kNoDataForgotten,   // the owner never hears of it
-  kReleasesEarly,     // the holder keeps nothing
-  kSparesAReader,     // one invalidation in four is answered and not carried out
-  kZerosForLost,      // a lost page is given out again
-  kWritableReads,     // what is granted for reading is installed for writing
-  kOldData,           // data is not asked which transaction it belongs to
-  kLosesRequests,     // one in twenty
-  kRelaysAlways,      // data goes through the owner
-  kSharesForWriters,  // a fetch for a writer leaves the holder its access
-  kForgetsRestore,    // a holder is not told that the page is its own again
-  kSkipsHolderGone,   // a requester is not told that its holder is
-  kForgetsWakes,      // one in ten
-  kKeepsEvicted,      // what a detached host has stays with it
-  kHoldsMore,         // a daemon that is started again says that it may write to what it may read
-  kHoldsNothing,      // it says nothing of what it has, and goes on
-  kGivesSilent,       // the owner takes who says nothing yet for gone
+  kNoDataForgotten,    // the owner never hears of it
+  kReleasesEarly,      // the holder keeps nothing
+  kSparesAReader,      // one invalidation in four is answered and not carried out
+  kZerosForLost,       // a lost page is given out again
+  kWritableReads,      // what is granted for reading is installed for writing
+  kOldData,            // data is not asked which transaction it belongs to
+  kLosesRequests,      // one in twenty
+  kRelaysAlways,       // data goes through the owner
+  kSharesForWriters,   // a fetch for a writer leaves the holder its access
+  kForgetsRestore,     // a holder is not told that the page is its own again
+  kSkipsHolderGone,    // a requester is not told that its holder is
+  kForgetsWakes,       // one in ten
+  kKeepsEvicted,       // what a detached host has stays with it
+  kHoldsMore,          // a daemon that is started again says that it may write to what it may read
+  kHoldsNothing,       // it says nothing of what it has, and goes on
+  kGivesSilent,        // the owner takes who says nothing yet for gone
+  kForgetsHolders,     // what is written down lacks one of them, one time in four
+  kForgetsRequesters,  // it lacks who was granted a page and has not answered
+  kForgetsWritten,     // it says of no page that it was written to
+  kCountsAnew,         // the next directory numbers its transactions as the one before
+  kKeepsSilently,      // a host does not say what it keeps
 };
 
 struct PageOutcome {
@@ -160,6 +167,8 @@ class PagesWorld {
   void stop_daemon(HostIndex host, bool machine);
   void start_daemon(HostIndex host);
   void restart_daemon(HostIndex host);
+  void restart_owner();
+  void take_back_directory();
   void take_back(HostIndex host);
   void leave_sessions(HostIndex host);
   MemberPointer make_member(HostIndex host);
@@ -175,6 +184,7 @@ class PagesWorld {
   void wake(const MemberPointer& member, const PageIndex* page);
   // machines
   void drain();
+  void write_down();
   void act(const PageDirectory::Action& action);
   void act(const MemberPointer& member, const PageCache::Action& action);
   void tell(const MemberPointer& member, HostPageMessage message);
@@ -210,12 +220,14 @@ class PagesWorld {
   std::vector<Host> hosts_;
   std::vector<Program> programs_;
   std::map<std::pair<HostIndex, HostIndex>, Link> links_;
-  std::unique_ptr<PageDirectory> directory_;
-  std::vector<MemberPointer> members_;  // all that still have pages
-  std::vector<Words> latest_;           // of each page
+  std::unique_ptr<PageDirectory> directory_;  // none: its daemon is dead
+  DirectoryRecords records_;                  // what it has written down
+  std::vector<MemberPointer> members_;        // all that still have pages
+  std::vector<Words> latest_;                 // of each page
   std::uint64_t last_value_ = 0;
   std::map<std::pair<PageIndex, TransactionNumber>, unsigned> sent_;
   std::map<PageIndex, HostIndex> giving_;  // who was told to give the page to a writer and has gained nothing since
+  std::set<std::pair<HostIndex, PageIndex>> restored_;  // was told that it is its own again, and has not made it so
   std::map<std::pair<HostIndex, PageIndex>, PageData> old_data_;        // defects
   std::map<std::pair<PageIndex, TransactionNumber>, bool> told_early_;  // defects
   bool trouble_ = true;
@@ -237,7 +249,11 @@ class PagesWorld {
   unsigned peer_cut_percent_ = 0;
   unsigned owner_cut_percent_ = 0;
   unsigned restart_percent_ = 0;
+  unsigned owner_restart_percent_ = 0;
+  bool only_owner_restarts_ = false;  // nothing else goes wrong, and there is time for sessions in between
+  TimePoint owner_started_{};
   bool pager_fails_ = false;  // one thing in 300
+  PageDirectoryOptions directory_options_;
   PageCacheOptions cache_options_;
 
   PageOutcome outcome_;

@@ -52,6 +52,7 @@ struct Words {
     return "holds" + number(of.page) + " " + std::to_string(of.count) +
            (of.access == PageAccess::kWrite ? " for writing" : " for reading");
   }
+  std::string operator()(const PageKept& of) const { return "keeps" + number(of.page) + number(of.transaction); }
   std::string operator()(const SegmentHeld& of) const {
     return "holds all, attachments " + std::to_string(of.attachments);
   }

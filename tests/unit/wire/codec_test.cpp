@@ -258,6 +258,7 @@ TEST(Codec, BytesAreTheSameOnEveryArchitecture) {
       {"segment cleared", 0x9299105e5e008faf},
       {"pages held", 0x3a62cd42bea062c3},
       {"segment held", 0x2ea7962b9441f9c1},
+      {"page kept", 0x710fbab7bb225ffe},
       {"grant from a holder", 0x5520ccca9a9af82},
       {"grant of what is held", 0x6fb75a7d2ea23c0b},
       {"grant of zeros", 0xc51d6a355cdf0590},

@@ -197,6 +197,7 @@ inline std::vector<NamedRecord> records() {
   report("segment cleared", SegmentCleared{});
   report("pages held", PagesHeld{page, kMax32u, PageAccess::kWrite});
   report("segment held", SegmentHeld{kMax32u});
+  report("page kept", PageKept{page, transaction});
   const auto order = [&](std::string name, OwnerPageMessage message, std::string host = "", std::uint32_t run = 1) {
     frame(std::move(name), SegmentOrder{segment, std::move(message), std::move(host), run});
   };

@@ -1,0 +1,174 @@
+// PageDirectory made again from what the one before has written down, page by page as the hosts say what they hold.
+
+#include <algorithm>
+#include <utility>
+
+#include "daemon/core/page_directory.h"
+#include "wire/check.h"
+
+namespace dipc {
+namespace {
+
+// Transactions of one directory; far more than there can be.
+constexpr unsigned kTransactionBits = 40;
+
+}  // namespace
+
+PageDirectory::PageDirectory(TimePoint now, PageDirectoryOptions options, const DirectoryRecords& records)
+    : PageDirectory(options) {
+  removed_ = records.removed;
+  last_transaction_ = records.epoch << kTransactionBits;
+  for (const auto& [host, from] : records.members) {
+    Member& member = members_[host];
+    member.attachments = from.attachments;
+    member.may_write = from.may_write;
+    member.silent = !from.out_of_reach;
+    if (from.out_of_reach) member.fence_end = now + options_.fence;
+    if (host != options_.owner) member.silent_until = now + options_.patience;
+  }
+  for (const auto& [index, before] : records.pages) {
+    Page& page = pages_[index];
+    page.written = before.written;
+    page.lost = before.lost;
+    page.unsettled = true;
+    Unsettled& known = unsettled_[index];
+    known.before = before;
+    for (const HostId host : before.holders) {
+      add_holder(index, page, host);
+      if (silent(host)) known.silent.insert(host);
+    }
+    if (!before.requester) continue;
+    known.silent.insert(*before.requester);
+    if (silent(*before.requester)) {
+      members_.at(*before.requester).requests.insert(index);
+    } else {
+      on_never_said(*before.requester, index, page);
+    }
+  }
+  std::vector<PageIndex> known;
+  for (const auto& [index, what] : unsettled_) {
+    if (what.silent.empty()) known.push_back(index);
+  }
+  for (const PageIndex index : known) settle(index, pages_.at(index));
+  destroy_if_unused();
+}
+
+void PageDirectory::on_said(HostId host, PageIndex index, Page& page, std::optional<PageAccess> held) {
+  Unsettled& known = unsettled_.at(index);
+  known.silent.erase(host);
+  if (held) {
+    known.held[host] = *held;
+    add_holder(index, page, host);
+  }
+  if (known.silent.empty()) settle(index, page);
+}
+
+// Its daemon was started again, too.
+void PageDirectory::on_silent_again(HostId host, PageIndex index) {
+  Unsettled& known = unsettled_.at(index);
+  known.held.erase(host);
+  known.kept.erase(host);
+  if (known.before.holders.count(host) == 0 && known.before.requester != host) return;
+  known.silent.insert(host);
+  members_.at(host).requests.insert(index);
+}
+
+// It is out of reach now, and what it has said counts no more.
+void PageDirectory::on_never_said(HostId host, PageIndex index, Page& page) {
+  Unsettled& known = unsettled_.at(index);
+  PageRecord& before = known.before;
+  changed(index);
+  if (known.silent.erase(host) != 0 && before.requester == host) {
+    before.requester.reset();
+    before.in_doubt |= std::exchange(before.requester_writes, false);
+    before.holders.insert(host);
+    add_holder(index, page, host);
+  } else if (const auto held = known.held.find(host); held != known.held.end()) {
+    before.in_doubt |= held->second == PageAccess::kWrite;
+    known.held.erase(held);
+  }
+  known.kept.erase(host);
+  if (known.silent.empty()) settle(index, page);
+}
+
+// Everybody has said what it is that is to be known of the page.
+void PageDirectory::settle(PageIndex index, Page& page) {
+  const auto found = unsettled_.find(index);
+  Unsettled known = std::move(found->second);
+  unsettled_.erase(found);
+  page.unsettled = false;
+  changed(index);
+  const auto writer = std::find_if(known.held.begin(), known.held.end(),
+                                   [](const auto& one) { return one.second == PageAccess::kWrite; });
+  if (page.lost) {
+    settle_lost(index, page, known);
+  } else if (writer != known.held.end()) {
+    settle_writer(index, page, known, writer->first);
+  } else {
+    settle_readers(index, page, known);
+  }
+  for (const auto& [host, transaction] : known.kept) {
+    if (in_reach(host)) send(host, ReleasePage{index, transaction});
+  }
+  lose_if_gone(index, page);
+  advance(index, page);
+}
+
+// Nobody was granted it for writing while another one had it, so one of two who say so lies: not this host, which is
+// ours; else that is who reads.
+void PageDirectory::settle_writer(PageIndex index, Page& page, const Unsettled& known, HostId writer) {
+  if (writer != options_.owner && known.held.count(options_.owner) != 0) {
+    Unsettled right = known;
+    right.held.erase(writer);
+    remove_holder(index, page, writer);
+    accuse(writer, "it holds pages that it was not given");
+    return settle_readers(index, page, right);
+  }
+  const std::set<HostId> holders = page.holders;
+  for (const HostId host : holders) {
+    if (host != writer) remove_holder(index, page, host);
+  }
+  for (const auto& [host, access] : known.held) {
+    if (host != writer) accuse(host, "it holds pages that it was not given");
+  }
+  page.exclusive = true;
+  page.written = true;
+}
+
+void PageDirectory::settle_readers(PageIndex index, Page& page, Unsettled& known) {
+  auto restored = known.kept.end();
+  for (auto one = known.kept.begin(); one != known.kept.end() && known.held.empty() && !known.before.in_doubt; ++one) {
+    if (page.holders.count(one->first) == 0) continue;  // who got it then has said that it has it
+    if (restored == known.kept.end() || one->second > restored->second) restored = one;
+  }
+  const std::set<HostId> holders = page.holders;
+  for (const HostId host : holders) {
+    const bool has = known.held.count(host) != 0 || (restored != known.kept.end() && restored->first == host);
+    if (in_reach(host) && !has) remove_holder(index, page, host);
+  }
+  page.exclusive = false;
+  page.written |= known.before.in_doubt;
+  if (restored == known.kept.end()) return;
+  send(restored->first, RestorePage{index, restored->second});
+  known.kept.erase(restored);
+}
+
+// It was lost before: who still has it is to drop it.
+void PageDirectory::settle_lost(PageIndex index, Page& page, const Unsettled& known) {
+  const std::set<HostId> holders = page.holders;
+  for (const HostId host : holders) {
+    if (known.held.count(host) == 0) remove_holder(index, page, host);
+  }
+  if (known.held.empty()) return;
+  Transaction transaction;
+  transaction.number = TransactionNumber{++last_transaction_};
+  transaction.request = {known.held.begin()->first, Purpose::kEvict};
+  transaction.gives = false;
+  for (const auto& [host, access] : known.held) {
+    transaction.awaited.insert(host);
+    send(host, InvalidatePage{index, transaction.number});
+  }
+  page.running = std::move(transaction);
+}
+
+}  // namespace dipc
