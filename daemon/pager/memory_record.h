@@ -24,6 +24,8 @@
 namespace dipc {
 
 inline constexpr const char* kMemoryRecordName = "dipc record";
+// What its owner knows of a segment (daemon/directory_record.h).
+inline constexpr const char* kDirectoryName = "dipc directory";
 
 class MemoryRecord {
  public:
