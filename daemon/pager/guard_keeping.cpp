@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <span>
 
@@ -57,6 +58,15 @@ bool is_of_a_program(int userfaultfd) {
   constexpr std::uint64_t kWhereNothingIs = 65536;
   uffdio_writeprotect nothing{{kWhereNothingIs, 4096}, 0};
   return ioctl(userfaultfd, UFFDIO_WRITEPROTECT, &nothing) == 0 || errno == ENOENT || errno == EAGAIN;
+}
+
+// Whether what has that number is one at all.
+bool is_directory(int fd) {
+  char path[32] = "/proc/self/fd/";
+  char* const digits = path + std::strlen(path);
+  *std::to_chars(digits, path + sizeof path - 1, fd).ptr = '\0';
+  char target[128] = {};
+  return readlink(path, target, sizeof target - 1) > 0 && is_memfd_named(target, kDirectoryName);
 }
 
 enum class Of : std::uint8_t { kAnySegment, kKeptSegment };
@@ -193,11 +203,12 @@ bool send(int connection, const KeptPacket& packet, const int* descriptors, std:
 }
 
 bool send(int connection, const Segment& segment) {
-  const int memory[] = {segment.record, segment.header->memory, segment.header->for_reading};
+  const MemoryRecord::Header& record = *segment.header;
+  const int memory[] = {segment.record, record.memory, record.for_reading, record.directory};
   const auto* slots = MemoryRecord::slots(segment.header);
   int userfaultfds[kKeptDescriptorsMax];
   std::uint32_t count = 0;
-  if (!send(connection, {KeptOp::kSegment, 0}, memory, std::size(memory))) return false;
+  if (!send(connection, {KeptOp::kSegment, 0}, memory, record.directory >= 0 ? 4 : 3)) return false;
   for (std::uint32_t slot = 0; slot < segment.header->slots_end; ++slot) {
     if (slots[slot].used == 0) continue;
     userfaultfds[count++] = slots[slot].userfaultfd;
@@ -240,7 +251,8 @@ bool find_kept_memory(pid_t daemon, std::int64_t alone_max_ns) {
     off_t bytes = 0;  // fewer: it was taken from the programs, or one has done that
     Segment segment{header, inode_of(header->memory, &bytes), inode_of(header->for_reading, &bytes_for_reading), fd};
     segment.kept = header->keep != 0 && header->doubtful == 0 && segment.memory != 0 && segment.for_reading != 0 &&
-                   bytes == static_cast<off_t>(header->memory_bytes) && bytes_for_reading == bytes;
+                   bytes == static_cast<off_t>(header->memory_bytes) && bytes_for_reading == bytes &&
+                   (header->directory < 0 || is_directory(header->directory));
     g_segments[g_count++] = segment;
     if (!segment.kept) return;
     if (header->lapses_ns == 0) header->lapses_ns = now + alone_max_ns;
@@ -272,7 +284,8 @@ void close_needless(Needless which, int listener) {
     if (is_userfaultfd && is_attachments(fd, Of::kKeptSegment)) return;
     for (std::uint32_t i = 0; i < g_count; ++i) {
       if (!g_segments[i].kept) continue;
-      if (fd == g_segments[i].header->memory || fd == g_segments[i].header->for_reading) return;
+      const MemoryRecord::Header& record = *g_segments[i].header;
+      if (fd == record.memory || fd == record.for_reading || fd == record.directory) return;
     }
     close(fd);
   });

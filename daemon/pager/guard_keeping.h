@@ -5,7 +5,7 @@
 // (kept_memory.h). For a process that shares the daemon's table of descriptors and may have been made while that had
 // threads: nothing here allocates. One at a time in a process.
 //
-//   guard -> daemon   kSegment  with its record, its memory and that for reading
+//   guard -> daemon   kSegment  with its record, its memory and that for reading; its directory, if the record has one
 //                     kAttached with the userfaultfds of so many of its attachments, in the order of their slots
 //                     kAll
 //   daemon -> guard   any byte: all has been taken over. If the connection ends before, nobody knows what is so

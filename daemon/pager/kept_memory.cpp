@@ -134,11 +134,15 @@ bool KeptMemory::receive(int connection) {
     std::vector<Descriptor>& descriptors = received->descriptors;
     if (received->packet.op == KeptOp::kAll) return slots.empty();
     if (received->packet.op == KeptOp::kSegment) {
-      if (!slots.empty() || descriptors.size() != 3) return false;
+      if (!slots.empty() || descriptors.size() < 3 || descriptors.size() > 4) return false;
       auto record = MemoryRecord::open(std::move(descriptors[0]));
-      if (!record) return false;
-      KeptSegment segment{
-          std::string(record->label()), std::move(*record), std::move(descriptors[1]), std::move(descriptors[2]), {}};
+      if (!record || (record->header().directory >= 0) != (descriptors.size() == 4)) return false;
+      KeptSegment segment{std::string(record->label()),
+                          std::move(*record),
+                          std::move(descriptors[1]),
+                          std::move(descriptors[2]),
+                          descriptors.size() == 4 ? std::move(descriptors[3]) : Descriptor(),
+                          {}};
       for (std::uint32_t slot = 0; slot < segment.record.attachments().size(); ++slot) {
         if (segment.record.attachments()[slot].used != 0) slots.push_back(slot);
       }

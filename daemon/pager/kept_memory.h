@@ -33,6 +33,7 @@ struct KeptSegment {
   std::string label;  // Pager::Options
   MemoryRecord record;
   Descriptor memory, for_reading;
+  Descriptor directory;  // Pager::Options; none: it is another host's segment
   std::vector<KeptAttachment> attachments;
 };
 

@@ -45,7 +45,7 @@ class MemoryRecord {
     MappedRange ranges[kRangesMax];
   };
   struct Header {
-    std::uint32_t version = 1;
+    std::uint32_t version = 2;
     std::int32_t daemon = 0;  // whose descriptors these are
     std::uint32_t keep = 0;   // for the next daemon; else to be taken from the programs
     // More than can be written down here, or it is not known what is so: not to be kept.
@@ -56,6 +56,7 @@ class MemoryRecord {
     std::int64_t lapses_ns = 0;
     std::int32_t memory = -1;
     std::int32_t for_reading = -1;
+    std::int32_t directory = -1;  // of a segment of this host's; with a label it is kept with it or not at all
     std::uint64_t memory_bytes = 0;
     std::uint64_t unit_bytes = 0;
     std::uint32_t page_count = 0;

@@ -76,6 +76,9 @@ class Pager {
     // What the daemon calls it in what it leaves to the next one (kept_memory.h), if it is killed. Empty, and with
     // kSignal always: it leaves nothing, the memory is taken from the programs then.
     std::string label;
+    // Of a segment of this host's: what its owner knows (daemon/directory_record.h), which goes to the next daemon with
+    // the memory. Borrowed until the pager is made.
+    int directory = -1;
   };
 
   virtual ~Pager() = default;

@@ -31,9 +31,9 @@ Result<std::unique_ptr<Pager>> UserfaultPager::make(Options options, Handler& ha
   auto for_reading = SegmentMemory::make(options.name + ", read", bytes);
   if (!for_reading) return tl::unexpected(for_reading.error());
   auto paging = std::make_unique<Paging>(Paging{std::move(*memory), std::move(*for_reading), nullptr});
-  auto thread = UserfaultThread::start(
-      paging->memory, paging->for_reading,
-      {options.name, static_cast<std::size_t>(options.unit_bytes), options.stuck_after, poisons, options.label});
+  auto thread = UserfaultThread::start(paging->memory, paging->for_reading,
+                                       {options.name, static_cast<std::size_t>(options.unit_bytes), options.stuck_after,
+                                        poisons, options.label, options.directory});
   if (!thread) return tl::unexpected(thread.error());
   paging->thread = std::move(*thread);
   return std::unique_ptr<Pager>(new UserfaultPager(std::move(options), handler, std::move(paging)));
@@ -56,9 +56,10 @@ Result<std::unique_ptr<Pager>> UserfaultPager::take_over(Options options, Handle
   auto paging = std::make_unique<Paging>(
       Paging{SegmentMemory::take_over(std::move(kept.memory), static_cast<std::size_t>(bytes)),
              SegmentMemory::take_over(std::move(kept.for_reading), static_cast<std::size_t>(bytes)), nullptr});
-  auto thread = UserfaultThread::start(
-      paging->memory, paging->for_reading,
-      {options.name, static_cast<std::size_t>(options.unit_bytes), options.stuck_after, true, options.label}, &kept);
+  auto thread = UserfaultThread::start(paging->memory, paging->for_reading,
+                                       {options.name, static_cast<std::size_t>(options.unit_bytes), options.stuck_after,
+                                        true, options.label, options.directory},
+                                       &kept);
   if (!thread) return tl::unexpected(thread.error());
   paging->thread = std::move(*thread);
   held.pages = paging->thread->held();

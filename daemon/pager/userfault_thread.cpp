@@ -1,5 +1,6 @@
 #include "daemon/pager/userfault_thread.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -96,6 +97,11 @@ Result<void> UserfaultThread::write_down() {
   record_ = std::move(*record);
   record_.header().memory = memory_.fd();
   record_.header().for_reading = for_reading_.fd();
+  if (options_.directory >= 0) {
+    directory_ = Descriptor(fcntl(options_.directory, F_DUPFD_CLOEXEC, 0));
+    if (!directory_) return trouble(options_.name + ": what its owner knows: " + std::strerror(errno));
+    record_.header().directory = directory_.get();
+  }
   return {};
 }
 

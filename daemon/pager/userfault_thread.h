@@ -110,7 +110,8 @@ class UserfaultThread {
     std::size_t unit_bytes = 0;
     Duration stuck_after{};
     bool poisons = true;  // false: as on a kernel that has no UFFDIO_POISON
-    std::string label;    // Pager::Options
+    std::string label;    // Pager::Options, with the next
+    int directory = -1;
   };
 
   // `memory`, for programs that may write, and `for_reading`, as large, are borrowed. `kept`: by an earlier daemon,
@@ -258,6 +259,7 @@ class UserfaultThread {
   // that.
   std::map<PageIndex, TimePoint> turned_;
   std::vector<std::pair<AttachmentId, uffd_msg>> early_;
+  Descriptor directory_;  // a duplicate, that is there for as long as the record says so
   MemoryRecord record_;
   std::vector<PageIndex> remains_;  // what is in these pages is nothing
   std::map<PageIndex, PageCache::Access> held_;

@@ -157,6 +157,7 @@ Pager::Options pager_options(const PagedHost::Options& options) {
   pager.unit_bytes = options.unit_bytes;
   pager.stuck_after = options.stuck_after;
   pager.label = options.label;
+  pager.directory = options.directory;
   return pager;
 }
 

@@ -84,7 +84,8 @@ class PagedHost : public Pager::Handler {
     PagerKind kind = PagerKind::kUserfault;
     bool poisons = true;  // kUserfault
     Duration stuck_after = std::chrono::seconds(10);
-    std::string label;   // kUserfault: Pager::Options
+    std::string label;  // kUserfault: Pager::Options, with the next
+    int directory = -1;
     bool grants = true;  // faults are answered by themselves, with what was written by `put` or taken before
   };
   PagedHost() : PagedHost(Options{}) {}

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,7 +15,9 @@
 #include <optional>
 #include <string>
 
+#include "daemon/pager/descriptor_table.h"
 #include "daemon/pager/memory_guard.h"
+#include "daemon/pager/memory_record.h"
 #include "tests/unit/pager/paged_host.h"
 
 namespace dipc::test {
@@ -78,6 +81,7 @@ class UserfaultTakeOver : public testing::Test {
       return body(self);
     });
     if (!start_memory_guard({socket_, alone_max})) _exit(91);
+    if (once_guarded_) once_guarded_();
     from_daemon_.say(host.until([&] { return host.attachments == 1; }) ? 'a' : 'n');
     const pid_t pid = program.pid();
     if (write(pid_pipe_[1], &pid, sizeof pid) != sizeof pid) _exit(92);
@@ -92,6 +96,20 @@ class UserfaultTakeOver : public testing::Test {
     ::kill(daemon_, SIGKILL);
     EXPECT_EQ(waitpid(daemon_, nullptr, 0), daemon_);
     daemon_ = 0;
+  }
+  // A host that takes over, until it is killed too.
+  void start_next() {
+    daemon_ = fork();
+    if (daemon_ != 0) return;
+    auto kept = fetch();
+    if (!kept || !start_memory_guard({socket_, kPatience})) _exit(93);
+    const Descriptor directory = std::move(kept->directory);
+    options_.directory = directory.get();
+    PagedHost next(options_, std::move(*kept));
+    next.pager().renew();
+    kept_.taken();
+    from_daemon_.say('t');
+    for (;;) next.until([] { return false; });
   }
   // The test is the next host.
   std::optional<KeptSegment> fetch() {
@@ -118,7 +136,14 @@ class UserfaultTakeOver : public testing::Test {
   pid_t daemon_ = 0;
   pid_t program_ = 0;
   KeptMemory kept_;
+  std::function<void()> once_guarded_;  // in the host
 };
+
+ino_t inode_of(const Descriptor& fd) {
+  struct stat status {};
+  EXPECT_EQ(fstat(fd.get(), &status), 0);
+  return status.st_ino;
+}
 
 TEST_F(UserfaultTakeOver, PagesAndWaitersAndChildrenGoOn) {
   start([&](Program& self) {
@@ -149,6 +174,7 @@ TEST_F(UserfaultTakeOver, PagesAndWaitersAndChildrenGoOn) {
   auto kept = fetch();
   ASSERT_TRUE(kept);
   EXPECT_EQ(kept->label, "a label");
+  EXPECT_FALSE(kept->directory);
   EXPECT_EQ(kept->attachments.size(), 2u) << "the child's too";
   PagedHost next(options_, std::move(*kept));
   kept_.taken();
@@ -272,6 +298,63 @@ TEST_F(UserfaultTakeOver, WhoFetchesAndDiesLosesIt) {
     EXPECT_TRUE(same.is_cut());
   }
   EXPECT_FALSE(fetch());
+}
+
+TEST_F(UserfaultTakeOver, WhatTheOwnerKnowsGoesFromHostToHost) {
+  const Descriptor directory(memfd_create(kDirectoryName, MFD_CLOEXEC));
+  options_.directory = directory.get();
+  once_guarded_ = [&] { close(directory.get()); };  // it was borrowed
+  start([&](Program& self) {
+    volatile char* at = self.attach();
+    at[0] = 'x';
+    from_program_.say('r');
+    to_program_.hear();
+    from_program_.say(at[0]);
+    to_program_.hear();
+    return 0;
+  });
+  await_program();
+  ASSERT_EQ(from_program_.hear(), 'r');
+  kill_daemon();
+  start_next();
+  ASSERT_EQ(from_daemon_.hear(), 't');
+  kill_daemon();
+  auto kept = fetch();
+  ASSERT_TRUE(kept);
+  ASSERT_TRUE(kept->directory);
+  EXPECT_EQ(inode_of(kept->directory), inode_of(directory));
+  options_.directory = kept->directory.get();
+  PagedHost next(options_, std::move(*kept));
+  kept_.taken();
+  to_program_.say('g');
+  EXPECT_EQ(hear(next), 'x');
+}
+
+TEST_F(UserfaultTakeOver, WithoutWhatItsOwnerKnowsItIsNotKept) {
+  const Descriptor directory(memfd_create(kDirectoryName, MFD_CLOEXEC));
+  options_.directory = directory.get();
+  once_guarded_ = [] {
+    const Descriptor other(memfd_create("other", MFD_CLOEXEC));
+    for_each_descriptor([&](int fd, const char* target) {
+      if (is_memfd_named(target, kDirectoryName)) dup3(other.get(), fd, O_CLOEXEC);
+    });
+  };
+  start([&](Program& self) {
+    volatile char* at = self.attach();
+    at[0] = 'x';
+    from_program_.say('r');
+    to_program_.hear();
+    return at[0] == 'x' ? 0 : 1;
+  });
+  await_program();
+  ASSERT_EQ(from_program_.hear(), 'r');
+  kill_daemon();
+  EXPECT_FALSE(fetch());
+  to_program_.say('g');
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  while (!has_ended(program_) && std::chrono::steady_clock::now() < until) usleep(1000);
+  EXPECT_TRUE(has_ended(program_)) << "it goes on";
+  program_ = 0;
 }
 
 }  // namespace
