@@ -101,7 +101,7 @@ struct AttachedSegments::Segment final : Pager::Handler {
     std::size_t count = 0;  // with those of forked children
   };
   std::map<AttachTicket, Counted> counted;
-  bool resuming = false;  // what an earlier daemon has left; the owner has not said yet that it counts with it
+  bool resuming = false;  // a daemon was started again; the owner has not said yet that it counts with what is here
   std::vector<std::function<void()>> waiting;  // for that
   std::uint64_t next_token = 1;
   std::int32_t process = 0;
@@ -127,10 +127,10 @@ bool AttachedSegments::may_begin(const Key& segment) const {
   return found == nullptr || !found->cache->lost();
 }
 
-bool AttachedSegments::open(const Key& key, const std::set<HostId>& peers, const AttachReply& shape) {
+bool AttachedSegments::open(const Key& key, const std::set<HostId>& peers, const AttachReply& shape, int directory) {
   if (find(key) != nullptr) return true;
   auto fresh = std::make_unique<Segment>(*this, key, shape);
-  auto pager = options_.make_pager(pager_options(key, shape), *fresh);
+  auto pager = options_.make_pager(pager_options(key, shape, directory), *fresh);
   if (!pager) {
     log_trouble(LogLevel::kError, "pager", pager.error());
     return false;
@@ -142,15 +142,16 @@ bool AttachedSegments::open(const Key& key, const std::set<HostId>& peers, const
   return true;
 }
 
-Pager::Options AttachedSegments::pager_options(const Key& key, const AttachReply& shape) const {
+Pager::Options AttachedSegments::pager_options(const Key& key, const AttachReply& shape, int directory) const {
   const std::string& owner = hosts_.name(key.first);
   Pager::Options options{.name = std::string(kSegmentMemoryName) + " " + std::to_string(key.second.id) + " of " + owner,
                          .segment_bytes = shape.segment_bytes,
                          .unit_bytes = shape.unit_bytes,
                          .stuck_after = options_.stuck_after,
-                         .label = {}};
-  // A segment of this host's ends with this daemon, which has its directory.
-  if (key.first != hosts_.self()) options.label = format_label({owner, key.second, shape});
+                         .label = {},
+                         .directory = directory};
+  // A segment of this host's ends with this daemon, if its directory does.
+  if (key.first != hosts_.self() || directory >= 0) options.label = format_label({owner, key.second, shape});
   if (options.label.size() >= MemoryRecord::kLabelMax)
     options.label.clear();  // and so does one with declarations so long
   return options;
@@ -179,12 +180,15 @@ void AttachedSegments::add(std::unique_ptr<Segment> fresh) {
 
 // ---- what an earlier daemon has left
 
-void AttachedSegments::take_back(const Key& key, const AttachReply& shape, KeptSegment kept) {
+bool AttachedSegments::take_back(const Key& key, const AttachReply& shape, KeptSegment kept, int directory) {
   const TimePoint resume_by = kept.record.lapses();
   auto fresh = std::make_unique<Segment>(*this, key, shape);
   HeldMemory held;
-  auto pager = options_.take_over(pager_options(key, shape), *fresh, std::move(kept), held);
-  if (!pager) return log_trouble(LogLevel::kError, "pager", pager.error());
+  auto pager = options_.take_over(pager_options(key, shape, directory), *fresh, std::move(kept), held);
+  if (!pager) {
+    log_trouble(LogLevel::kError, "pager", pager.error());
+    return false;
+  }
   fresh->pager = std::move(*pager);
   fresh->swaps = swaps_for(shape, options_.abi);
   fresh->resuming = true;
@@ -192,8 +196,10 @@ void AttachedSegments::take_back(const Key& key, const AttachReply& shape, KeptS
   for (const auto& [ticket, uid] : held.attachments) count(*fresh, ticket, uid);
   log_info("segments", "segment " + std::to_string(key.second.id) + " of " + hosts_.name(key.first) + " goes on with " +
                            std::to_string(held.pages.size()) + " pages in " + std::to_string(held.attachments.size()) +
-                           " attachments, if there is a session with its owner in time");
+                           " attachments" +
+                           (key.first == hosts_.self() ? "" : ", if there is a session with its owner in time"));
   add(std::move(fresh));
+  return true;
 }
 
 void AttachedSegments::when_known(const Key& key, std::function<void()> then) {
@@ -339,6 +345,16 @@ void AttachedSegments::on_host_lost(TimePoint now, HostId host) {
     } else {
       segment.cache->on_peer_lost(now, host);
     }
+  });
+}
+
+void AttachedSegments::on_host_restarted(TimePoint now, HostId host) {
+  tell_all([&](Segment& segment) {
+    if (segment.key.first != host) return segment.cache->on_peer_lost(now, host);
+    log_warning("segments", "segment " + std::to_string(segment.key.second.id) + " of " + hosts_.name(host) +
+                                " goes on if the dipcd that was started there does so with it");
+    segment.resuming = true;
+    segment.cache->on_owner_restarted(now, now + options_.resume_within);
   });
 }
 

@@ -51,6 +51,7 @@ class AttachedSegments {
     MakePager make_pager;
     TakeOver take_over;
     Duration stuck_after{};                     // Pager::Options
+    Duration resume_within{};                   // so long an owner that was started again has for a session
     std::size_t attachments_per_login = 10000;  // limits: ENOMEM beyond
     Abi abi = measured_abi();                   // of the memory of this host's programs
   };
@@ -60,15 +61,17 @@ class AttachedSegments {
   ~AttachedSegments();
 
   // What an earlier daemon has left: programs go on with it, if its owner counts with that in time. Once, before all
-  // else.
-  void take_back(const Key& segment, const AttachReply& shape, KeptSegment kept);
-  // Once it is known whether the owner does; at once if there is nothing to be known. For shmat.
+  // else. `directory`: as for open(). False: it could not be, and is taken from its programs.
+  bool take_back(const Key& segment, const AttachReply& shape, KeptSegment kept, int directory);
+  // Once it is known whether the owner does; at once if there is nothing to be known. For shmat. So it is, too, when
+  // the owner's daemon was started again.
   void when_known(const Key& segment, std::function<void()> then);
 
   // False: it was lost here and is being taken from its programs; asked for now, the owner would take that for done.
   bool may_begin(const Key& segment) const;
-  // The cache, without an attachment. `peers`: the hosts that there is a session with. False: no memory or descriptors.
-  bool open(const Key& segment, const std::set<HostId>& peers, const AttachReply& shape);
+  // The cache, without an attachment. `peers`: the hosts that there is a session with. `directory`: of a segment of
+  // this host, what goes to the next daemon with its memory (Pager::Options). False: no memory or descriptors.
+  bool open(const Key& segment, const std::set<HostId>& peers, const AttachReply& shape, int directory = -1);
   // `uid`: of whose program. Errors have been told to the owner: ENOMEM, no memory or descriptors, or the user has as
   // many attachments as may be; EIDRM, lost since; EINVAL, not the shape that it had.
   tl::expected<AttachOffer, Error> begin(TimePoint now, const Key& segment, const std::set<HostId>& peers,
@@ -85,6 +88,8 @@ class AttachedSegments {
   void on_page(TimePoint now, HostId from, const Key& segment, const PageData& data);
   void on_peer(TimePoint now, HostId host);
   void on_host_lost(TimePoint now, HostId host);
+  // Another daemon runs there, since the same boot: its segments go on, if it counts with what programs here have.
+  void on_host_restarted(TimePoint now, HostId host);
   void on_time(TimePoint now);
   TimePoint deadline() const;
   // Takes all segments from their programs (SIGBUS), before the daemon stops. Waits for that, no longer than
@@ -96,7 +101,7 @@ class AttachedSegments {
 
  private:
   struct Segment;
-  Pager::Options pager_options(const Key& segment, const AttachReply& shape) const;
+  Pager::Options pager_options(const Key& segment, const AttachReply& shape, int directory) const;
   PageCacheOptions cache_options(const Key& segment, const AttachReply& shape, const Pager& pager) const;
   void add(std::unique_ptr<Segment> fresh);
   Segment* find(const Key& segment) const;

@@ -67,7 +67,7 @@ struct Member {
   TwoOf<MemberState> state;  // neither: nobody has it
 };
 
-enum : std::uint8_t { kWritten = 1, kLost = 2, kExclusive = 4, kRequesterWrites = 8 };
+enum : std::uint8_t { kWritten = 1, kLost = 2, kExclusive = 4, kRequesterWrites = 8, kInDoubt = 16 };
 constexpr std::uint8_t flag(bool is, std::uint8_t which) { return is ? which : std::uint8_t{0}; }
 
 // Where pages begin: a page of any kernel's, so that holes are holes.
@@ -275,9 +275,9 @@ void DirectoryRecord::write_page(PageIndex index, const PageRecord& record) {
   const std::size_t other = other_of(page.current);
   page.holders[other] = holders;
   page.requester[other] = requester;
-  page.flags[other] =
-      static_cast<std::uint8_t>(flag(record.written, kWritten) | flag(record.lost, kLost) |
-                                flag(record.exclusive, kExclusive) | flag(record.requester_writes, kRequesterWrites));
+  page.flags[other] = static_cast<std::uint8_t>(
+      flag(record.written, kWritten) | flag(record.lost, kLost) | flag(record.exclusive, kExclusive) |
+      flag(record.requester_writes, kRequesterWrites) | flag(record.in_doubt, kInDoubt));
   written();
   page.current = static_cast<std::uint8_t>(other + 1);
   written();
@@ -293,7 +293,8 @@ PageRecord DirectoryRecord::record_of(const Page& page) const {
                     .requester_writes = (flags & kRequesterWrites) != 0,
                     .written = (flags & kWritten) != 0,
                     .lost = (flags & kLost) != 0,
-                    .exclusive = (flags & kExclusive) != 0};
+                    .exclusive = (flags & kExclusive) != 0,
+                    .in_doubt = (flags & kInDoubt) != 0};
   const auto host_at = [&](std::uint8_t slot) {
     const HostId host = slot < kMembersMax ? hosts_[slot] : SegmentHosts::kStranger;
     if (host == SegmentHosts::kStranger) record.lost = true;
@@ -320,6 +321,7 @@ void DirectoryRecord::read_pages(std::uint32_t first, std::uint32_t end, std::ma
 DirectoryRecords DirectoryRecord::read(SegmentHosts& hosts) {
   DirectoryRecords records;
   records.epoch = epoch();
+  records.removed = facts().removed;
   for (std::uint8_t slot = 0; slot < kMembersMax; ++slot) {
     const Member& member = header_->members[slot];
     if (member.state.current == 0) continue;

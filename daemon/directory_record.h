@@ -67,7 +67,7 @@ class DirectoryRecord {
 
   void write(const SegmentFacts& facts);
   SegmentFacts facts() const;
-  // All that take part, now. Hosts that do not any more are forgotten: pages that speak of them have been written
+  // All that take part, now. Hosts that do not any more are forgotten: pages that spoke of them have been written
   // before.
   void write_members(const std::map<HostId, MemberRecord>& members, const SegmentHosts& hosts);
   // DIPC_CHECK: the hosts in it are members that were written.

@@ -23,20 +23,6 @@ constexpr const char* kStateFile = "state";
 
 }  // namespace
 
-namespace {
-
-// Their contents ended with the daemon that knew where the pages are. What is not announced, the referee forgets.
-void forget_segments(DaemonState& state) {
-  std::erase_if(state.owned, [](const OwnedObject& object) {
-    if (object.ref.kind != Kind::kSegment) return false;
-    remove_stand_in(object.name, object.ref.id);
-    log_warning("segments", format_name(object.name) + " of this host has ended with the daemon before");
-    return true;
-  });
-}
-
-}  // namespace
-
 bool object_is_there(Kind kind, std::int32_t id) {
   const auto facts = object_facts(kind, id);
   return facts || facts.error() == Error::kAccess;
@@ -58,7 +44,6 @@ Result<std::unique_ptr<Naming>> Naming::open(uv_loop_t* loop, Options options, P
     // Another boot: the kernel has forgotten all of it.
     state = DaemonState{.boot = options.boot, .number = state.number};
   }
-  forget_segments(state);
   std::unique_ptr<RefereeService> referee;
   if (options.host == options.referee) {
     auto opened = RefereeService::open(loop,
@@ -107,6 +92,15 @@ void Naming::start() {
   }
   sweep_at_ = loop_now() + kSweepEvery;
   set_timer();
+}
+
+void Naming::end_segments_but(const std::set<ObjectRef>& kept) {
+  for (const OwnedObject& object : objects_.objects()) {
+    if (object.ref.kind != Kind::kSegment || kept.contains(object.ref)) continue;
+    remove_stand_in(object.name, object.ref.id);
+    log_warning("segments", format_name(object.name) + " of this host has ended with the daemon before");
+    objects_.on_gone(loop_now(), object.ref);
+  }
 }
 
 // ---- stand-ins
@@ -292,6 +286,7 @@ void Naming::carry_out(const OwnedObjects::Action& action) {
   } else if (const auto* removal = std::get_if<OwnedObjects::KernelRemove>(&action)) {
     if (removal->ref.kind == Kind::kSegment) {
       if (segments_ != nullptr) segments_->unmake(removal->ref);
+      remove_stand_in(removal->name, removal->ref.id);  // of one that ended with the daemon before
     } else {
       control_object(options_.own, options_.own, Control{.object = removal->ref, .command = ControlCommand::kRemove});
     }

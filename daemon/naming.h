@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
@@ -58,6 +59,10 @@ class Naming final : private Gets::Objects {
 
   // Before start(). Without it segments are not served (ENOSYS).
   void attach(Segments& segments) { segments_ = &segments; }
+
+  // Once, before start(). Of the segments that the state file lists those that do not go on, since nothing is left of
+  // where their pages are.
+  void end_segments_but(const std::set<ObjectRef>& kept);
 
   // Carries on with what the state file said: objects that are gone are dropped, the referee (if it is here) is told.
   void start();

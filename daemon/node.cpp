@@ -221,11 +221,13 @@ void Node::start_segments(uv_loop_t* loop) {
     const auto layout = types_.segments.find(key);
     return layout == nullptr ? std::string() : layout->text();
   };
+  options.owned.outlive = can_page_ && choice.kind == PagerKind::kUserfault;
   options.owned.time_of_day = [] { return static_cast<std::int64_t>(std::time(nullptr)); };
   options.attached.make_pager = [kind = choice.kind](Pager::Options of, Pager::Handler& handler) {
     return make_pager(kind, std::move(of), handler);
   };
   options.attached.take_over = take_over;
+  options.attached.resume_within = configuration.timing.peer_timeout;
   options.attached.attachments_per_login = configuration.limits.attachments_per_login;
   options.attached.stuck_after = configuration.timing.peer_timeout;
   options.removed = [this](const ObjectRef& segment) { naming_->on_removed_here(segment); };
@@ -236,7 +238,8 @@ void Node::start_segments(uv_loop_t* loop) {
   naming_->attach(*segments_);
   remote_calls_->attach(*segments_);
   for (const std::string& text : kept.troubles()) log_error("pager", text);
-  segments_->take_back(std::move(kept.segments()));
+  naming_->end_segments_but(segments_->take_back(
+      std::move(kept.segments()), [this](const ObjectRef& segment) { return naming_->owned(segment) != nullptr; }));
   kept.taken();
 }
 

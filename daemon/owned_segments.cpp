@@ -93,12 +93,15 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call
     return tl::unexpected(pin.error());
   }
   segments_.erase(*id);  // nobody can have it any more, or the kernel would not have given it
-  PageDirectoryOptions directory;
-  directory.owner = hosts_.self();
-  directory.page_count = static_cast<std::uint32_t>(pages);
-  directory.page_bytes = unit_bytes;
-  directory.fence = options_.fence;
-  directory.patience = options_.patience;
+  DirectoryRecord record;
+  if (options_.outlive) {
+    auto made = DirectoryRecord::make(static_cast<std::uint32_t>(pages));
+    if (made) {
+      record = std::move(*made);
+    } else {
+      log_trouble(LogLevel::kWarning, "segments", made.error());
+    }
+  }
   Segment segment{.ref = {Kind::kSegment, *id, generation},
                   .key = call.name.key,
                   .bytes = bytes,
@@ -110,9 +113,24 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call
                   .creator_pid = process,
                   .change_time_s = options_.time_of_day(),
                   .pin = std::move(*pin),
-                  .directory = PageDirectory(directory)};
-  segments_.emplace(*id, std::move(segment));
+                  .directory = PageDirectory(directory_options(bytes, unit_bytes)),
+                  .record = std::move(record),
+                  .written_members = {}};
+  Segment& made = segments_.emplace(*id, std::move(segment)).first->second;
+  write_down(made);
+  if (made.record.exists() && !outbox_.open_here(made.ref, shape_of(made), made.record.fd())) {
+    unmake(made.ref);
+    return tl::unexpected(Error::kNoMemory);
+  }
   return Made{*id};
+}
+
+PageDirectoryOptions OwnedSegments::directory_options(std::uint64_t bytes, std::uint64_t unit_bytes) const {
+  return {.owner = hosts_.self(),
+          .page_count = static_cast<std::uint32_t>(page_count(bytes, unit_bytes)),
+          .page_bytes = unit_bytes,
+          .fence = options_.fence,
+          .patience = options_.patience};
 }
 
 // Those count that are removed and still attached, somewhere: they have their memory.
@@ -140,6 +158,42 @@ void OwnedSegments::unmake(const ObjectRef& segment) {
   if (find(segment) == nullptr) return;
   shmctl(segment.id, IPC_RMID, nullptr);
   segments_.erase(segment.id);
+  outbox_.send_order(hosts_.self(), segment, SegmentDestroyed{});
+}
+
+void OwnedSegments::take_back(TimePoint now, const ObjectRef& ref, const AttachReply& shape, DirectoryRecord record,
+                              const DirectoryRecords& records, bool has_name) {
+  const SegmentFacts facts = record.facts();
+  DirectoryRecords known = records;
+  known.removed = !has_name;
+  Segment segment{.ref = ref,
+                  .key = has_name ? facts.key : 0,
+                  .bytes = shape.segment_bytes,
+                  .unit_bytes = shape.unit_bytes,
+                  .hold_time = std::chrono::nanoseconds(shape.hold_ns),
+                  .declarations = shape.declarations,
+                  .unconverted = facts.unconverted,
+                  .permissions = {facts.uid, facts.gid, facts.cuid, facts.cgid, facts.mode},
+                  .locked = facts.locked,
+                  .creator_host = hosts_.find(facts.creator_host),
+                  .creator_pid = facts.creator_pid,
+                  .last_pid = facts.last_pid,
+                  .attach_time_s = facts.attach_time_s,
+                  .detach_time_s = facts.detach_time_s,
+                  .change_time_s = facts.change_time_s,
+                  .pin = {},
+                  .directory = PageDirectory(now, directory_options(shape.segment_bytes, shape.unit_bytes), known),
+                  .record = std::move(record),
+                  .written_members = known.members};
+  // One that was removed has an id that the kernel may give to another by now; none does so soon.
+  if (has_name) {
+    if (auto pin = SegmentPin::take(ref.id)) segment.pin = std::move(*pin);
+  }
+  log_info("segments", words(ref, segment.key) + " goes on with what is known of " +
+                           std::to_string(known.pages.size()) + " pages, and what " +
+                           std::to_string(known.members.size()) + " hosts say that they have");
+  segments_.insert_or_assign(ref.id, std::move(segment));
+  advance(ref.id);
 }
 
 void OwnedSegments::on_stand_in_gone(TimePoint now, const ObjectRef& segment) {
@@ -190,6 +244,7 @@ Reply OwnedSegments::control(TimePoint now, Segment& segment, const SegmentUser&
       segment.permissions.gid = call.set->gid;
       segment.permissions.mode = call.set->mode & 0777;
       segment.change_time_s = options_.time_of_day();
+      write_facts(segment);
       return reply;
     case ControlCommand::kRemove:
       if (!may_control(segment.permissions, user)) return failed(Error::kNotPermitted);
@@ -200,6 +255,7 @@ Reply OwnedSegments::control(TimePoint now, Segment& segment, const SegmentUser&
       // Any page may be taken away at any time, whatever is locked; so it is only shown.
       if (!may_control(segment.permissions, user)) return failed(Error::kNotPermitted);
       segment.locked = call.command == ControlCommand::kLock;
+      write_facts(segment);
       return reply;
     default:
       return failed(Error::kInvalid);
@@ -215,7 +271,8 @@ Reply OwnedSegments::attach(TimePoint now, HostId host, Segment& segment, const 
                                ") and was not there when it was made: make it again");
     return failed(Error::kInvalid);
   }
-  if (!outbox_.open_here(segment.ref, shape_of(segment))) return failed(Error::kNoMemory);
+  const int directory = segment.record.exists() ? segment.record.fd() : -1;
+  if (!outbox_.open_here(segment.ref, shape_of(segment), directory)) return failed(Error::kNoMemory);
   if (!segment.directory.on_attach(now, host, !call.read_only)) return failed(Error::kRemoved);
   segment.attach_time_s = options_.time_of_day();
   segment.last_pid = process;
@@ -244,6 +301,7 @@ void OwnedSegments::remove(TimePoint now, Segment& segment) {
   segment.change_time_s = options_.time_of_day();
   outbox_.on_removed(ref);
   segment.directory.on_remove(now);
+  write_facts(segment);
   advance(ref.id);
 }
 
@@ -327,20 +385,60 @@ TimePoint OwnedSegments::deadline() const {
   return next;
 }
 
+void OwnedSegments::write_facts(Segment& segment) const {
+  if (!segment.record.exists()) return;
+  const SegmentPermissions& permissions = segment.permissions;
+  const SegmentFacts facts{
+      .key = segment.key,
+      .uid = permissions.uid,
+      .gid = permissions.gid,
+      .cuid = permissions.cuid,
+      .cgid = permissions.cgid,
+      .mode = permissions.mode,
+      .locked = segment.locked,
+      .removed = segment.directory.removed(),
+      .creator_host = segment.creator_host == SegmentHosts::kStranger ? "" : hosts_.name(segment.creator_host),
+      .creator_pid = segment.creator_pid,
+      .last_pid = segment.last_pid,
+      .attach_time_s = segment.attach_time_s,
+      .detach_time_s = segment.detach_time_s,
+      .change_time_s = segment.change_time_s,
+      .unconverted = segment.unconverted};
+  segment.record.write(facts);
+}
+
+// Pages that speak of a host are written when it is among the members, before and after.
+void OwnedSegments::write_down(Segment& segment) {
+  const PageDirectory::Changes changes = segment.directory.take_changes();
+  if (!segment.record.exists() || segment.directory.destroyed()) return;
+  const bool members = changes.members;
+  if (members) {
+    std::map<HostId, MemberRecord> now = segment.directory.member_records();
+    write_facts(segment);
+    std::map<HostId, MemberRecord> all = now;
+    all.merge(segment.written_members);
+    segment.record.write_members(all, hosts_);
+    segment.written_members = std::move(now);
+  }
+  for (const PageIndex page : changes.pages) segment.record.write_page(page, segment.directory.record(page));
+  if (members) segment.record.write_members(segment.written_members, hosts_);
+}
+
 // What comes of carrying actions out may lead to more of them, and to the segment's end.
 void OwnedSegments::advance(std::int32_t id) {
   const auto found = segments_.find(id);
   if (found == segments_.end()) return;
   const ObjectRef ref = found->second.ref;
-  const std::string name = words(ref, found->second.key);
+  const std::int32_t key = found->second.key;
+  write_down(found->second);
   for (const PageDirectory::Action& action : found->second.directory.take_actions()) {
     if (const auto* send = std::get_if<PageDirectory::Send>(&action)) {
       outbox_.send_order(send->to, ref, send->message);
     } else if (const auto* lost = std::get_if<PageDirectory::Lost>(&action)) {
-      log_error("segments", name + ": page " + std::to_string(static_cast<std::uint32_t>(lost->page)) +
+      log_error("segments", words(ref, key) + ": page " + std::to_string(static_cast<std::uint32_t>(lost->page)) +
                                 " is lost with the host that had it; who touches it gets SIGBUS");
     } else if (const auto* misbehaved = std::get_if<PageDirectory::Misbehaved>(&action)) {
-      outbox_.on_misbehaved(misbehaved->host, name + ": " + misbehaved->text);
+      outbox_.on_misbehaved(misbehaved->host, words(ref, key) + ": " + misbehaved->text);
     } else {
       segments_.erase(id);
       outbox_.on_destroyed(ref);

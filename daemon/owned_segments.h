@@ -6,6 +6,9 @@
 // After IPC_RMID a segment has no key and no name in the cluster, and goes on by its id until the last attachment is
 // gone, wherever that is.
 //
+// What is so of a segment is written down as it changes (directory_record.h), where programs' memory outlives this
+// daemon when it is killed: the next one goes on with it (take_back()).
+//
 // In: get(), call(), on_*()   Out: Outbox, deadline()   Owns: the segments, and the pins of their stand-ins.
 // Times of day are seconds since 1970.
 
@@ -21,6 +24,7 @@
 #include "daemon/core/key_policy.h"
 #include "daemon/core/page_directory.h"
 #include "daemon/core/segment_access.h"
+#include "daemon/directory_record.h"
 #include "daemon/kernel/identity.h"
 #include "daemon/kernel/segment_stand_ins.h"
 #include "daemon/segment_hosts.h"
@@ -34,8 +38,9 @@ class OwnedSegments {
     virtual ~Outbox() = default;
     // `to` may be this host; then it is carried out before this returns or at least before anything else from outside.
     virtual void send_order(HostId to, const ObjectRef& segment, const OwnerPageMessage& message) = 0;
-    // Before a shmat is granted: this host is to store what nobody uses. False: no memory or descriptors for that.
-    virtual bool open_here(const ObjectRef& segment, const AttachReply& shape) = 0;
+    // Before a shmat is granted: this host is to store what nobody uses. `directory`: what is to outlive the daemon
+    // with that, -1: nothing. False: no memory or descriptors for that.
+    virtual bool open_here(const ObjectRef& segment, const AttachReply& shape, int directory) = 0;
     virtual void on_misbehaved(HostId host, const std::string& text) = 0;
     // IPC_RMID: the cluster forgets its name.
     virtual void on_removed(const ObjectRef& segment) = 0;
@@ -47,6 +52,7 @@ class OwnedSegments {
     std::size_t segments_per_login = 1000;  // limits: ENOSPC beyond, as for the kernel's shmmni
     std::size_t segments_per_peer = 1000;   // likewise
     std::uint64_t memory_bytes = 0;         // memory and swap: ENOMEM beyond
+    bool outlive = false;                   // programs' memory does; then it is there from shmget on
     Duration fence{};                       // PageDirectoryOptions, with the next
     Duration patience{};
     std::function<KeyPolicy::Sharing(std::int32_t key)> sharing;
@@ -70,6 +76,9 @@ class OwnedSegments {
                                  std::int32_t process, std::uint32_t page_bytes);
   // No program has its id yet.
   void unmake(const ObjectRef& segment);
+  // One of an earlier daemon, whose memory here was taken back. `has_name`: it was not removed.
+  void take_back(TimePoint now, const ObjectRef& segment, const AttachReply& shape, DirectoryRecord record,
+                 const DirectoryRecords& records, bool has_name);
   // The stand-in was removed behind our back: as IPC_RMID.
   void on_stand_in_gone(TimePoint now, const ObjectRef& segment);
 
@@ -116,6 +125,8 @@ class OwnedSegments {
     std::int64_t attach_time_s = 0, detach_time_s = 0, change_time_s = 0;
     SegmentPin pin;
     PageDirectory directory;
+    DirectoryRecord record;  // none: it ends with this daemon
+    std::map<HostId, MemberRecord> written_members;
   };
 
   const Segment* find(const ObjectRef& segment) const;
@@ -128,6 +139,9 @@ class OwnedSegments {
   void note_unconverted(Segment& segment, HostId host, const Abi& abi);
   Stat stat_of(const Segment& segment) const;
   static AttachReply shape_of(const Segment& segment);
+  PageDirectoryOptions directory_options(std::uint64_t bytes, std::uint64_t unit_bytes) const;
+  void write_facts(Segment& segment) const;
+  void write_down(Segment& segment);
   void advance(std::int32_t id);
   template <typename Input>
   void tell_all(Input&& input);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "daemon/core/page_runs.h"
+#include "daemon/core/segment_pages.h"
 #include "daemon/io/log.h"
 #include "daemon/segment_label.h"
 #include "wire/check.h"
@@ -94,18 +95,41 @@ void Segments::settle(const AttachedSegments::Key& segment, std::int32_t process
   deliver();
 }
 
-void Segments::take_back(std::vector<KeptSegment> kept) {
+std::set<ObjectRef> Segments::take_back(std::vector<KeptSegment> kept,
+                                        const std::function<bool(const ObjectRef&)>& has_name) {
+  std::set<ObjectRef> own;
   for (KeptSegment& segment : kept) {
     const auto label = parse_label(segment.label);
-    if (!label || label->owner == options_.host) {
+    if (!label) {
       log_error("segments", "an earlier dipcd has left \"" + segment.label.substr(0, segment.label.find('\n')) +
-                                "\", which is no segment of another host");
+                                "\", which is no segment");
       discard(std::move(segment));
-      continue;
+    } else if (label->owner != options_.host) {
+      attached_.take_back({hosts_.admit(label->owner), label->segment}, label->shape, std::move(segment), -1);
+    } else if (take_back_own(label->segment, label->shape, std::move(segment), has_name(label->segment))) {
+      own.insert(label->segment);
     }
-    attached_.take_back({hosts_.admit(label->owner), label->segment}, label->shape, std::move(segment));
   }
   deliver();
+  return own;
+}
+
+// Directory and memory go on together, or not at all.
+bool Segments::take_back_own(const ObjectRef& segment, const AttachReply& shape, KeptSegment kept, bool has_name) {
+  auto record = DirectoryRecord::open(std::move(kept.directory));
+  if (!record || record->page_count() != page_count(shape.segment_bytes, shape.unit_bytes)) {
+    const std::string why = record ? "what is known of its pages is of another segment" : record.error().what;
+    log_error("segments", "segment " + std::to_string(segment.id) + " of this host ends: " + why);
+    discard(std::move(kept));
+    return false;
+  }
+  const AttachedSegments::Key key{hosts_.self(), segment};
+  if (!attached_.take_back(key, shape, std::move(kept), record->fd())) return false;
+  if (const std::string creator = record->facts().creator_host; !creator.empty()) hosts_.admit(creator);
+  const DirectoryRecords records = record->read(hosts_);
+  owned_.take_back(loop_now(), segment, shape, std::move(*record), records, has_name);
+  attached_.on_peer(loop_now(), hosts_.self());
+  return true;
 }
 
 // ---- other hosts
@@ -170,10 +194,11 @@ void Segments::on_session_ended(const std::string& host, bool restarted) {
   unsent_.erase(id);
   if (restarted) {
     owned_.on_host_restarted(loop_now(), id);
+    attached_.on_host_restarted(loop_now(), id);
   } else {
     owned_.on_host_lost(loop_now(), id, false);
+    attached_.on_host_lost(loop_now(), id);
   }
-  attached_.on_host_lost(loop_now(), id);
   deliver();
 }
 
@@ -191,8 +216,8 @@ void Segments::send_order(HostId to, const ObjectRef& segment, const OwnerPageMe
   post(to, std::move(order));
 }
 
-bool Segments::open_here(const ObjectRef& segment, const AttachReply& shape) {
-  return attached_.open(key(options_.host, segment), sessions_, shape);
+bool Segments::open_here(const ObjectRef& segment, const AttachReply& shape, int directory) {
+  return attached_.open(key(options_.host, segment), sessions_, shape, directory);
 }
 
 void Segments::send_report(const AttachedSegments::Key& segment, const HostPageMessage& message, std::int32_t process) {

@@ -64,8 +64,9 @@ class Segments final : public Naming::Segments, private OwnedSegments::Outbox, p
   const AttachedSegments& attached() const { return attached_; }
   const SegmentHosts& hosts() const { return hosts_; }
 
-  // What an earlier daemon of this host has left: once, before all else.
-  void take_back(std::vector<KeptSegment> kept);
+  // What an earlier daemon of this host has left: once, before all else. `has_name`: of segments of this host, whether
+  // they were not removed. Those that go on.
+  std::set<ObjectRef> take_back(std::vector<KeptSegment> kept, const std::function<bool(const ObjectRef&)>& has_name);
   // See AttachedSegments.
   void when_known(const AttachedSegments::Key& segment, std::function<void()> then) {
     attached_.when_known(segment, std::move(then));
@@ -92,7 +93,7 @@ class Segments final : public Naming::Segments, private OwnedSegments::Outbox, p
 
   // OwnedSegments::Outbox, AttachedSegments::Outbox
   void send_order(HostId to, const ObjectRef& segment, const OwnerPageMessage& message) override;
-  bool open_here(const ObjectRef& segment, const AttachReply& shape) override;
+  bool open_here(const ObjectRef& segment, const AttachReply& shape, int directory) override;
   void on_removed(const ObjectRef& segment) override;
   void on_destroyed(const ObjectRef& segment) override;
   void send_report(const AttachedSegments::Key& segment, const HostPageMessage& message, std::int32_t process) override;
@@ -105,6 +106,7 @@ class Segments final : public Naming::Segments, private OwnedSegments::Outbox, p
   void send_unsent();
   void on_order(const std::string& host, const SegmentOrder& order);
   void on_page(const std::string& host, const HeldPage& page);
+  bool take_back_own(const ObjectRef& segment, const AttachReply& shape, KeptSegment kept, bool has_name);
   void deliver();
   void on_time();
 

@@ -31,10 +31,11 @@ struct MemberRecord {
 };
 
 struct DirectoryRecords {
-  std::uint64_t epoch = 0;  // how many directories there were before
+  std::uint64_t epoch = 0;  // greater with each directory that is made from it
   std::map<HostId, MemberRecord> members;
   std::map<PageIndex, PageRecord> pages;  // those that were ever asked for
   bool removed = false;
+  bool operator==(const DirectoryRecords&) const = default;
 };
 
 }  // namespace dipc

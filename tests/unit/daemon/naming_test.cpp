@@ -180,17 +180,22 @@ TEST_F(NamingTest, WithTheSessionOfItsOwnerARemovedSegmentIsForgotten) {
   EXPECT_EQ(shmctl(got_->id, IPC_STAT, &record), -1);
 }
 
-TEST_F(NamingTest, ASegmentOfThisHostEndsWithItsDaemon) {
-  const ObjectName other{Kind::kSegment, 0x11};
-  const auto left = make_stand_in(other, 0);
-  ASSERT_TRUE(left);
+TEST_F(NamingTest, SegmentsOfADaemonBeforeGoOnOrEnd) {
+  const ObjectName other{Kind::kSegment, 0x11}, third{Kind::kSegment, 0x12};
+  const auto goes_on = make_stand_in(other, 0), ends = make_stand_in(third, 0);
+  ASSERT_TRUE(goes_on && ends);
+  const ObjectRef kept{Kind::kSegment, *goes_on, 3};
   naming_.reset();
   DaemonState state{"boot", Incarnation{1}, {}, {}, {}};
-  state.owned.push_back({other, {Kind::kSegment, *left, 3}, 5000, OwnedObject::State::kLive});
+  state.owned.push_back({other, kept, 5000, OwnedObject::State::kLive});
+  state.owned.push_back({third, {Kind::kSegment, *ends, 4}, 5000, OwnedObject::State::kLive});
   std::ofstream(directory_.path() / "state") << render_state(state);
   start();
-  EXPECT_FALSE(stand_in_exists(other, *left));
-  EXPECT_TRUE(naming_->owned_objects().empty());
+  naming_->end_segments_but({kept});
+  EXPECT_TRUE(stand_in_exists(other, *goes_on));
+  EXPECT_FALSE(stand_in_exists(third, *ends));
+  EXPECT_THAT(naming_->owned_objects(), ElementsAre(testing::Field(&OwnedObject::ref, kept)));
+  EXPECT_EQ(shmctl(*goes_on, IPC_RMID, nullptr), 0);
 }
 
 TEST_F(NamingTest, AGetWaitsForTheStandInOfAThirdHostToBeDropped) {

@@ -3,6 +3,7 @@
 // The shared memory of several hosts in one process: their Segments, connected by a network that encodes and decodes
 // what it carries, with pagers whose memory is an array and whose programs are the test.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
 #include <sys/shm.h>
@@ -88,8 +89,12 @@ class ScriptedPager final : public Pager {
     std::map<PageIndex, State> states;
     std::map<PageIndex, Bytes> memory;
     std::size_t attachments = 0;
+    Descriptor directory;
   };
-  Snapshot snapshot() const { return {options_.label, states_, memory_, has_.size()}; }
+  Snapshot snapshot() const {
+    Descriptor directory(options_.directory < 0 ? -1 : ::fcntl(options_.directory, F_DUPFD_CLOEXEC, 0));
+    return {options_.label, states_, memory_, has_.size(), std::move(directory)};
+  }
   void take_over(const Snapshot& before, HeldMemory& held) {
     states_ = before.states;
     memory_ = before.memory;
@@ -196,6 +201,7 @@ class SegmentHostsTest : public LoopTest {
     options.page_bytes = page_bytes;
     options.owned.segment_bytes_max = 1u << 20;
     options.owned.memory_bytes = 1u << 19;
+    options.owned.outlive = outlive_;
     options.owned.fence = std::chrono::milliseconds(50);
     options.owned.sharing = [this](std::int32_t) { return sharing_; };
     options.owned.time_of_day = [this] { return time_of_day_; };
@@ -203,6 +209,7 @@ class SegmentHostsTest : public LoopTest {
     options.attached.abi = made.abi;
     options.owned.patience = std::chrono::seconds(20);
     options.attached.stuck_after = std::chrono::milliseconds(200);
+    options.attached.resume_within = resume_within_;
     options.owned.segments_per_login = segments_per_login_;
     options.owned.segments_per_peer = segments_per_peer_;
     options.attached.attachments_per_login = attachments_per_login_;
@@ -226,8 +233,10 @@ class SegmentHostsTest : public LoopTest {
     made.segments = std::make_unique<Segments>(&loop_, std::move(options), made);
   }
   // Its daemon is killed, and there is another one which has found what programs have of one segment: the last pager's.
-  void restart(Host& host, std::chrono::milliseconds left = std::chrono::seconds(20)) {
+  // `has_name`: the state file says so. True: it is of this host and goes on.
+  bool restart(Host& host, std::chrono::milliseconds left = std::chrono::seconds(20), bool has_name = true) {
     host.before = host.pagers.back()->snapshot();
+    if (next_directory_) host.before->directory = std::move(next_directory_);
     host.segments.reset();
     std::vector<Host*> peers;
     for (const auto& [name, other] : hosts_) {
@@ -239,14 +248,21 @@ class SegmentHostsTest : public LoopTest {
     auto record = MemoryRecord::make(host.before->label, 4096, 4096);
     record->set_lapses(loop_now() + left);
     std::vector<KeptSegment> kept;
-    kept.push_back({host.before->label, std::move(*record), {}, {}, {}});
-    host.segments->take_back(std::move(kept));
+    kept.push_back({.label = host.before->label,
+                    .record = std::move(*record),
+                    .memory = {},
+                    .for_reading = {},
+                    .directory = std::move(host.before->directory),
+                    .attachments = {}});
+    const auto own = host.segments->take_back(std::move(kept), [=](const ObjectRef&) { return has_name; });
     for (Host* peer : peers) {
       peer->segments->on_session_ended(host.name, true);
       connect(host, *peer);
     }
+    return !own.empty();
   }
   ~SegmentHostsTest() override {
+    for (const std::int32_t id : made_) shmctl(id, IPC_RMID, nullptr);
     for (const auto& [name, host] : hosts_) {
       for (const auto& view : host->segments->owned().views()) shmctl(view.ref.id, IPC_RMID, nullptr);
     }
@@ -311,7 +327,9 @@ class SegmentHostsTest : public LoopTest {
     const GetCall call{.name = {Kind::kSegment, kKey}, .create = true, .exclusive = true, .mode = mode, .size = bytes};
     const auto made = owner.segments->make(call, ++generations_, as, owner.name, 77);
     EXPECT_TRUE(made) << errno_name(made.error());
-    return made ? ObjectRef{Kind::kSegment, made->id, generations_} : ObjectRef{};
+    if (!made) return {};
+    made_.push_back(made->id);
+    return {Kind::kSegment, made->id, generations_};
   }
   // shmat of a program of `host`, all of it. The owner's answer; nullptr: it was refused.
   Error attach(Host& host, Host& owner, const ObjectRef& segment, bool read_only = false, std::int32_t pid = 1,
@@ -370,7 +388,11 @@ class SegmentHostsTest : public LoopTest {
   std::size_t segments_per_login_ = 1000;  // of hosts that are added from now on
   std::size_t segments_per_peer_ = 1000;
   std::size_t attachments_per_login_ = 1000;
+  bool outlive_ = false;       // of hosts that are added from now on
+  Descriptor next_directory_;  // not what the daemon before has written down, but that
+  std::chrono::milliseconds resume_within_{20000};
   std::uint64_t generations_ = 0;
+  std::vector<std::int32_t> made_;  // by make(), also of daemons before
 
  private:
   // The numbers of hosts are each daemon's own.

@@ -1,0 +1,250 @@
+// PageDirectory made again after the owner's daemon was killed: from what was written down, and what the hosts say.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <vector>
+
+#include "tests/unit/core/page_directory_fixture.h"
+
+namespace dipc::test {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::UnorderedElementsAre;
+using PageState = PageDirectory::PageState;
+
+class PageRebuildTest : public PageDirectoryTest {
+ protected:
+  // The owner's own host has nothing of it, and has said so.
+  void restart(bool owner_speaks = true) {
+    DirectoryRecords records;
+    records.epoch = ++epoch_;
+    records.members = directory_.member_records();
+    records.removed = directory_.removed();
+    for (const PageIndex page : directory_.asked_for()) records.pages.emplace(page, directory_.record(page));
+    directory_ = PageDirectory(now_, {kOwner, kPages, 4096, kFence, kPatience}, records);
+    if (owner_speaks) holds_all(kOwner, 0);
+    out();
+  }
+  void holds(HostId host, PageAccess access, PageIndex page = p0) { say(host, PagesHeld{page, 1, access}); }
+  void keeps(HostId host, std::uint64_t number, PageIndex page = p0) {
+    say(host, PageKept{page, TransactionNumber{number}});
+  }
+  void holds_all(HostId host, std::uint32_t attachments = 1) { say(host, SegmentHeld{attachments}); }
+  // Without the lines that only say so.
+  std::vector<std::string> after_all_have_spoken(std::vector<HostId> hosts = {kAmy, kBob, kCid}) {
+    for (const HostId host : hosts) holds_all(host);
+    std::vector<std::string> lines = out();
+    std::erase_if(lines, [](const std::string& line) { return line.ends_with(" resumed"); });
+    return lines;
+  }
+  // The number that the directory gives to what comes next, from its lines.
+  static std::string masked(std::string line) {
+    const std::size_t at = line.find('#');
+    if (at != std::string::npos) line.replace(at, line.find_first_of(" ", at) - at, "#n");
+    return line;
+  }
+
+  std::uint64_t epoch_ = 0;
+};
+
+TEST_F(PageRebuildTest, AWriterIsOneAgainAndNothingMovesBeforeItHasSaidSo) {
+  amy_writes();
+  restart();
+  holds_all(kBob);
+  read(kBob);
+  EXPECT_THAT(out(), ElementsAre("bob resumed"));
+  holds(kAmy, PageAccess::kWrite);
+  EXPECT_THAT(out(), IsEmpty());
+  holds_all(kAmy);
+  const auto lines = out();
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(masked(lines[1]), "amy fetch p0 #n for bob");
+  EXPECT_EQ(masked(lines[2]), "bob grant p0 #n read from amy");
+}
+
+TEST_F(PageRebuildTest, ItsTransactionsHaveNumbersThatTheOneBeforeNeverGave) {
+  amy_writes();
+  restart();
+  installed(kAmy, 1);
+  EXPECT_THAT(out(), ElementsAre(HasSubstr("amy misbehaves"))) << "it has to say what it holds";
+  holds(kAmy, PageAccess::kWrite);
+  after_all_have_spoken();
+  read(kBob);
+  out();
+  installed(kBob, 2);
+  EXPECT_TRUE(directory_.busy(p0)) << "#2 is what the one before would have given next";
+}
+
+TEST_F(PageRebuildTest, AttachmentsAreWhatTheHostsSayThatTheyHave) {
+  restart();
+  holds_all(kAmy, 3);
+  holds_all(kBob, 0);
+  holds_all(kCid, 1);
+  EXPECT_EQ(directory_.attachments(), 4u);
+}
+
+TEST_F(PageRebuildTest, AGrantThatWasInstalledCountsThoughNobodyHeardOfIt) {
+  amy_writes();
+  write(kBob);
+  restart();
+  holds(kBob, PageAccess::kWrite);
+  keeps(kAmy, 2);
+  EXPECT_THAT(after_all_have_spoken(), ElementsAre("amy release p0 #2"));
+  EXPECT_THAT(directory_.holders(p0), ElementsAre(kBob));
+}
+
+TEST_F(PageRebuildTest, AGrantThatCameToNothingGivesThePageBackToWhoKeptIt) {
+  amy_writes();
+  write(kBob);
+  restart();
+  keeps(kAmy, 2);
+  EXPECT_THAT(after_all_have_spoken(), ElementsAre("amy restore p0 #2"));
+  EXPECT_THAT(directory_.holders(p0), ElementsAre(kAmy));
+  EXPECT_EQ(directory_.state(p0), PageState::kRead);
+}
+
+TEST_F(PageRebuildTest, WhatIsKeptIsNotGivenBackIfAHostOutOfReachMayHaveWrittenSince) {
+  amy_writes();
+  write(kBob);
+  restart();
+  keeps(kAmy, 2);
+  holds_all(kAmy);
+  holds_all(kCid);
+  lose(kBob);
+  const auto lines = out();
+  EXPECT_THAT(lines, testing::Contains("LOST p0"));
+  EXPECT_THAT(lines, testing::Contains("amy release p0 #2"));
+  EXPECT_EQ(directory_.state(p0), PageState::kLost);
+}
+
+TEST_F(PageRebuildTest, WhatNobodyHasAnyMoreIsLostIfItWasEverWritten) {
+  amy_writes();
+  write(kBob, p1);
+  out();
+  restart();
+  holds(kBob, PageAccess::kRead, p1);
+  EXPECT_THAT(after_all_have_spoken(), ElementsAre("LOST p0"));
+  read(kCid, p2);
+  EXPECT_EQ(masked(out().at(0)), "cid grant p2 #n read zero");
+}
+
+TEST_F(PageRebuildTest, ReadersStayAndANewWriterTakesThePageFromAllOfThem) {
+  amy_and_bob_read();
+  restart();
+  holds(kAmy, PageAccess::kRead);
+  holds(kBob, PageAccess::kRead);
+  EXPECT_THAT(after_all_have_spoken(), IsEmpty());
+  write(kAmy);
+  EXPECT_EQ(masked(out().at(0)), "bob invalidate p0 #n");
+}
+
+TEST_F(PageRebuildTest, WhoSaysNothingInTimeIsOutOfReachAndTakesAlongWhatOnlyItHad) {
+  amy_writes();
+  restart();
+  holds_all(kBob);
+  holds_all(kCid);
+  read(kBob);
+  out();
+  EXPECT_EQ(directory_.deadline(), now_ + kPatience);
+  pass(kPatience);
+  EXPECT_THAT(out(), ElementsAre("LOST p0", "bob lost p0"));
+}
+
+TEST_F(PageRebuildTest, WhoWasOutOfReachBeforeStillIsForAFence) {
+  amy_and_bob_read();
+  lose(kBob);
+  restart();
+  holds(kAmy, PageAccess::kRead);
+  after_all_have_spoken({kAmy, kCid});
+  write(kAmy);
+  EXPECT_THAT(out(), IsEmpty()) << "bob's programs may still read";
+  pass(kFence);
+  ASSERT_EQ(out().size(), 1u);
+}
+
+TEST_F(PageRebuildTest, ALostPageStaysLostAndIsTakenFromWhoStillHasIt) {
+  amy_writes();
+  lose(kAmy);
+  EXPECT_THAT(out(), ElementsAre("LOST p0"));
+  restart();
+  after_all_have_spoken({kBob, kCid});
+  read(kBob);
+  EXPECT_THAT(out(), ElementsAre("bob lost p0"));
+}
+
+TEST_F(PageRebuildTest, NobodyClaimsMoreThanWasWrittenDown) {
+  amy_and_bob_read();
+  directory_.on_attach(now_, kDan, false);
+  restart();
+  holds(kCid, PageAccess::kRead);
+  EXPECT_THAT(out(), ElementsAre(HasSubstr("cid misbehaves"))) << "never had it";
+  holds(kDan, PageAccess::kWrite);
+  EXPECT_THAT(out(), ElementsAre(HasSubstr("dan misbehaves"))) << "may only read";
+  keeps(kCid, 1);
+  holds(kAmy, PageAccess::kRead);
+  holds_all(kDan);
+  EXPECT_THAT(after_all_have_spoken(), testing::Contains("cid release p0 #1")) << "it is not asked to give that back";
+}
+
+TEST_F(PageRebuildTest, OfTwoWhoSayThatTheyAreWriterTheOwnersHostIsRight) {
+  directory_.on_attach(now_, kOwner, true);
+  write(kOwner);
+  installed(kOwner, 1);
+  write(kAmy);
+  out();
+  restart(false);
+  holds(kOwner, PageAccess::kWrite);
+  holds_all(kOwner);
+  holds(kAmy, PageAccess::kWrite);
+  holds_all(kAmy);
+  const auto lines = out();
+  EXPECT_THAT(lines, testing::Contains(HasSubstr("amy misbehaves")));
+  EXPECT_THAT(directory_.holders(p0), ElementsAre(kOwner));
+}
+
+TEST_F(PageRebuildTest, ARemovedSegmentGoesOnUntilItsLastAttachment) {
+  directory_.on_remove(now_);
+  restart();
+  EXPECT_TRUE(directory_.removed());
+  after_all_have_spoken();
+  for (const HostId host : {kAmy, kBob}) say(host, SegmentDetached{1});
+  EXPECT_FALSE(directory_.destroyed());
+  say(kCid, SegmentDetached{1});
+  EXPECT_TRUE(directory_.destroyed());
+}
+
+TEST_F(PageRebuildTest, AHostWhoseDaemonIsStartedAgainMeanwhileSpeaksAnew) {
+  amy_writes();
+  restart();
+  holds(kAmy, PageAccess::kWrite);
+  holds_all(kAmy);
+  directory_.on_host_restarted(now_, kAmy);
+  read(kBob);
+  EXPECT_THAT(out(), testing::Not(testing::Contains(HasSubstr("fetch"))));
+  holds(kAmy, PageAccess::kWrite);
+  const auto lines = after_all_have_spoken();
+  ASSERT_EQ(lines.size(), 0u) << "bob's request was heard before bob had spoken, and is nothing";
+  read(kBob);
+  EXPECT_EQ(masked(out().at(0)), "amy fetch p0 #n for bob");
+}
+
+TEST_F(PageRebuildTest, ItMayHappenAgainBeforeAllHaveSpoken) {
+  amy_writes();
+  write(kBob);
+  restart();
+  keeps(kAmy, 2);
+  holds_all(kAmy);
+  restart();
+  keeps(kAmy, 2);
+  holds(kBob, PageAccess::kWrite);
+  EXPECT_THAT(after_all_have_spoken(), ElementsAre("amy release p0 #2"));
+  EXPECT_THAT(directory_.holders(p0), UnorderedElementsAre(kBob));
+}
+
+}  // namespace
+}  // namespace dipc::test

@@ -1,0 +1,157 @@
+// Segments whose owner's daemon is killed, and goes on with them when it is started again.
+
+#include "daemon/owned_segments.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "tests/unit/daemon/segment_hosts_fixture.h"
+
+namespace dipc::test {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Pair;
+
+constexpr PageIndex kPage{0}, kSecond{1};
+
+class OwnedSegmentsTest : public SegmentHostsTest {
+ protected:
+  void SetUp() override {
+    if (geteuid() != 0) GTEST_SKIP() << "needs root, as a daemon for several logins does";
+    outlive_ = true;
+    sun_ = &add("sun");
+    moon_ = &add("moon");
+    earth_ = &add("earth");
+  }
+  // On sun.
+  ObjectRef attached_by_all(std::int64_t bytes = 2 * 4096) {
+    const ObjectRef segment = make(*sun_, bytes);
+    for (Host* host : {sun_, moon_, earth_}) EXPECT_EQ(attach(*host, *sun_, segment), Error::kNone);
+    return segment;
+  }
+
+  Host *sun_ = nullptr, *moon_ = nullptr, *earth_ = nullptr;
+};
+
+TEST_F(OwnedSegmentsTest, TheNextDaemonGoesOnWithEachPageWhereItIs) {
+  attached_by_all(3 * 4096);
+  write(*moon_, kPage, 42);
+  write(*sun_, kSecond, 43);
+  EXPECT_EQ(read(*earth_, kSecond), 43);
+  EXPECT_TRUE(restart(*sun_));
+  EXPECT_EQ(read(*earth_, kPage), 42);
+  EXPECT_EQ(read(*earth_, kSecond), 43);
+  EXPECT_EQ(read(*earth_, PageIndex{2}), 0);
+  write(*earth_, kSecond, 44);
+  EXPECT_EQ(sun_->pagers.back()->state(kSecond), ScriptedPager::State::kHole) << "its copy was known";
+  EXPECT_EQ(read(*sun_, kSecond), 44);
+  for (Host* host : {sun_, moon_, earth_}) EXPECT_THAT(host->ended, IsEmpty());
+}
+
+TEST_F(OwnedSegmentsTest, TheNextDaemonGoesOnWithItsRecord) {
+  const ObjectRef segment = attached_by_all();
+  EXPECT_EQ(control(*sun_, segment, ControlCommand::kLock), Error::kNone);
+  time_of_day_ = 3000;
+  Control set{.object = segment, .command = ControlCommand::kSet};
+  set.set = Permissions{.uid = 1001, .gid = 1002, .mode = 0640};
+  EXPECT_EQ(sun_->segments->call("sun", kRoot, 1, set).error, Error::kNone);
+  const Stat before = stat(*sun_, segment);
+  EXPECT_TRUE(restart(*sun_));
+  quiet();
+  EXPECT_EQ(stat(*sun_, segment), before);
+  EXPECT_EQ(attach(*sun_, *sun_, segment, false, 5), Error::kNone);
+  EXPECT_EQ(sun_->segments->call("sun", kBob, 1, SegmentAttach{.object = segment, .page_bytes = 4096}).error,
+            Error::kAccess);
+}
+
+TEST_F(OwnedSegmentsTest, AFaultThatTheDaemonBeforeNeverAnsweredIsAnsweredByTheNext) {
+  attached_by_all();
+  write(*moon_, kPage, 42);
+  ScriptedPager& pager = *earth_->pagers.back();
+  pager.touch(kPage, PageAccess::kWrite);
+  while (carried_.empty()) uv_run(&loop_, UV_RUN_NOWAIT);
+  EXPECT_TRUE(restart(*sun_));
+  until([&] { return pager.state(kPage) == ScriptedPager::State::kExclusive; });
+  EXPECT_EQ(std::to_integer<int>(pager.read(kPage)), 42);
+}
+
+TEST_F(OwnedSegmentsTest, AShmatWaitsUntilItIsKnownWhetherTheSegmentGoesOn) {
+  const ObjectRef segment = attached_by_all();
+  std::optional<bool> known;
+  moon_->segments->on_session_ended("sun", true);
+  moon_->segments->when_known(moon_->segments->key("sun", segment), [&] { known = true; });
+  EXPECT_FALSE(known);
+  EXPECT_TRUE(restart(*sun_));
+  until([&] { return known.has_value(); });
+  EXPECT_FALSE(moon_->pagers.back()->all_lost);
+}
+
+TEST_F(OwnedSegmentsTest, OneThatNobodyHasAttachedGoesOnAsWell) {
+  const ObjectRef segment = make(*sun_, 4096);
+  EXPECT_TRUE(restart(*sun_));
+  EXPECT_EQ(attach(*moon_, *sun_, segment), Error::kNone);
+  EXPECT_EQ(read(*moon_, kPage), 0);
+}
+
+TEST_F(OwnedSegmentsTest, OneThatWasRemovedGoesOnUntilItsLastDetach) {
+  const ObjectRef segment = attached_by_all();
+  write(*moon_, kPage, 42);
+  ASSERT_EQ(control(*sun_, segment, ControlCommand::kRemove), Error::kNone);
+  EXPECT_TRUE(restart(*sun_, 20s, false));
+  EXPECT_EQ(read(*earth_, kPage), 42);
+  EXPECT_EQ(stat(*sun_, segment).key, 0);
+  for (Host* host : {sun_, moon_, earth_}) host->pagers.back()->detach();
+  until([&] { return sun_->segments->owned().views().empty(); });
+}
+
+TEST_F(OwnedSegmentsTest, WithoutTheOwnersNextDaemonInTimeItIsTakenFromPrograms) {
+  resume_within_ = 50ms;
+  Host& venus = add("venus");
+  const ObjectRef segment = make(*sun_, 4096);
+  ASSERT_EQ(attach(venus, *sun_, segment), Error::kNone);
+  write(venus, kPage, 42);
+  sessions_.clear();
+  carried_.clear();
+  venus.segments->on_session_ended("sun", true);
+  EXPECT_FALSE(venus.pagers.back()->all_lost);
+  until([&] { return venus.pagers.back()->all_lost; });
+}
+
+TEST_F(OwnedSegmentsTest, WhatIsNoRecordOfTheSegmentEndsIt) {
+  const ObjectRef small = make(*sun_, 4096);
+  auto other = sun_->pagers.back()->snapshot();
+  ASSERT_EQ(control(*sun_, small, ControlCommand::kRemove), Error::kNone);
+  attached_by_all();
+  next_directory_ = std::move(other.directory);
+  EXPECT_FALSE(restart(*sun_)) << "a segment of one page has another";
+  EXPECT_THAT(sun_->segments->owned().views(), IsEmpty());
+  until([&] { return moon_->pagers.back()->all_lost && earth_->pagers.back()->all_lost; });
+}
+
+TEST_F(OwnedSegmentsTest, WhoClaimsWhatItWasNotGivenLosesItsSession) {
+  const ObjectRef segment = attached_by_all();
+  write(*moon_, kPage, 42);
+  EXPECT_TRUE(restart(*sun_));
+  sun_->segments->on_peer_message("earth", SegmentReport{segment, PagesHeld{kSecond, 1, PageAccess::kWrite}, 0});
+  EXPECT_THAT(sun_->ended, ElementsAre(Pair("earth", HasSubstr("was not given"))));
+  EXPECT_EQ(read(*sun_, kPage), 42);
+}
+
+TEST_F(OwnedSegmentsTest, WithoutALastingMemoryItEndsWithItsDaemon) {
+  outlive_ = false;
+  Host& venus = add("venus");
+  const ObjectRef segment = make(venus, 4096);
+  ASSERT_EQ(attach(venus, venus, segment), Error::kNone);
+  ASSERT_EQ(attach(*moon_, venus, segment), Error::kNone);
+  EXPECT_FALSE(restart(venus));
+  until([&] { return moon_->pagers.back()->all_lost; });
+}
+
+}  // namespace
+}  // namespace dipc::test
