@@ -31,7 +31,8 @@ std::optional<SegmentLabel> parse_label(const std::string& text) {
     byte = static_cast<uint8_t>(value);
   }
   const auto decoded = local::decode_abi(abi.bytes);
-  if (!words || !decoded || label.shape.segment_bytes == 0 || label.shape.unit_bytes == 0) return std::nullopt;
+  const bool has_pages = label.shape.unit_bytes != 0 && label.shape.unit_bytes % kHostPageBytesMin == 0;
+  if (!words || !decoded || label.shape.segment_bytes == 0 || !has_pages) return std::nullopt;
   label.shape.abi = *decoded;
   label.shape.declarations = text.substr(end + 1);
   return label;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <set>
+#include <utility>
 
 #include "wire/check.h"
 
@@ -10,6 +12,8 @@ namespace dipc {
 namespace {
 
 using Parts = std::vector<SwapPart>;
+
+constexpr std::uint64_t kScalarBytesMax = 8;
 
 // ---- what is to be done
 
@@ -142,36 +146,74 @@ void run_window(const Parts& parts, std::uint64_t base, const Window& window) {
 
 // ---- scalars in two pages
 
-// Every scalar at a multiple of its width, so that no page can end inside of one. `strides`: of the arrays around, all
-// their bits.
-bool is_aligned(const SwapPart& part, std::uint64_t base, std::uint64_t strides) {
-  const std::uint64_t at = base + part.offset;
-  if (part.body.empty()) return ((at | strides) & (part.stride - 1)) == 0;
-  return std::all_of(part.body.begin(), part.body.end(),
-                     [&](const SwapPart& one) { return is_aligned(one, at, strides | part.stride); });
-}
-
 struct ScalarPlace {
   std::uint64_t begin = 0, end = 0;
 };
 
-// The scalar that begins before `boundary` and ends behind it.
-std::optional<ScalarPlace> scalar_across(const Parts& parts, std::uint64_t base, std::uint64_t boundary) {
-  if (boundary <= base) return std::nullopt;
-  const auto part = first_behind(parts, boundary - base);
-  if (part == parts.end() || base + part->offset >= boundary) return std::nullopt;
-  const std::uint64_t first = base + part->offset;
-  const std::uint64_t begin = first + (boundary - first) / part->stride * part->stride;
-  if (!part->body.empty()) return scalar_across(part->body, begin, boundary);
-  if (begin == boundary) return std::nullopt;
-  return ScalarPlace{begin, begin + part->stride};
-}
+// Looks at page ends alone, and once at all the elements of an array that lie alike in their pages: a segment may have
+// very many of either, and this is done at every shmat, on the daemon's only thread.
+class StraddlerSearch {
+ public:
+  StraddlerSearch(std::uint64_t segment_bytes, std::uint64_t unit_bytes)
+      : segment_bytes_(segment_bytes), unit_bytes_(unit_bytes) {}
+
+  // The first scalar with a page end inside; `base`: where the parts' element begins.
+  std::optional<ScalarPlace> first(const Parts& parts, std::uint64_t base) {
+    std::uint64_t page_end = next_page_end(base);
+    while (page_end < segment_bytes_) {
+      const auto part = first_behind(parts, page_end - base);
+      if (part == parts.end()) return std::nullopt;
+      const std::uint64_t begin = base + part->offset;
+      if (begin < page_end) {
+        const auto found = part->body.empty() ? first_scalar(*part, begin) : first_in_elements(*part, begin);
+        if (found) return found;
+        page_end = next_page_end(base + part->end());
+      } else {
+        page_end = next_page_end(begin);
+      }
+    }
+    return std::nullopt;
+  }
+
+ private:
+  std::uint64_t next_page_end(std::uint64_t place) const { return (place / unit_bytes_ + 1) * unit_bytes_; }
+
+  // All page ends are multiples of a scalar's width, so the first one is inside of a scalar if any is.
+  std::optional<ScalarPlace> first_scalar(const SwapPart& part, std::uint64_t begin) const {
+    const std::uint64_t page_end = next_page_end(begin);
+    const std::uint64_t scalar = page_end - (page_end - begin) % part.stride;
+    if (scalar == page_end) return std::nullopt;
+    return ScalarPlace{scalar, scalar + part.stride};
+  }
+
+  std::optional<ScalarPlace> first_in_elements(const SwapPart& part, std::uint64_t begin) {
+    const std::uint64_t alike_after = unit_bytes_ / std::gcd(part.stride, unit_bytes_);
+    const std::uint64_t count = std::min(part.count, alike_after);
+    std::uint64_t page_end = next_page_end(begin);
+    while (page_end < segment_bytes_) {
+      const std::uint64_t i = (page_end - begin) / part.stride;
+      if (i >= count) return std::nullopt;
+      const std::uint64_t element = begin + i * part.stride;
+      // Arrays of arrays would multiply: an element may have been seen in another one of those around it.
+      if (seen_.emplace(&part, element % unit_bytes_).second) {
+        if (const auto found = first(part.body, element)) return found;
+      }
+      page_end = next_page_end(element + part.stride);
+    }
+    return std::nullopt;
+  }
+
+  const std::uint64_t segment_bytes_;
+  const std::uint64_t unit_bytes_;
+  std::set<std::pair<const SwapPart*, std::uint64_t>> seen_;  // elements' begins in their pages, nothing found
+};
 
 }  // namespace
 
 PageSwaps::PageSwaps(const TypeSet& types, std::size_t structure, const Shapes& shapes, std::uint64_t segment_bytes,
                      std::uint64_t unit_bytes)
     : segment_bytes_(segment_bytes), unit_bytes_(unit_bytes) {
+  DIPC_CHECK(unit_bytes != 0 && unit_bytes % kScalarBytesMax == 0);
   Writer writer(types, shapes);
   writer.fields(structure, 0);
   const Field& last = types.structs[structure].fields.back();
@@ -183,19 +225,10 @@ PageSwaps::PageSwaps(const TypeSet& types, std::size_t structure, const Shapes& 
   parts_ = writer.take();
 }
 
-// Of an array it is enough to look at as many page ends as it takes until an element lies in its page as the first one
-// does.
 std::optional<std::uint64_t> PageSwaps::straddler() const {
-  for (const SwapPart& part : parts_) {
-    if (is_aligned(part, 0, unit_bytes_)) continue;
-    const std::uint64_t period = part.stride / std::gcd(part.stride, unit_bytes_) * unit_bytes_;
-    const std::uint64_t end = std::min({part.end(), segment_bytes_, part.offset + period + unit_bytes_});
-    for (std::uint64_t at = (part.offset / unit_bytes_ + 1) * unit_bytes_; at < end; at += unit_bytes_) {
-      const auto found = scalar_across(parts_, 0, at);
-      if (found && found->end <= segment_bytes_) return found->begin;
-    }
-  }
-  return std::nullopt;
+  const auto found = StraddlerSearch(segment_bytes_, unit_bytes_).first(parts_, 0);
+  if (!found || found->end > segment_bytes_) return std::nullopt;
+  return found->begin;
 }
 
 void PageSwaps::run(std::uint64_t page, std::span<std::byte> contents) const {

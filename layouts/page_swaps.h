@@ -27,12 +27,13 @@ struct SwapPart {
 class PageSwaps {
  public:
   // Of a segment that holds one `structure`, whose open array fills the rest of it; what its end cuts off stays as it
-  // is. `unit_bytes`: of a page, not 0.
+  // is. `unit_bytes`: of a page, a multiple of 8.
   PageSwaps(const TypeSet& types, std::size_t structure, const Shapes& shapes, std::uint64_t segment_bytes,
             std::uint64_t unit_bytes);
 
   // The first scalar that lies in two pages, which travel apart: its offset, as for path_at(). Nothing: there is none,
-  // and run() turns round all there is.
+  // and run() turns round all there is. Each array of structs takes at most as many looks as it has pages, or as a
+  // page has bytes, whichever is less.
   std::optional<std::uint64_t> straddler() const;
 
   bool empty() const { return parts_.empty(); }  // nothing is to be turned round
