@@ -230,97 +230,97 @@ int run(int argc, char** argv) {
   auto* import =
       types->add_subcommand("import", "write the declaration of a struct from a program's debug information");
   import->add_option("--program", program, "an ELF file of any architecture, compiled with -g")->required();
-  import->add_option("--struct", type_name, "a struct, or a typedef of one")
-      ->required()
-      ->check([](const std::string& text) { return text.empty() ? std::string("name a struct") : std::string();
-});
+  const auto is_name = [](const std::string& text) { return std::string(text.empty() ? "name a struct" : ""); };
+  import->add_option("--struct", type_name, "a struct, or a typedef of one")->required()->check(is_name);
 
-try {
-  app.parse(argc, argv);
-} catch (const CLI::ParseError& error) {
-  if (error.get_exit_code() == 0) return app.exit(error);
-  if (const std::string unknown = unknown_verb(app); !unknown.empty()) {
-    std::cerr << unknown << "\n";
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);
+    if (const std::string unknown = unknown_verb(app); !unknown.empty()) {
+      std::cerr << unknown << "\n";
+      return kUsage;
+    }
+    app.exit(error);
     return kUsage;
   }
-  app.exit(error);
+
+  const auto limit = std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+  using Verb = AdminCommand::Verb;
+  if (*letters) {
+    const auto verb = *show_letter ? Verb::kShowLetter
+                      : *requeue   ? Verb::kRequeueLetter
+                      : *drop      ? Verb::kDropLetter
+                                   : Verb::kDeadLetters;
+    return ask(socket, {verb, {}, letter}, limit, as_json);
+  }
+  if (*status) return ask(socket, {Verb::kStatus, {}}, limit, as_json);
+  if (*objects) return ask(socket, {Verb::kObjects, {}}, limit, as_json);
+  if (*segments) return ask(socket, {Verb::kSegments, {}}, limit, as_json);
+  if (*pages) {
+    const auto command = parse_admin_command("pages " + key);
+    if (!command) {
+      complain(command.error());
+      return kUsage;
+    }
+    if (!watch) return ask(socket, *command, limit, as_json);
+    for (;;) {
+      if (::isatty(STDOUT_FILENO) == 1) std::cout << "\033[H\033[J";
+      if (const int done = ask(socket, *command, limit, as_json); done != kDone) return done;
+      std::this_thread::sleep_for(kWatchEvery);
+    }
+  }
+  if (*reload) return ask(socket, {Verb::kReload, {}}, limit, false);
+  if (*forget) {
+    const auto command = parse_admin_command("forget " + kind + " " + key);
+    if (!command) {
+      complain(command.error());
+      return kUsage;
+    }
+    return ask(socket, *command, limit, false);
+  }
+
+  if (*ftok) {
+    const auto id = ftok_id_from(ftok_id);
+    const std::string objection = path_objection(path);
+    if (id && objection.empty()) return print(format_key(ftok_key(path, *id)) + "\n");
+    if (!objection.empty()) complain({in_quotes(path) + " " + objection, "write it as realpath prints it"});
+    if (!id) {
+      complain({in_quotes(ftok_id) + " is no id for ftok", "write a character, as A, or a number from 1 to 255"});
+    }
+    return kUsage;
+  }
+
+  if (*check) return print_parsed(check_types(type_files));
+  if (*show_one) {
+    std::error_code unknown;
+    if (type_files.empty() && !std::filesystem::exists(kTypesFolder, unknown)) {
+      return complain_all({{"there is no " + std::string(kTypesFolder), "name the files or the folder with --types"}});
+    }
+    if (type_files.empty()) type_files.emplace_back(kTypesFolder);
+    return print_parsed(show_type(type_files, type_name, machines));
+  }
+  if (*import) return import_and_print(program, type_name);
+
+  if (*init) return print(make_authority(ca_dir, cluster, ca_days));
+  if (*ask_for) return print(make_request(tls_dir, host));
+  if (*put) {
+    const auto beside = ca_certificate.empty() ? std::nullopt : std::optional<std::filesystem::path>(ca_certificate);
+    return print(install(tls_dir, certificate, beside, replace));
+  }
+  if (*describe) return print(describe_certificate(certificate));
+  const IssueOptions options{ca_dir, host, host_days, out};
+  if (!request.empty()) return print(issue_for_request(options, request));
+  if (!into.empty()) return print(issue_into(options, into));
+  // For this machine itself the key is made where it belongs. For another one it would not be.
+  if (to_lower(host) == defaults_of_this_machine().host) return print(issue_into(options, kTlsFolder));
+  complain({"the key of " + in_quotes(host) + " is made on that host, and its request is signed here",
+            "there: dipcctl ca request " + host + "; here: dipcctl ca issue " + host +
+                " --request FILE; or make everything here with --into FOLDER"});
   return kUsage;
 }
 
-const auto limit = std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
-using Verb = AdminCommand::Verb;
-if (*letters) {
-  const auto verb = *show_letter ? Verb::kShowLetter
-                    : *requeue   ? Verb::kRequeueLetter
-                    : *drop      ? Verb::kDropLetter
-                                 : Verb::kDeadLetters;
-  return ask(socket, {verb, {}, letter}, limit, as_json);
-}
-if (*status) return ask(socket, {Verb::kStatus, {}}, limit, as_json);
-if (*objects) return ask(socket, {Verb::kObjects, {}}, limit, as_json);
-if (*segments) return ask(socket, {Verb::kSegments, {}}, limit, as_json);
-if (*pages) {
-  const auto command = parse_admin_command("pages " + key);
-  if (!command) {
-    complain(command.error());
-    return kUsage;
-  }
-  if (!watch) return ask(socket, *command, limit, as_json);
-  for (;;) {
-    if (::isatty(STDOUT_FILENO) == 1) std::cout << "\033[H\033[J";
-    if (const int done = ask(socket, *command, limit, as_json); done != kDone) return done;
-    std::this_thread::sleep_for(kWatchEvery);
-  }
-}
-if (*reload) return ask(socket, {Verb::kReload, {}}, limit, false);
-if (*forget) {
-  const auto command = parse_admin_command("forget " + kind + " " + key);
-  if (!command) {
-    complain(command.error());
-    return kUsage;
-  }
-  return ask(socket, *command, limit, false);
-}
-
-if (*ftok) {
-  const auto id = ftok_id_from(ftok_id);
-  const std::string objection = path_objection(path);
-  if (id && objection.empty()) return print(format_key(ftok_key(path, *id)) + "\n");
-  if (!objection.empty()) complain({in_quotes(path) + " " + objection, "write it as realpath prints it"});
-  if (!id) complain({in_quotes(ftok_id) + " is no id for ftok", "write a character, as A, or a number from 1 to 255"});
-  return kUsage;
-}
-
-if (*check) return print_parsed(check_types(type_files));
-if (*show_one) {
-  std::error_code unknown;
-  if (type_files.empty() && !std::filesystem::exists(kTypesFolder, unknown)) {
-    return complain_all({{"there is no " + std::string(kTypesFolder), "name the files or the folder with --types"}});
-  }
-  if (type_files.empty()) type_files.emplace_back(kTypesFolder);
-  return print_parsed(show_type(type_files, type_name, machines));
-}
-if (*import) return import_and_print(program, type_name);
-
-if (*init) return print(make_authority(ca_dir, cluster, ca_days));
-if (*ask_for) return print(make_request(tls_dir, host));
-if (*put) {
-  const auto beside = ca_certificate.empty() ? std::nullopt : std::optional<std::filesystem::path>(ca_certificate);
-  return print(install(tls_dir, certificate, beside, replace));
-}
-if (*describe) return print(describe_certificate(certificate));
-const IssueOptions options{ca_dir, host, host_days, out};
-if (!request.empty()) return print(issue_for_request(options, request));
-if (!into.empty()) return print(issue_into(options, into));
-// For this machine itself the key is made where it belongs. For another one it would not be.
-if (to_lower(host) == defaults_of_this_machine().host) return print(issue_into(options, kTlsFolder));
-complain({"the key of " + in_quotes(host) + " is made on that host, and its request is signed here",
-          "there: dipcctl ca request " + host + "; here: dipcctl ca issue " + host +
-              " --request FILE; or make everything here with --into FOLDER"});
-return kUsage;
 }  // namespace
-
-}  // namespace dipc
 }  // namespace dipc
 
 int main(int argc, char** argv) { return dipc::run(argc, argv); }
