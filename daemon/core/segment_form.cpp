@@ -16,21 +16,24 @@ std::optional<Trouble> straddler(const SegmentLayout& layout, const AttachReply&
   const auto at = swaps_of(layout, shapes, segment).straddler();
   if (!at) return std::nullopt;
   const std::string& name = layout.types().structs[layout.structure()].name;
-  return Trouble{name + "." + path_at(layout.types(), layout.structure(), shapes, *at) + " lies across two pages (of " +
-                     std::to_string(segment.unit_bytes) + " bytes), and " + owner +
-                     " writes numbers the other way round than this host",
-                 "give it a place at a multiple of its size"};
+  return Trouble{
+      name + "." + path_at(layout.types(), layout.structure(), shapes, *at) + " lies across two pages (of " +
+          std::to_string(segment.unit_bytes) + " bytes), and " + owner +
+          " writes numbers the other way round than this host",
+      "give it a place at a multiple of its size, or the whole segment one page: unit = \"segment\" in [[keys]] "
+      "on " +
+          owner + ", for one that is made from then on"};
 }
 
 }  // namespace
 
 std::optional<Trouble> objection(const AttachReply& segment, const std::string& owner, const Abi& here,
                                  const Abi& program, const SegmentLayout* own) {
-  const std::string remedy = "declare the same in types.d of both hosts, or on " + owner + " alone; what " + owner +
-                             " declares counts for segments that are made from then on";
+  const std::string anew = " and make the segment again: a change there counts for those that are made from then on";
   if (segment.declarations.empty()) {
     if (own == nullptr) return std::nullopt;
-    return Trouble{"this host declares it, and " + owner + " did not when it was made", remedy};
+    return Trouble{"this host declares it, and " + owner + " did not when it was made",
+                   "take it out of types.d here, or declare it on " + owner + anew};
   }
   const auto layout = SegmentLayout::parse(segment.declarations);
   if (!layout) {
@@ -38,7 +41,11 @@ std::optional<Trouble> objection(const AttachReply& segment, const std::string& 
                    "have the same version of dipcd on both hosts"};
   }
   const std::string otherwise = own == nullptr ? "" : SegmentLayout::difference(*own, "this host", **layout, owner);
-  if (!otherwise.empty()) return Trouble{"it is declared otherwise here: " + otherwise, remedy};
+  if (!otherwise.empty()) {
+    return Trouble{
+        "it is declared otherwise here: " + otherwise,
+        "declare it in types.d here as " + owner + " does, or not at all, or change that of " + owner + anew};
+  }
   if (const auto differs = (*layout)->difference_between(program, "this program's machine", segment.abi, owner)) {
     return Trouble{*differs,
                    "use types that both have alike, such as int32_t and int64_t aligned(8): dipcctl types show"};

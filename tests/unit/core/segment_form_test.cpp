@@ -81,6 +81,21 @@ TEST(SegmentForm, AHostThatDeclaresOtherwiseIsToldWhere) {
   EXPECT_THAT(why(segment("", kPc), kPc, kPc, own.get()), HasSubstr("this host declares it, and vax did not"));
 }
 
+TEST(SegmentForm, BothWaysToMendADifferenceAreNamed) {
+  const auto own = layout("struct s { int n; short m; };");
+  const auto remedy = [&](const AttachReply& of, const Abi& here, const SegmentLayout* declared) {
+    const auto found = objection(of, "vax", here, here, declared);
+    return found ? found->remedy : "";
+  };
+  EXPECT_THAT(
+      remedy(segment("struct s { int n; };", kPc), kPc, own.get()),
+      AllOf(HasSubstr("here as vax does, or not at all"), HasSubstr("or change that of vax and make the segment")));
+  EXPECT_THAT(remedy(segment("", kPc), kPc, own.get()),
+              AllOf(HasSubstr("take it out of types.d here"), HasSubstr("or declare it on vax and make the segment")));
+  EXPECT_THAT(remedy(segment("struct s { char c; int n[2000]; } packed;", kPc), kAmiga, nullptr),
+              AllOf(HasSubstr("a multiple of its size"), HasSubstr("unit = \"segment\" in [[keys]] on vax")));
+}
+
 TEST(SegmentForm, WhatAPeerSaysMayBeNonsense) {
   AttachReply odd{4096, 4096, 0, "struct s {", kPc};
   EXPECT_THAT(why(odd, kPc, kPc), HasSubstr("vax declares what this host can't read"));
