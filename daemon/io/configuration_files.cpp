@@ -52,22 +52,34 @@ Parsed<Declared> read_declarations(const std::filesystem::path& folder) {
   return Declared{std::move(*queues), std::move(*segments)};
 }
 
-// A line each of what was declared: structs with all that is in them, bindings.
-std::vector<std::string> type_lines(const TypeSet& types) {
-  std::vector<std::string> lines;
-  const auto add = [&lines](const std::string& text) {
-    std::string line;
-    for (const char c : text) {
-      const bool is_blank = c == '\n' || c == ' ';
-      if (!is_blank || (!line.empty() && line.back() != ' ')) line += is_blank ? ' ' : c;
-    }
-    while (!line.empty() && line.back() == ' ') line.pop_back();
-    lines.push_back(std::move(line));
-  };
-  for (std::size_t i = 0; i < types.structs.size(); ++i) {
-    if (types.structs[i].tagged) add(to_declaration(types, i));
+std::string on_one_line(const std::string& text) {
+  std::string line;
+  for (const char c : text) {
+    const bool is_blank = c == '\n' || c == ' ';
+    if (!is_blank || (!line.empty() && line.back() != ' ')) line += is_blank ? ' ' : c;
   }
-  for (const Binding& binding : types.bindings) add(to_declaration(types, binding, keys_text(binding)));
+  while (!line.empty() && line.back() == ' ') line.pop_back();
+  return line;
+}
+
+// A line each of what was declared: structs and the enums in them, bindings. What a struct contains has its own line,
+// so that a change of it is said once.
+std::vector<std::string> type_lines(const TypeSet& types) {
+  std::vector<std::size_t> tagged;
+  for (std::size_t i = 0; i < types.structs.size(); ++i) {
+    if (types.structs[i].tagged) tagged.push_back(i);
+  }
+  const std::string structs = to_declaration(types, tagged);
+  std::vector<std::string> lines;
+  for (std::size_t begin = 0; begin < structs.size();) {
+    const std::size_t close = structs.find("\n}", begin);  // those inside are indented
+    const std::size_t end = structs.find('\n', close + 1) + 1;
+    lines.push_back(on_one_line(structs.substr(begin, end - begin)));
+    begin = end;
+  }
+  for (const Binding& binding : types.bindings) {
+    lines.push_back(on_one_line(to_declaration(types, binding, keys_text(binding))));
+  }
   return lines;
 }
 

@@ -124,7 +124,23 @@ TEST_F(ConfigurationFiles, ChangesOfDeclarationsAreNamed) {
   EXPECT_THAT(changes(*after, *after), testing::IsEmpty());
 }
 
-TEST_F(ConfigurationFiles, AListedPathThatIsALinkIsWarnedOf) {
+TEST_F(ConfigurationFiles, AChangeInsideOfAnotherStructIsNamedOnce) {
+  write("dipc.toml", "cluster = 'lab'\nreferee = 'sun'\n");
+  fs::create_directory(folder_ / "types.d");
+  const std::string rest =
+      "struct note { long mtype; struct point at; struct { short a; } in; enum color paint; };\nbind msg 1 to note;\n";
+  write("types.d/a.types", "enum color { red, blue };\nstruct point { int x; };\n" + rest);
+  const auto before = load();
+  write("types.d/a.types", "enum color { red, green };\nstruct point { int x, y; } packed;\n" + rest);
+  const auto after = load();
+  ASSERT_TRUE(before && after);
+  EXPECT_THAT(changes(*before, *after), testing::ElementsAre("types.d: removed struct point { int x; };",
+                                                             "types.d: removed enum color { red = 0, blue = 1, };",
+                                                             "types.d: added struct point { int x; int y; } packed;",
+                                                             "types.d: added enum color { red = 0, green = 1, };"));
+}
+
+TEST_F(ConfigurationFiles, AListedPathThatIsALinkOrNotThereIsWarnedOf) {
   const fs::path folder = fs::canonical(folder_);
   fs::create_directory(folder / "real");
   fs::create_directory_symlink(folder / "real", folder / "link");
