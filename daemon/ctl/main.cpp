@@ -11,13 +11,12 @@
 #include <string>
 #include <thread>
 
-#include "daemon/core/ftok_paths.h"
-#include "daemon/core/object_name.h"
 #include "daemon/core/status_report.h"
 #include "daemon/core/text_lines.h"
 #include "daemon/ctl/certificate_commands.h"
 #include "daemon/ctl/daemon_client.h"
 #include "daemon/ctl/dead_letter_pieces.h"
+#include "daemon/ctl/ftok_command.h"
 #include "daemon/ctl/tables.h"
 #include "daemon/ctl/types_commands.h"
 #include "daemon/ctl/types_import.h"
@@ -55,11 +54,15 @@ int complain_all(const Troubles& troubles) {
 
 int print_parsed(const Parsed<std::string>& text) { return text ? print(*text) : complain_all(text.error()); }
 
-// As programs write it, 'A', or its number. What is a digit is meant as a number.
-std::optional<std::int32_t> ftok_id_from(const std::string& text) {
-  if (text.size() == 1 && (text[0] < '0' || text[0] > '9')) return static_cast<unsigned char>(text[0]);
-  const auto number = parse_key(text);
-  return number && *number >= 1 && *number <= 255 ? std::optional(*number) : std::nullopt;
+int print_ftok(const std::string& path, const std::string& id) {
+  const auto answer = answer_ftok(path, id);
+  if (!answer) {
+    complain_all(answer.error());
+    return kUsage;
+  }
+  const int done = print(answer->key + "\n");
+  if (answer->warning) complain(*answer->warning);
+  return done;
 }
 
 int import_and_print(const std::string& program, const std::string& name) {
@@ -280,16 +283,7 @@ int run(int argc, char** argv) {
     return ask(socket, *command, limit, false);
   }
 
-  if (*ftok) {
-    const auto id = ftok_id_from(ftok_id);
-    const std::string objection = path_objection(path);
-    if (id && objection.empty()) return print(format_key(ftok_key(path, *id)) + "\n");
-    if (!objection.empty()) complain({in_quotes(path) + " " + objection, "write it as realpath prints it"});
-    if (!id) {
-      complain({in_quotes(ftok_id) + " is no id for ftok", "write a character, as A, or a number from 1 to 255"});
-    }
-    return kUsage;
-  }
+  if (*ftok) return print_ftok(path, ftok_id);
 
   if (*check) return print_parsed(check_types(type_files));
   if (*show_one) {

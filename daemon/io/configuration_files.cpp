@@ -154,9 +154,13 @@ std::vector<std::string> warnings_here(const Configuration& configuration) {
   for (const std::string& path : configuration.ftok_paths) {
     std::error_code absent;
     const std::string resolved = std::filesystem::canonical(path, absent).string();
-    if (absent || resolved == path) continue;
-    warnings.push_back(configuration.file + ": [ftok] lists " + path + ", which is " + resolved +
-                       " here, links resolved: programs' files are known by that, so list it");
+    const std::string listed = configuration.file + ": [ftok] lists " + path;
+    if (absent) {
+      warnings.push_back(listed + ", of which ftok fails on this host until it is there: " + absent.message());
+    } else if (resolved != path) {
+      warnings.push_back(listed + ", which is " + resolved +
+                         " here, links resolved: programs' files are known by that, so list it");
+    }
   }
   return warnings;
 }

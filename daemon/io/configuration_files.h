@@ -33,8 +33,8 @@ std::vector<std::string> changes(const Policy& before, const Policy& after);
 // `after` with what counts only from the next start of the daemon as it is in `before`. The names of what differs.
 std::vector<std::string> keep_until_start(const Configuration& before, Configuration& after);
 
-// warnings_of(), and what only this machine knows: paths under [ftok] that lead through symbolic links, so that no
-// program's file is known by them.
+// warnings_of(), and what only this machine knows: paths under [ftok] that lead nowhere, or through symbolic links, so
+// that no program's file is known by them.
 std::vector<std::string> warnings_here(const Configuration& configuration);
 
 inline constexpr const char* kConfigurationFile = "/etc/dipc/dipc.toml";

@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -54,9 +55,26 @@ TEST(Dipcctl, WrongUsageIsStatus2) {
 }
 
 TEST(Dipcctl, TellsWhichKeyFtokHasForAListedPath) {
-  EXPECT_EQ(run("ftok /srv/app A").out, "0x41cea470\n");
-  EXPECT_EQ(run("ftok /srv/app 65").out, "0x41cea470\n");
-  EXPECT_THAT(run("ftok /srv/../app A").out, HasSubstr("as realpath prints it"));
+  EXPECT_THAT(run("ftok /srv/app A").out, HasSubstr("0x41cea470\n"));
+  EXPECT_THAT(run("ftok /srv/app 65").out, HasSubstr("0x41cea470\n"));
+  const Outcome there = run("ftok / A");
+  EXPECT_EQ(there.status, 0);
+  EXPECT_THAT(there.out, testing::MatchesRegex("0x41[0-9a-f]{6}\n"));
+  EXPECT_THAT(run("ftok /usr/../usr A").out, HasSubstr("write it as realpath prints it, /usr\n"));
+  EXPECT_THAT(run("ftok /not/../there A").out, HasSubstr("write it as realpath prints it\n"));
+}
+
+TEST(Dipcctl, AKeyThatFtokWillNotGiveOnThisHostIsWarnedOf) {
+  const TemporaryFolder folder;
+  const std::string real = std::filesystem::canonical(folder / "").string();
+  const Outcome absent = run("ftok " + real + "/file A");
+  EXPECT_EQ(absent.status, 0) << "other hosts may have it";
+  EXPECT_THAT(absent.out, HasSubstr("ftok fails here until the file is there"));
+  std::ofstream(real + "/file").flush();
+  EXPECT_THAT(run("ftok " + real + "/file A").out, testing::Not(HasSubstr("dipcctl:")));
+  std::filesystem::create_symlink(real + "/file", real + "/link");
+  EXPECT_THAT(run("ftok " + real + "/link A").out,
+              HasSubstr("list " + real + "/file under [ftok], and ask for its key"));
 }
 
 TEST(Dipcctl, WordThatIsNoCommandIsNamedWithThoseThatAre) {
