@@ -65,13 +65,13 @@ int print_ftok(const std::string& path, const std::string& id) {
   return done;
 }
 
-int import_and_print(const std::string& program, const std::string& name) {
-  const auto imported = import_type(program, name);
+int import_and_print(const std::string& program, const std::vector<std::string>& names) {
+  const auto imported = import_types(program, names);
   if (!imported) return complain_all(imported.error());
   // As comments, so that they are read where the declaration is.
   std::string text;
   for (const std::string& note : imported->notes) text += "// " + note + "\n";
-  return print(text + imported->declaration);
+  return print(text + imported->declarations);
 }
 
 template <typename T>
@@ -218,23 +218,23 @@ int run(int argc, char** argv) {
   types->require_subcommand(1);
   std::vector<std::filesystem::path> type_files;
   std::vector<std::string> machines;
-  std::string type_name, program;
+  std::vector<std::string> type_names;
+  std::string program;
   auto* check = types->add_subcommand("check", "are these declarations good? All that is wrong, with line and column");
   check->add_option("FILE", type_files, "*.types files, or a folder of them; together they are one set")->required();
-  auto* show_one =
-      types->add_subcommand("show", "where the fields of a struct lie on a machine, or on two side by side");
-  show_one->add_option("NAME", type_name, "the struct")->required();
-  show_one->add_option("--abi", machines, "x86-64, i386, m68k, s390x, arm64; i386/time64: with a time_t of 64 bits")
+  auto* show = types->add_subcommand("show", "where the fields of structs lie on a machine, or on two side by side");
+  show->add_option("NAME", type_names, "structs")->required();
+  show->add_option("--abi", machines, "x86-64, i386, m68k, s390x, arm64; i386/time64: with a time_t of 64 bits")
       ->required()
       ->allow_extra_args(false)
       ->expected(1, 2)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  show_one->add_option("--types", type_files, std::string("files or folder to read (default: ") + kTypesFolder + ")");
+  show->add_option("--types", type_files, std::string("files or folder to read (default: ") + kTypesFolder + ")");
   auto* import =
-      types->add_subcommand("import", "write the declaration of a struct from a program's debug information");
+      types->add_subcommand("import", "write the declarations of structs from a program's debug information");
   import->add_option("--program", program, "an ELF file of any architecture, compiled with -g")->required();
   const auto is_name = [](const std::string& text) { return std::string(text.empty() ? "name a struct" : ""); };
-  import->add_option("--struct", type_name, "a struct, or a typedef of one")->required()->check(is_name);
+  import->add_option("--struct", type_names, "structs, or typedefs of them")->required()->check(is_name);
 
   try {
     app.parse(argc, argv);
@@ -286,15 +286,15 @@ int run(int argc, char** argv) {
   if (*ftok) return print_ftok(path, ftok_id);
 
   if (*check) return print_parsed(check_types(type_files));
-  if (*show_one) {
+  if (*show) {
     std::error_code unknown;
     if (type_files.empty() && !std::filesystem::exists(kTypesFolder, unknown)) {
       return complain_all({{"there is no " + std::string(kTypesFolder), "name the files or the folder with --types"}});
     }
     if (type_files.empty()) type_files.emplace_back(kTypesFolder);
-    return print_parsed(show_type(type_files, type_name, machines));
+    return print_parsed(show_types(type_files, type_names, machines));
   }
-  if (*import) return import_and_print(program, type_name);
+  if (*import) return import_and_print(program, type_names);
 
   if (*init) return print(make_authority(ca_dir, cluster, ca_days));
   if (*ask_for) return print(make_request(tls_dir, host));

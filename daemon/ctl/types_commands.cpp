@@ -213,6 +213,30 @@ std::string mtype_text(const TypeSet& types, std::size_t structure, const AsMess
   return "Its mtype passes as a number. If programs put a process id there, declare it as pid long.\n";
 }
 
+std::string struct_text(const TypeSet& types, std::size_t structure, const std::vector<std::string>& machines,
+                        const std::vector<Shapes>& shapes) {
+  std::vector<Placed> placed;
+  for (const Shapes& on_one : shapes) {
+    placed.push_back({on_one.form(), on_one[structure], placed_fields(types, structure, on_one)});
+  }
+  const AsMessage message = as_message(types, structure);
+  std::string text = table(types.structs[structure], machines, placed, message);
+  if (machines.size() > 1) {
+    const auto difference = first_difference(types, structure, shapes[0], shapes[1]);
+    text += verdict(types, structure, machines, difference, message);
+  }
+  return text + mtype_text(types, structure, message);
+}
+
+Trouble no_such_struct(const TypeSet& types, const std::string& name) {
+  std::vector<std::string_view> names;
+  names.reserve(types.structs.size());
+  for (const StructDeclaration& one : types.structs) names.push_back(one.name);
+  const std::string meant = nearest(name, names);
+  return {"no struct " + in_quotes(name) + " is declared",
+          meant.empty() ? "name the files that declare it with --types" : "did you mean " + meant + "?"};
+}
+
 }  // namespace
 
 Parsed<std::string> check_types(const std::vector<std::filesystem::path>& paths) {
@@ -238,39 +262,31 @@ Result<Abi> abi_named(const std::string& name) {
   return trouble("no machine is known as " + in_quotes(name), std::string(kMachines));
 }
 
-Parsed<std::string> show_type(const std::vector<std::filesystem::path>& paths, const std::string& name,
-                              const std::vector<std::string>& machines) {
+Parsed<std::string> show_types(const std::vector<std::filesystem::path>& paths, const std::vector<std::string>& names,
+                               const std::vector<std::string>& machines) {
   if (machines.empty() || machines.size() > 2) {
     return one_trouble({std::to_string(machines.size()) + " machines can't be shown side by side",
                         "name one machine, or two to see where they differ"});
   }
   const auto types = read_types(paths);
   if (!types) return tl::unexpected<Troubles>(types.error());
-  const auto structure = types->find(name);
-  if (!structure) {
-    std::vector<std::string_view> names;
-    names.reserve(types->structs.size());
-    for (const StructDeclaration& one : types->structs) names.push_back(one.name);
-    const std::string meant = nearest(name, names);
-    return one_trouble({"no struct " + in_quotes(name) + " is declared",
-                        meant.empty() ? "name the files that declare it with --types" : "did you mean " + meant + "?"});
-  }
   std::vector<Shapes> shapes;
-  std::vector<Placed> placed;
   for (const std::string& machine : machines) {
     const auto abi = abi_named(machine);
     if (!abi) return one_trouble(abi.error());
     shapes.emplace_back(*types, *Form::native(*abi));
-    placed.push_back(
-        {shapes.back().form(), shapes.back()[*structure], placed_fields(*types, *structure, shapes.back())});
   }
-  const AsMessage message = as_message(*types, *structure);
-  std::string text = table(types->structs[*structure], machines, placed, message);
-  if (machines.size() > 1) {
-    const auto difference = first_difference(*types, *structure, shapes[0], shapes[1]);
-    text += verdict(*types, *structure, machines, difference, message);
+  std::string text;
+  Troubles unknown;
+  for (const std::string& name : names) {
+    if (const auto structure = types->find(name)) {
+      text += (text.empty() ? "" : "\n") + struct_text(*types, *structure, machines, shapes);
+    } else {
+      unknown.push_back(no_such_struct(*types, name));
+    }
   }
-  return text + mtype_text(*types, *structure, message);
+  if (!unknown.empty()) return tl::unexpected<Troubles>(std::move(unknown));
+  return text;
 }
 
 }  // namespace dipc

@@ -20,9 +20,9 @@ Parsed<std::string> check_types(const std::vector<std::filesystem::path>& paths)
 // "m68k", "x86-64": machines that known_abi() knows; "i386/time64" is one whose program has a time_t of 64 bits.
 Result<Abi> abi_named(const std::string& name);
 
-// Offsets, sizes and padding of a struct and all it contains; for two machines side by side, with a * where they
+// Offsets, sizes and padding of structs and all they contain; for two machines side by side, with a * where they
 // differ. `machines`: one or two names.
-Parsed<std::string> show_type(const std::vector<std::filesystem::path>& paths, const std::string& name,
-                              const std::vector<std::string>& machines);
+Parsed<std::string> show_types(const std::vector<std::filesystem::path>& paths, const std::vector<std::string>& names,
+                               const std::vector<std::string>& machines);
 
 }  // namespace dipc

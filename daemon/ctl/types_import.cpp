@@ -86,24 +86,37 @@ class Importer {
     return types_.structs.size() - 1;
   }
 
-  // `name`: what was asked for, the struct's own or a typedef's.
-  Parsed<ImportedType> finish(std::size_t structure, const std::string& name) {
-    if (troubles_.empty()) explain(structure);
+  // What was asked for; `name`: the struct's own or a typedef's.
+  struct Asked {
+    std::size_t structure = 0;
+    std::string name;
+  };
+  Parsed<ImportedTypes> finish(const std::vector<Asked>& all) {
+    if (troubles_.empty()) explain(all);
     if (!troubles_.empty()) return tl::unexpected<Troubles>(std::move(troubles_));
-    const StructDeclaration& declared = types_.structs[structure];
-    if (declared.fields.back().dimensions == std::vector<std::uint32_t>{1}) {
-      notes_.push_back(declared.name + "." + declared.fields.back().name +
-                       " has one element: if the program sends more behind the struct, write [] or the field that "
-                       "counts them");
+    std::vector<std::size_t> structures;
+    std::string typedefs, names;
+    for (const Asked& asked : all) {
+      const StructDeclaration& declared = types_.structs[asked.structure];
+      note_one_element(declared);
+      structures.push_back(asked.structure);
+      names.append(names.empty() ? "" : ", ").append(declared.name);
+      if (asked.name != declared.name) typedefs += "typedef struct " + declared.name + " " + asked.name + ";\n";
     }
-    ImportedType imported{to_declaration(types_, structure), std::move(notes_)};
-    if (name != declared.name) imported.declaration += "typedef struct " + declared.name + " " + name + ";\n";
-    const TypeFile file{declared.name + " of " + program_, imported.declaration};
+    ImportedTypes imported{to_declaration(types_, structures) + typedefs, std::move(notes_)};
+    const TypeFile file{names + " of " + program_, imported.declarations};
     if (const auto read = parse_types({&file, 1}); !read) return tl::unexpected<Troubles>(read.error());
     return imported;
   }
 
  private:
+  void note_one_element(const StructDeclaration& declared) {
+    if (declared.fields.back().dimensions != std::vector<std::uint32_t>{1}) return;
+    notes_.push_back(declared.name + "." + declared.fields.back().name +
+                     " has one element: if the program sends more behind the struct, write [] or the field that "
+                     "counts them");
+  }
+
   void refuse(const std::string& path, const std::string& what, const std::string& remedy) {
     if (troubles_.size() >= kTroublesMax) return;
     troubles_.push_back({program_ + ": " + path + " " + what, remedy});
@@ -351,7 +364,7 @@ class Importer {
   }
 
   // Attributes that make our places those that the compiler chose, struct by struct.
-  void explain(std::size_t asked_for) {
+  void explain(const std::vector<Asked>& all) {
     const TypeSet plain = types_;
     Placement placement(*Form::native(abi_));
     for (std::size_t i = 0; i < types_.structs.size(); ++i) {
@@ -365,8 +378,10 @@ class Importer {
       }
     }
     if (!troubles_.empty()) return;
-    if (const auto hidden = hidden_packing(types_, plain, asked_for, abi_, seen_)) {
-      const std::string where = paths_[asked_for] + (hidden->path.empty() ? "" : "." + hidden->path);
+    for (const Asked& asked : all) {
+      const auto hidden = hidden_packing(types_, plain, asked.structure, abi_, seen_);
+      if (!hidden) continue;
+      const std::string where = paths_[asked.structure] + (hidden->path.empty() ? "" : "." + hidden->path);
       notes_.push_back(where +
                        " lies here as it would if packed or under #pragma pack(n), and elsewhere it would not: "
                        "if the source has one of them, import from a program of x86-64");
@@ -403,15 +418,23 @@ class Importer {
 
 }  // namespace
 
-Parsed<ImportedType> import_type(const std::filesystem::path& program, const std::string& written) {
-  const std::string name = written.starts_with("struct ") ? written.substr(7) : written;
+Parsed<ImportedTypes> import_types(const std::filesystem::path& program, const std::vector<std::string>& names) {
   const auto info = DebugInfo::open(program);
   if (!info) return tl::unexpected<Troubles>(Troubles{info.error()});
-  auto found = info->find_struct(name);
-  if (!found) return tl::unexpected<Troubles>(Troubles{found.error()});
   Importer importer(program.filename().string(), abi_of(info->header()));
-  const auto structure = importer.structure(found->die, found->name, found->name);
-  return importer.finish(structure.value_or(0), name);
+  std::vector<Importer::Asked> all;
+  Troubles unknown;
+  for (const std::string& written : names) {
+    const std::string name = written.starts_with("struct ") ? written.substr(7) : written;
+    auto found = info->find_struct(name);
+    if (!found) {
+      unknown.push_back(found.error());
+      continue;
+    }
+    all.push_back({importer.structure(found->die, found->name, found->name).value_or(0), name});
+  }
+  if (!unknown.empty()) return tl::unexpected<Troubles>(std::move(unknown));
+  return importer.finish(all);
 }
 
 }  // namespace dipc

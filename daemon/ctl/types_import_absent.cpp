@@ -4,7 +4,7 @@
 
 namespace dipc {
 
-Parsed<ImportedType> import_type(const std::filesystem::path& program, const std::string&) {
+Parsed<ImportedTypes> import_types(const std::filesystem::path& program, const std::vector<std::string>&) {
   return tl::unexpected<Troubles>(
       Troubles{{"this dipcctl was built without libdw and can't read " + program.string(),
                 "use the dipcctl of a host that has it: it reads programs of every machine"}});

@@ -77,9 +77,9 @@ TEST(TypesExamples, FieldsLieWhereTheCompiledProgramsHaveThem) {
       const Folder folder;
       const auto program =
           compiled(folder, compiler, "#include <stdint.h>\ntypedef int pid_t; typedef long time_t;" + one.c);
-      const auto imported = import_type(program, one.name);
+      const auto imported = import_types(program, {one.name});
       ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
-      const TypeSet read = layout_test::parsed(imported->declaration);
+      const TypeSet read = layout_test::parsed(imported->declarations);
       EXPECT_EQ(lines_of(*types, one.name, form(compiler.machine)), lines_of(read, one.name, form(compiler.machine)));
     }
   }
@@ -255,7 +255,7 @@ TEST(TypesExamples, TheOutputOfTheChapterIsWhatThereIs) {
   const Folder folder;
   const auto file = folder.write("desk.types", block_of(DIPC_DOCS "/LAYOUTS.md", "// desk.types"));
   const auto checked = check_types({file});
-  const auto shown = show_type({file}, "order", {"m68k", "x86-64"});
+  const auto shown = show_types({file}, {"order"}, {"m68k", "x86-64"});
   ASSERT_TRUE(checked.has_value() && shown.has_value());
   std::string text;
   for (const auto& [command, output] : {std::pair("check desk.types", *checked),

@@ -35,7 +35,7 @@ std::string contents(const std::filesystem::path& path) {
 }
 
 void expect_an_answer(const std::filesystem::path& program, std::map<std::string, int>& seen) {
-  const auto imported = import_type(program, "s");
+  const auto imported = import_types(program, {"s"});
   if (!imported) {
     ASSERT_FALSE(imported.error().empty());
     EXPECT_LE(imported.error().size(), 20U);
@@ -43,8 +43,8 @@ void expect_an_answer(const std::filesystem::path& program, std::map<std::string
     ++seen["refused"];
     return;
   }
-  const TypeFile file{"declaration", imported->declaration};
-  EXPECT_TRUE(parse_types({&file, 1}).has_value()) << imported->declaration;
+  const TypeFile file{"declaration", imported->declarations};
+  EXPECT_TRUE(parse_types({&file, 1}).has_value()) << imported->declarations;
   ++seen["imported"];
 }
 

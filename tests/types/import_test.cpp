@@ -135,7 +135,7 @@ struct request {
 
 std::vector<std::string> troubles_of(const std::string& c) {
   const Folder folder;
-  const auto imported = import_type(compiled(folder, compilers().front(), kPrelude + c), "s");
+  const auto imported = import_types(compiled(folder, compilers().front(), kPrelude + c), {"s"});
   std::vector<std::string> found;
   if (!imported) {
     for (const Trouble& one : imported.error()) found.push_back(one.what);
@@ -147,9 +147,9 @@ TEST(TypesImport, ProgramsOfEveryMachineGiveTheSameDeclaration) {
   for (const Compiler& compiler : compilers()) {
     SCOPED_TRACE(compiler.machine);
     const Folder folder;
-    const auto imported = import_type(compiled(folder, compiler, kPrelude + std::string(kEverything)), "request");
+    const auto imported = import_types(compiled(folder, compiler, kPrelude + std::string(kEverything)), {"request"});
     ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
-    EXPECT_EQ(imported->declaration, kDeclared);
+    EXPECT_EQ(imported->declarations, kDeclared);
     EXPECT_THAT(imported->notes, testing::Contains(HasSubstr("request.client is a pid_t")));
   }
 }
@@ -158,10 +158,10 @@ TEST(TypesImport, OlderDebugInformationSaysTheSame) {
   for (const char* options : {"-gdwarf-4 -O2 -c", "-gdwarf-3 -c", "-gdwarf-2 -gstrict-dwarf -c",
                               "-g -fdebug-types-section -shared -nostdlib -fPIC"}) {
     const Folder folder;
-    const auto imported = import_type(
-        compiled(folder, compilers().front(), kPrelude + std::string(kEverything), options), "struct request");
+    const auto imported = import_types(
+        compiled(folder, compilers().front(), kPrelude + std::string(kEverything), options), {"struct request"});
     ASSERT_TRUE(imported.has_value()) << options << ": " << imported.error().front().what;
-    EXPECT_THAT(imported->declaration, HasSubstr("struct pair_t pairs[2];")) << options;
+    EXPECT_THAT(imported->declarations, HasSubstr("struct pair_t pairs[2];")) << options;
   }
 }
 
@@ -176,9 +176,9 @@ TEST(TypesImport, DeclaresPlacesThatAreTheProgramsOwn) {
     for (const Compiler& compiler : compilers()) {
       SCOPED_TRACE(compiler.machine + "\n" + layout.c);
       const Folder folder;
-      const auto imported = import_type(compiled(folder, compiler, kPrelude + c), "s");
+      const auto imported = import_types(compiled(folder, compiler, kPrelude + c), {"s"});
       ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
-      const TypeSet read = layout_test::parsed(imported->declaration);
+      const TypeSet read = layout_test::parsed(imported->declarations);
       const Form form = *Form::native(*known_abi(compiler.machine));
       const Shapes expected(written, form);
       const Shapes found(read, form);
@@ -195,21 +195,21 @@ TEST(TypesImport, ATypedefNamesAStructWithoutATag) {
   const Folder folder;
   const auto object =
       compiled(folder, compilers().front(), "typedef struct { long mtype; int x; } message_t; message_t global;");
-  const auto imported = import_type(object, "message_t");
+  const auto imported = import_types(object, {"message_t"});
   ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
-  EXPECT_EQ(imported->declaration, "struct message_t {\n  long mtype;\n  int x;\n};\n");
+  EXPECT_EQ(imported->declarations, "struct message_t {\n  long mtype;\n  int x;\n};\n");
 }
 
 TEST(TypesImport, TheNameThatWasAskedForCanBeBound) {
   const Folder folder;
   const auto object = compiled(folder, compilers().front(),
                                "struct order { long mtype; int x; }; typedef struct order order_t; order_t global;");
-  const auto imported = import_type(object, "order_t");
+  const auto imported = import_types(object, {"order_t"});
   ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
-  EXPECT_EQ(imported->declaration, "struct order {\n  long mtype;\n  int x;\n};\ntypedef struct order order_t;\n");
-  const TypeSet types = layout_test::parsed(imported->declaration + "bind msg 1 to order_t;");
+  EXPECT_EQ(imported->declarations, "struct order {\n  long mtype;\n  int x;\n};\ntypedef struct order order_t;\n");
+  const TypeSet types = layout_test::parsed(imported->declarations + "bind msg 1 to order_t;");
   EXPECT_EQ(types.find("order_t"), types.find("order"));
-  EXPECT_EQ(import_type(object, "struct order")->declaration, "struct order {\n  long mtype;\n  int x;\n};\n");
+  EXPECT_EQ(import_types(object, {"struct order"})->declarations, "struct order {\n  long mtype;\n  int x;\n};\n");
 }
 
 TEST(TypesImport, TwoImportsOfOneProgramCanStandInOneFile) {
@@ -218,10 +218,26 @@ TEST(TypesImport, TwoImportsOfOneProgramCanStandInOneFile) {
       compiled(folder, compilers().front(),
                "enum color { RED }; struct point { short x; struct { int y; } in; enum color c; };"
                "struct a { long mtype; struct point at; } a; struct b { long mtype; struct point to[2]; } b;");
-  const auto types = layout_test::parsed(import_type(object, "a")->declaration + import_type(object, "b")->declaration +
-                                         "bind msg 5 to { 1: a; 2: b; };");
+  const auto types = layout_test::parsed(import_types(object, {"a"})->declarations +
+                                         import_types(object, {"b"})->declarations + "bind msg 5 to { 1: a; 2: b; };");
   EXPECT_EQ(types.structs[*types.find("a")].fields[1].type.structure,
             types.structs[*types.find("b")].fields[1].type.structure);
+}
+
+TEST(TypesImport, SeveralAtOnceDeclareWhatTheyShareOnce) {
+  const Folder folder;
+  const auto object = compiled(folder, compilers().front(),
+                               "struct point { short x; }; struct a { long mtype; struct point at; } a;"
+                               "typedef struct b { struct point to[2]; char text[1]; } b_t; b_t b;");
+  const auto imported = import_types(object, {"a", "b_t"});
+  ASSERT_TRUE(imported) << imported.error().front().what;
+  EXPECT_EQ(imported->declarations,
+            "struct point {\n  short x;\n};\nstruct a {\n  long mtype;\n  struct point at;\n};\n"
+            "struct b {\n  struct point to[2];\n  char text[1];\n};\ntypedef struct b b_t;\n");
+  EXPECT_THAT(imported->notes, testing::ElementsAre(HasSubstr("b.text has one element")));
+  const auto unknown = import_types(object, {"a", "c", "d"});
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().size(), 2u);
 }
 
 // What dipcctl writes, comments and all, is a file of declarations.
@@ -247,9 +263,9 @@ TEST(TypesImport, ATimeOf64BitsOnA32BitMachineIsSeenAndSaid) {
       folder.write("time.c", "typedef long long time_t; struct s { char c; time_t t; char d; }; struct s x;");
   const auto object = folder / "time.o";
   ASSERT_EQ(run("gcc -m32 -g -c -o " + object.string() + " " + source.string()).status, 0);
-  const auto imported = import_type(object, "s");
+  const auto imported = import_types(object, {"s"});
   ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
-  EXPECT_EQ(imported->declaration, "struct s {\n  char c;\n  time_t t;\n  char d;\n};\n");
+  EXPECT_EQ(imported->declarations, "struct s {\n  char c;\n  time_t t;\n  char d;\n};\n");
   EXPECT_THAT(imported->notes, testing::Contains(HasSubstr("s.t is a time_t of 64 bits")));
 }
 
@@ -260,9 +276,9 @@ struct Import {
 Import import_of(const std::string& c, const Compiler& compiler = compilers().front(),
                  const std::string& options = "-g -c") {
   const Folder folder;
-  const auto imported = import_type(compiled(folder, compiler, c, options), "s");
+  const auto imported = import_types(compiled(folder, compiler, c, options), {"s"});
   if (!imported) return {imported.error().front().what, {}};
-  Import made{imported->declaration, {}};
+  Import made{imported->declarations, {}};
   for (const std::string& note : imported->notes) made.notes += note + "\n";
   return made;
 }
@@ -344,12 +360,12 @@ TEST(TypesImport, APragmaPackIsDeclaredOnlyWhereItIsRightOnEveryMachine) {
     for (const int n : {1, 2, 4, 8}) {
       const std::string text = "#pragma pack(" + std::to_string(n) + ")\n" + c;
       const Folder folder;
-      const auto imported = import_type(compiled(folder, compilers().front(), text), "s");
+      const auto imported = import_types(compiled(folder, compilers().front(), text), {"s"});
       if (!imported) continue;
       ++imported_somewhere;
-      const TypeSet types = layout_test::parsed(imported->declaration);
+      const TypeSet types = layout_test::parsed(imported->declarations);
       for (const Compiler& compiler : compilers()) {
-        SCOPED_TRACE(compiler.machine + "\n" + text + "\n" + imported->declaration);
+        SCOPED_TRACE(compiler.machine + "\n" + text + "\n" + imported->declarations);
         const auto there = seen_places_of(compiled(folder, compiler, text), "s");
         const Shapes shapes(types, *Form::native(*known_abi(compiler.machine)));
         const StructShape& found = shapes[*types.find("s")];
@@ -389,11 +405,11 @@ TEST(TypesImport, SplitDebugInformationIsReadOrItsFileNamed) {
   const Folder folder;
   const auto object =
       compiled(folder, compilers().front(), "struct s { long mtype; int n; } x;", "-g -gsplit-dwarf -c");
-  const auto imported = import_type(object, "s");
+  const auto imported = import_types(object, {"s"});
   ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
-  EXPECT_EQ(imported->declaration, "struct s {\n  long mtype;\n  int n;\n};\n");
+  EXPECT_EQ(imported->declarations, "struct s {\n  long mtype;\n  int n;\n};\n");
   ASSERT_TRUE(std::filesystem::remove(folder / "program.dwo"));
-  const auto without = import_type(object, "s");
+  const auto without = import_types(object, {"s"});
   ASSERT_FALSE(without.has_value());
   EXPECT_THAT(without.error().front().what, HasSubstr("program.dwo"));
 }
@@ -430,9 +446,9 @@ TEST(TypesImport, NamesOfTheCLibraryAreTheSameOnEveryMachine) {
       folder.write("gnu/stubs-32.h", "");  // a list of functions that do nothing, of a package that is not needed
       options += " -I" + (folder / "").string() + " -idirafter /usr/include/$(gcc -print-multiarch)";
     }
-    const auto imported = import_type(compiled(folder, compiler, c, options), "s");
+    const auto imported = import_types(compiled(folder, compiler, c, options), {"s"});
     ASSERT_TRUE(imported.has_value()) << imported.error().front().what;
-    EXPECT_EQ(imported->declaration, kSame);
+    EXPECT_EQ(imported->declarations, kSame);
   }
 }
 
@@ -470,20 +486,20 @@ TEST(TypesImport, WhatIsRefusedInAStructWithoutANameIsSaidWithItsPath) {
 TEST(TypesImport, SaysWhyThereIsNothingToRead) {
   const Folder folder;
   const auto without = compiled(folder, compilers().front(), "struct s { int x; } y;", "-c");
-  EXPECT_THAT(import_type(without, "s").error().front().what, HasSubstr("has no debug information"));
+  EXPECT_THAT(import_types(without, {"s"}).error().front().what, HasSubstr("has no debug information"));
   const auto with = compiled(folder, compilers().front(), "struct s { int x; } y;");
-  EXPECT_THAT(import_type(with, "t").error().front().what, HasSubstr("no struct 't'"));
-  EXPECT_THAT(import_type(folder.write("text", "not a program"), "s").error().front().what, HasSubstr("can't read"));
-  EXPECT_THAT(import_type(folder / "", "s").error().front().what, HasSubstr("it is a folder"));
+  EXPECT_THAT(import_types(with, {"t"}).error().front().what, HasSubstr("no struct 't'"));
+  EXPECT_THAT(import_types(folder.write("text", "not a program"), {"s"}).error().front().what, HasSubstr("can't read"));
+  EXPECT_THAT(import_types(folder / "", {"s"}).error().front().what, HasSubstr("it is a folder"));
   const auto others = compiled(folder, compilers().front(),
                                "enum e { A } e; typedef int *p; p q; struct s { struct { } in; int x; } y;"
                                "int f(void) { struct local { int x; } l = {1}; return l.x; }");
-  const auto why = [&](const char* name) { return import_type(others, name).error().front().what; };
+  const auto why = [&](const char* name) { return import_types(others, {name}).error().front().what; };
   EXPECT_THAT(why("e"), HasSubstr("is an enum"));
   EXPECT_THAT(why("p"), HasSubstr("is a typedef, and of no struct"));
   EXPECT_THAT(why("local"), HasSubstr("is inside a function"));
   EXPECT_THAT(why("s"), HasSubstr("s.in is a struct without members"));
-  EXPECT_THAT(import_type(folder / "absent", "s").error().front().what, HasSubstr("can't read"));
+  EXPECT_THAT(import_types(folder / "absent", {"s"}).error().front().what, HasSubstr("can't read"));
 }
 
 }  // namespace

@@ -87,7 +87,7 @@ TEST_F(TypesCommands, WhyNothingCouldBeReadIsSaid) {
   EXPECT_THAT(check_types({folder_}).error().front().what, HasSubstr(", only 1 of other names"));
   const auto file = write("a.types", "struct s { int x; };");
   EXPECT_THAT(check_types({file, folder_ / "." / "a.types"}).error().front().what, HasSubstr("is named twice"));
-  EXPECT_THAT(show_type({file}, "nothing_like_it", {"m68k"}).error().front().remedy, HasSubstr("--types"));
+  EXPECT_THAT(show_types({file}, {"nothing_like_it"}, {"m68k"}).error().front().remedy, HasSubstr("--types"));
 }
 
 TEST_F(TypesCommands, StructsWithoutANameAreNotCounted) {
@@ -100,7 +100,7 @@ TEST_F(TypesCommands, ASegmentThatMachinesPlaceAlikeHasNoNote) {
 }
 
 TEST_F(TypesCommands, ShowsPlacesOnOneMachine) {
-  const auto text = show_type({write("a.types", kMessage)}, "note", {"m68k"});
+  const auto text = show_types({write("a.types", kMessage)}, {"note"}, {"m68k"});
   ASSERT_TRUE(text.has_value());
   EXPECT_EQ(*text,
             "struct note\n"
@@ -116,7 +116,7 @@ TEST_F(TypesCommands, ShowsPlacesOnOneMachine) {
 
 TEST_F(TypesCommands, ShowsTwoMachinesSideBySideAndMarksWhatDiffers) {
   const auto text =
-      show_type({write("a.types", "struct s { int a; double b; char c; };")}, "struct s", {"i386", "x86-64"});
+      show_types({write("a.types", "struct s { int a; double b; char c; };")}, {"struct s"}, {"i386", "x86-64"});
   ASSERT_TRUE(text.has_value());
   EXPECT_EQ(*text,
             "struct s\n"
@@ -132,19 +132,19 @@ TEST_F(TypesCommands, ShowsTwoMachinesSideBySideAndMarksWhatDiffers) {
 
 TEST_F(TypesCommands, SaysWhetherSegmentsCanBeShared) {
   const auto file = write("a.types", "struct s { int a[4]; char c[4]; };\nstruct t { int a; char c; };");
-  EXPECT_THAT(*show_type({file}, "s", {"m68k", "x86-64"}), HasSubstr("segments can be shared"));
-  EXPECT_THAT(*show_type({file}, "t", {"m68k", "x86-64"}), HasSubstr("The size differs (6 on m68k, 8 on x86-64)"));
+  EXPECT_THAT(*show_types({file}, {"s"}, {"m68k", "x86-64"}), HasSubstr("segments can be shared"));
+  EXPECT_THAT(*show_types({file}, {"t"}, {"m68k", "x86-64"}), HasSubstr("The size differs (6 on m68k, 8 on x86-64)"));
 }
 
 TEST_F(TypesCommands, WhatADifferenceMeansIsSaidOfWhatTheStructIs) {
   const auto file = write("a.types",
                           "struct m { long mtype; int x; }; struct part { long long l[2]; uid owner; int n; };"
                           "struct reply { pid long mtype; }; typedef struct part part_t;");
-  EXPECT_THAT(*show_type({file}, "m", {"m68k", "x86-64"}), HasSubstr("messages are converted, segments refused.\n"));
-  EXPECT_THAT(*show_type({file}, "part", {"x86-64", "arm64"}),
+  EXPECT_THAT(*show_types({file}, {"m"}, {"m68k", "x86-64"}), HasSubstr("messages are converted, segments refused.\n"));
+  EXPECT_THAT(*show_types({file}, {"part"}, {"x86-64", "arm64"}),
               HasSubstr("on both: but for owner, which is rewritten in messages and not in segments, segments could"));
-  EXPECT_THAT(*show_type({file}, "part_t", {"m68k"}), HasSubstr("It is no message of its own"));
-  EXPECT_THAT(*show_type({file}, "reply", {"m68k"}), HasSubstr("Its mtype is a process id, which is rewritten"));
+  EXPECT_THAT(*show_types({file}, {"part_t"}, {"m68k"}), HasSubstr("It is no message of its own"));
+  EXPECT_THAT(*show_types({file}, {"reply"}, {"m68k"}), HasSubstr("Its mtype is a process id, which is rewritten"));
 }
 
 TEST_F(TypesCommands, CheckRemindsOfRepliesToAPid) {
@@ -168,8 +168,8 @@ TEST_F(TypesCommands, CheckRemindsOfRepliesToAPid) {
 
 TEST_F(TypesCommands, TheTimeOfAProgramIsPartOfAMachinesName) {
   const auto file = write("a.types", "struct s { time_t t; };");
-  EXPECT_THAT(*show_type({file}, "s", {"i386"}), HasSubstr("i386: 4 bytes"));
-  EXPECT_THAT(*show_type({file}, "s", {"i386/time64"}), HasSubstr("i386/time64: 8 bytes"));
+  EXPECT_THAT(*show_types({file}, {"s"}, {"i386"}), HasSubstr("i386: 4 bytes"));
+  EXPECT_THAT(*show_types({file}, {"s"}, {"i386/time64"}), HasSubstr("i386/time64: 8 bytes"));
   EXPECT_FALSE(abi_named("x86-64/time32").has_value());
   EXPECT_FALSE(abi_named("i386/time16").has_value());
 }
@@ -177,7 +177,7 @@ TEST_F(TypesCommands, TheTimeOfAProgramIsPartOfAMachinesName) {
 TEST_F(TypesCommands, WhatIsBoundDecidesWhatIsAMessage) {
   const std::string table = "struct table { long version; int cells[2]; };\n";
   const auto shown = [&](const std::string& bindings) {
-    return show_type({write("a.types", table + bindings)}, "table", {"m68k"}).value_or("");
+    return show_types({write("a.types", table + bindings)}, {"table"}, {"m68k"}).value_or("");
   };
   EXPECT_THAT(shown(""), HasSubstr("aligned to 2; as a message 8 bytes\n"));
   EXPECT_THAT(shown("bind msg 1 to table;"), HasSubstr("aligned to 2; a message is 8 bytes\n"));
@@ -186,13 +186,23 @@ TEST_F(TypesCommands, WhatIsBoundDecidesWhatIsAMessage) {
 }
 
 TEST_F(TypesCommands, AnArrayWithoutALengthHasNoPaddingBehindIt) {
-  const auto text = show_type({write("a.types", "struct m { long mtype; int n; char text[]; };")}, "m", {"x86-64"});
+  const auto text = show_types({write("a.types", "struct m { long mtype; int n; char text[]; };")}, {"m"}, {"x86-64"});
   ASSERT_TRUE(text.has_value());
   EXPECT_THAT(*text, HasSubstr("text[]  char      12     1\n"));
 }
 
+TEST_F(TypesCommands, SeveralStructsAreShownOneAfterTheOther) {
+  const auto file = write("a.types", "struct a { int n; }; struct b { short n; };");
+  const auto text = show_types({file}, {"b", "a"}, {"m68k"});
+  ASSERT_TRUE(text.has_value());
+  EXPECT_EQ(*text, *show_types({file}, {"b"}, {"m68k"}) + "\n" + *show_types({file}, {"a"}, {"m68k"}));
+  const auto unknown = show_types({file}, {"x", "a", "y"}, {"m68k"});
+  ASSERT_FALSE(unknown.has_value());
+  EXPECT_EQ(unknown.error().size(), 2u);
+}
+
 TEST_F(TypesCommands, NoMoreThanTwoMachinesAreCompared) {
-  const auto text = show_type({write("a.types", kMessage)}, "note", {"m68k", "i386", "arm64"});
+  const auto text = show_types({write("a.types", kMessage)}, {"note"}, {"m68k", "i386", "arm64"});
   ASSERT_FALSE(text.has_value());
   EXPECT_THAT(text.error().front().what, HasSubstr("3 machines can't be shown"));
 }
@@ -205,8 +215,8 @@ TEST_F(TypesCommands, AFolderInTheFolderAndAFileWithoutEndAreSaid) {
 
 TEST_F(TypesCommands, UnknownNamesAreSaidWithWhatWasMeant) {
   const auto file = write("a.types", kMessage);
-  EXPECT_EQ(show_type({file}, "nota", {"m68k"}).error().front().remedy, "did you mean note?");
-  EXPECT_THAT(show_type({file}, "note", {"vax"}).error().front().remedy, HasSubstr("s390x"));
+  EXPECT_EQ(show_types({file}, {"nota"}, {"m68k"}).error().front().remedy, "did you mean note?");
+  EXPECT_THAT(show_types({file}, {"note"}, {"vax"}).error().front().remedy, HasSubstr("s390x"));
 }
 
 }  // namespace
