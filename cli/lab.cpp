@@ -94,6 +94,11 @@ Result<void> await_daemon(const LabDirectory& directory, const LabHost& host) {
   }
 }
 
+void keep_and_tell(const LabDirectory& directory) {
+  const auto place = directory.keep_logs();
+  tell_progress(place ? "the logs are kept in " + *place : place.error().what);
+}
+
 // One host from its files to a running daemon, or to where only `keep` is missing.
 Result<LabProcess> bring_up(const LabDirectory& directory, const LabFile& lab, const LabHost& host,
                             pid_t switch_process) {
@@ -133,7 +138,10 @@ Result<void> bring_up_all(const LabDirectory& directory, const std::string& file
   processes.push_back(std::move(*network));
   for (const LabHost& host : lab.hosts) {
     if (!host.has_daemon) continue;
-    if (auto answered = await_daemon(directory, host); !answered) return answered;
+    if (auto answered = await_daemon(directory, host); !answered) {
+      if (interrupted == 0) keep_and_tell(directory);
+      return answered;
+    }
   }
   for (const LabProcess& process : processes) {
     if (auto kept = tell(process, kControlKeep); !kept) return kept;
@@ -154,11 +162,6 @@ Result<void> end_processes(const LabDirectory& directory) {
   while (waitpid(-1, nullptr, WNOHANG) > 0) {  // those that are our own children
   }
   return {};
-}
-
-void keep_and_tell(const LabDirectory& directory) {
-  const auto place = directory.keep_logs();
-  tell_progress(place ? "the logs are kept in " + *place : place.error().what);
 }
 
 std::string daemon_text(const LabDirectory& directory, const LabHost& host, bool runs) {
@@ -212,7 +215,6 @@ Result<void> up(const std::string& file, const std::string& name) {
     result = bring_up_all(directory, file, *lab);
     // The pipes to the processes are closed by now: what was not told to stay is ending by itself.
     if (!result) {
-      if (interrupted == 0) keep_and_tell(directory);
       if (auto ended = end_processes(directory); !ended) return ended;
       if (auto removed = directory.remove(); !removed) return removed;
       return result;

@@ -15,7 +15,7 @@ namespace dipc::lab {
 Result<LabDirectory> select(const std::string& name);
 
 // Starts the lab of `file`; the name, if given, replaces the file's cluster. Whatever it started is gone again if it
-// fails, and the logs are kept.
+// fails; if that was because of a daemon, all daemons' logs are kept, and it says where.
 Result<void> up(const std::string& file, const std::string& name);
 
 // Kills the holders, which ends everything; removes the folder. Works on what a killed `up` left. Keeps the logs if

@@ -45,6 +45,14 @@ class LabDaemons : public testing::Test {
     fs::remove_all(place);
     return found;
   }
+  static std::vector<std::string> kept_logs(const Lab& lab) {
+    std::vector<std::string> places;
+    for (const auto& entry : fs::directory_iterator("/tmp")) {
+      const std::string place = entry.path().string();
+      if (place.starts_with("/tmp/dipc-lab-" + lab.name() + "-")) places.push_back(place);
+    }
+    return places;
+  }
 };
 
 TEST_F(LabDaemons, UpWaitsUntilEveryDaemonAnswers) {
@@ -131,7 +139,9 @@ TEST_F(LabDaemons, DaemonThatRefusesItsConfigurationFailsUpWithTheReason) {
   const auto up = lab.up();
   EXPECT_EQ(up.status, 1);
   EXPECT_THAT(up.output, AllOf(HasSubstr("the daemon of vax ended with status"), HasSubstr("logins.map:1")));
+  EXPECT_THAT(kept_logs(lab), testing::SizeIs(1));
   EXPECT_TRUE(remove_kept_logs(up.output, "vax.log")) << up.output;
+  EXPECT_THAT(kept_logs(lab), testing::IsEmpty());
   EXPECT_FALSE(fs::exists(lab.directory()));
   EXPECT_THAT(lab.processes(), testing::IsEmpty());
 }
@@ -142,7 +152,16 @@ TEST_F(LabDaemons, MissingProgramsOfAGuestAreNamedWithTheRemedy) {
   EXPECT_EQ(up.status, 1);
   EXPECT_THAT(up.output, HasSubstr(":4: there is no libdipc.so for z, a host of sparc64"));
   EXPECT_THAT(up.output, HasSubstr("or name its build folder in DIPC_SPARC64_BUILD"));
-  remove_kept_logs(up.output, "");
+}
+
+TEST_F(LabDaemons, UpThatFailsByNoDaemonsFaultLeavesNothing) {
+  const Lab lab("cluster = \"x\"\n[[host]]\nname = \"y\"\n[[host]]\nname = \"z\"\narch = \"sparc64\"\n");
+  const auto up = lab.up();
+  EXPECT_EQ(up.status, 1);
+  EXPECT_THAT(up.output, Not(HasSubstr("logs are kept")));
+  EXPECT_THAT(kept_logs(lab), testing::IsEmpty());
+  EXPECT_FALSE(fs::exists(lab.directory()));
+  EXPECT_THAT(lab.processes(), testing::IsEmpty());
 }
 
 TEST_F(LabDaemons, GuestHostHasAGuestDaemonAndItsTools) {
