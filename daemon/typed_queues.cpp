@@ -1,5 +1,6 @@
 #include "daemon/typed_queues.h"
 
+#include "arch/abi_names.h"
 #include "daemon/core/object_name.h"
 #include "daemon/io/log.h"
 
@@ -126,8 +127,8 @@ void TypedQueues::note_unconverted(const ObjectName& name, const ObjectRef& queu
   if (unconverted_.size() >= kQueuesMax && !unconverted_.contains(queue)) unconverted_.clear();
   if (++unconverted_[queue] > 1) return;
   log_trouble(LogLevel::kWarning, "types",
-              {format_name(name) + " carries messages without a declaration between this host (" +
-                   to_string(measured_abi()) + ") and a program of " + host + " (" + to_string(abi) + ")",
+              {format_name(name) + " carries messages without a declaration between this host, " +
+                   spoken(measured_abi()) + ", and a program of " + host + ", " + spoken(abi),
                "unless they are text, declare them in types.d; dipcctl objects counts them"});
 }
 

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <sys/msg.h>
 
+#include "arch/abi_names.h"
+#include "daemon/io/log.h"
 #include "layouts/parser.h"
 #include "tests/unit/daemon/naming_fixture.h"
 
@@ -325,9 +327,13 @@ TEST_F(TypedRemoteCallsTest, WhatTheReceiversHostFindsUnfitBecomesADeadLetter) {
 }
 
 TEST_F(TypedRemoteCallsTest, MessagesWithoutADeclarationAreCountedWhereMachinesDiffer) {
+  renew_log_allowances();
+  testing::internal::CaptureStderr();
   MessageSend send{.object = queue_, .type = 9, .text = Bytes(10), .declared_bytes = 10};
   EXPECT_EQ(answer(send).error, Error::kNone);
   EXPECT_EQ(calls_->queues().unconverted(queue_), 1u);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              testing::HasSubstr("between this host, " + spoken(measured_abi()) + ", and a program of moon, "));
   EXPECT_EQ(answer(receive(9, 100, 0)).error, Error::kNone);
   EXPECT_EQ(calls_->queues().unconverted(queue_), 2u);
   send.abi = measured_abi();
