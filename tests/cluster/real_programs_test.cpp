@@ -9,11 +9,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <map>
-#include <memory>
 #include <sstream>
 
-#include "tests/cluster/cluster.h"
+#include "tests/cluster/shared_clusters.h"
 
 namespace dipc::test {
 namespace {
@@ -70,37 +68,25 @@ std::string fakeroot_types() {
 
 // vax owns all objects; sun and moon are x86-64 hosts, where alice has other numbers than on vax. star, of the other
 // byte order than these, is there if its build is.
-class RealPrograms : public testing::TestWithParam<std::string> {
+class RealPrograms : public SharedClusters<std::string> {
  protected:
   void SetUp() override {
     if (!am_root()) GTEST_SKIP() << "needs root: a lab has namespaces";
     if (GetParam() == "m68k" && !have_m68k()) GTEST_SKIP() << "the m68k build is not there: make m68k";
-    auto& cluster = clusters()[GetParam()];
-    if (!cluster) {
-      // stress-ng --msg makes queues until there is no room: let that be soon.
-      cluster = std::make_unique<Cluster>(
-          "real-" + GetParam(), "vax",
-          "[[host]]\nname = \"vax\"\narch = \"" + GetParam() +
-              "\"\nlogins = { alice = 1001, bob = 1002 }\nmsgmni = 40\n" + fakeroot_types() +
-              "[[host]]\nname = \"sun\"\nlogins = { alice = 2001, bob = 1001 }\n"
-              "msgmni = 40\n"
-              "[[host]]\nname = \"moon\"\nlogins = { alice = 3001, bob = 1001 }\n" +
-              (missing_build("s390x").empty()
-                   ? "[[host]]\nname = \"star\"\narch = \"s390x\"\nlogins = { alice = 4001 }\n"
-                   : "") +
-              "[[keys]]\nrange = [\"all\", \"private\"]\nhome = \"vax\"\n");
-      // Ids of the hosts must not be the same numbers by chance.
-      for (int i = 0; i < 3; ++i) cluster->run("vax", "alice", {"ipcmk", "-Q", "-S", "1"});
-    }
-    cluster_ = cluster.get();
+    // stress-ng --msg makes queues until there is no room: let that be soon.
+    const bool is_first = use(
+        "real-" + GetParam(), "vax",
+        "[[host]]\nname = \"vax\"\narch = \"" + GetParam() +
+            "\"\nlogins = { alice = 1001, bob = 1002 }\nmsgmni = 40\n" + fakeroot_types() +
+            "[[host]]\nname = \"sun\"\nlogins = { alice = 2001, bob = 1001 }\n"
+            "msgmni = 40\n"
+            "[[host]]\nname = \"moon\"\nlogins = { alice = 3001, bob = 1001 }\n" +
+            (missing_build("s390x").empty() ? "[[host]]\nname = \"star\"\narch = \"s390x\"\nlogins = { alice = 4001 }\n"
+                                            : "") +
+            "[[keys]]\nrange = [\"all\", \"private\"]\nhome = \"vax\"\n");
+    // Ids of the hosts must not be the same numbers by chance.
+    for (int i = 0; is_first && i < 3; ++i) cluster_->run("vax", "alice", {"ipcmk", "-Q", "-S", "1"});
   }
-
-  static std::map<std::string, std::unique_ptr<Cluster>>& clusters() {
-    static std::map<std::string, std::unique_ptr<Cluster>> all;
-    return all;
-  }
-
-  static void TearDownTestSuite() { clusters().clear(); }
 
   // What a program prints; the test fails if it does not end well.
   std::string run(const std::string& host, std::vector<std::string> program, const std::string& login = "alice") {
@@ -147,8 +133,6 @@ class RealPrograms : public testing::TestWithParam<std::string> {
   // Its server, faked-sysv, runs `there`.
   void fakeroot_on_two_hosts(int key, const std::string& there = "moon",
                              const std::string& program_there = "/usr/bin/faked-sysv");
-
-  const Cluster* cluster_ = nullptr;
 };
 
 TEST_P(RealPrograms, PerlsQueuesAndSemaphoresAreThoseOfAnotherHost) {

@@ -7,10 +7,9 @@
 #include <sys/syscall.h>
 
 #include <filesystem>
-#include <map>
 #include <memory>
 
-#include "tests/cluster/cluster.h"
+#include "tests/cluster/shared_clusters.h"
 
 namespace dipc::test {
 namespace {
@@ -25,37 +24,26 @@ struct Pair {
 
 void PrintTo(const Pair& pair, std::ostream* out) { *out << pair.name; }
 
-// A cluster a pair, for all its tests: a lab with a guest takes seconds to come up.
-class TwoHosts : public testing::TestWithParam<Pair> {
+// A cluster a pair.
+class TwoHosts : public SharedClusters<Pair> {
  protected:
   void SetUp() override {
     if (!am_root()) GTEST_SKIP() << "needs root: a lab has namespaces";
     if ((GetParam().vax == "m68k" || GetParam().sun == "m68k") && !have_m68k()) {
       GTEST_SKIP() << "the m68k build is not there: make m68k";
     }
-    auto& cluster = clusters()[GetParam().name];
-    if (!cluster) {
-      // One login has different uids on the two hosts, and the pids of both begin at 1.
-      cluster = std::make_unique<Cluster>("two-" + GetParam().name, "vax",
-                                          "[[host]]\nname = \"vax\"\narch = \"" + GetParam().vax +
-                                              "\"\nlogins = { alice = 1001, bob = 1002 }\nmsgmax = 1048576\n"
-                                              "msgmnb = 4194304\n"
-                                              "[[host]]\nname = \"sun\"\narch = \"" +
-                                              GetParam().sun +
-                                              "\"\nlogins = { alice = 2001, bob = 1001 }\n"
-                                              "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n"
-                                              "[[keys]]\nrange = \"private\"\nhome = \"vax\"\n"
-                                              "[ftok]\npaths = [\"/etc\"]\n");
-    }
-    cluster_ = cluster.get();
+    // One login has different uids on the two hosts, and the pids of both begin at 1.
+    use("two-" + GetParam().name, "vax",
+        "[[host]]\nname = \"vax\"\narch = \"" + GetParam().vax +
+            "\"\nlogins = { alice = 1001, bob = 1002 }\nmsgmax = 1048576\n"
+            "msgmnb = 4194304\n"
+            "[[host]]\nname = \"sun\"\narch = \"" +
+            GetParam().sun +
+            "\"\nlogins = { alice = 2001, bob = 1001 }\n"
+            "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n"
+            "[[keys]]\nrange = \"private\"\nhome = \"vax\"\n"
+            "[ftok]\npaths = [\"/etc\"]\n");
   }
-
-  static std::map<std::string, std::unique_ptr<Cluster>>& clusters() {
-    static std::map<std::string, std::unique_ptr<Cluster>> all;
-    return all;
-  }
-
-  static void TearDownTestSuite() { clusters().clear(); }
 
   std::string puppet_of(const std::string& host) const {
     const std::string arch = host == "vax" ? GetParam().vax : GetParam().sun;
@@ -75,7 +63,6 @@ class TwoHosts : public testing::TestWithParam<Pair> {
     return std::to_string(++next);
   }
 
-  const Cluster* cluster_ = nullptr;
   std::string last_token_;
 };
 

@@ -10,7 +10,7 @@
 #include <sstream>
 #include <tuple>
 
-#include "tests/cluster/cluster.h"
+#include "tests/cluster/shared_clusters.h"
 
 namespace dipc::test {
 namespace {
@@ -67,37 +67,26 @@ constexpr const char* kRows[] = {"0", "1", "35", "36", "37", "72", "100"};
 constexpr const char* kBytes = "12288";
 constexpr int kWholeKey = 0x64ff;  // unit = "segment"
 
-class TypedMemory : public testing::TestWithParam<Pair> {
+class TypedMemory : public SharedClusters<Pair> {
  protected:
   void SetUp() override {
     if (!am_root()) GTEST_SKIP() << "needs root: a lab has namespaces";
     for (const Machine& machine : {GetParam().vax, GetParam().sun}) {
       if (const std::string missing = missing_build(machine.arch); !missing.empty()) GTEST_SKIP() << missing;
     }
-    auto& cluster = clusters()[GetParam().name];
-    if (!cluster) {
-      // Declarations are vax's alone; but for moon, which has one of its own.
-      const auto host = [](const char* name, const Machine& machine) {
-        return "[[host]]\nname = \"" + std::string(name) + "\"\narch = \"" + machine.arch +
-               "\"\nmemory = { pager = \"" + machine.pager + "\" }\nlogins = { alice = 1001 }\n";
-      };
-      std::string types;
-      for (const char* line : kTypes) types += std::string("'") + line + "',";
-      cluster = std::make_unique<Cluster>(
-          "memory-" + GetParam().name, "vax",
-          host("vax", GetParam().vax) + "types = [" + types + "]\n" + host("sun", GetParam().sun) +
-              host("moon", kMoon) + "types = ['struct other { unsigned count; };', 'bind shm 0x6503 to other;']\n" +
-              "[[keys]]\nrange = \"0x64ff\"\nhome = \"vax\"\nunit = \"segment\"\n"
-              "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n");
-    }
-    cluster_ = cluster.get();
+    // Declarations are vax's alone; but for moon, which has one of its own.
+    const auto host = [](const char* name, const Machine& machine) {
+      return "[[host]]\nname = \"" + std::string(name) + "\"\narch = \"" + machine.arch + "\"\nmemory = { pager = \"" +
+             machine.pager + "\" }\nlogins = { alice = 1001 }\n";
+    };
+    std::string types;
+    for (const char* line : kTypes) types += std::string("'") + line + "',";
+    use("memory-" + GetParam().name, "vax",
+        host("vax", GetParam().vax) + "types = [" + types + "]\n" + host("sun", GetParam().sun) + host("moon", kMoon) +
+            "types = ['struct other { unsigned count; };', 'bind shm 0x6503 to other;']\n" +
+            "[[keys]]\nrange = \"0x64ff\"\nhome = \"vax\"\nunit = \"segment\"\n"
+            "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n");
   }
-
-  static std::map<std::string, std::unique_ptr<Cluster>>& clusters() {
-    static std::map<std::string, std::unique_ptr<Cluster>> all;
-    return all;
-  }
-  static void TearDownTestSuite() { clusters().clear(); }
 
   static const Machine& machine(const std::string& host) {
     return host == "vax" ? GetParam().vax : host == "sun" ? GetParam().sun : kMoon;
@@ -134,7 +123,6 @@ class TypedMemory : public testing::TestWithParam<Pair> {
   }
 
   static inline const Machine kMoon = {"native", "userfaultfd"};
-  const Cluster* cluster_ = nullptr;
 };
 
 TEST_P(TypedMemory, EveryScalarKindIsTheSameOnAllHostsWhoeverWritesIt) {
