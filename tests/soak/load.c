@@ -446,6 +446,7 @@ static int fail(const char* call, int key) {
   return 1;
 }
 
+/* May be asked again when the answer of the first time was lost. */
 static int make(int count, char** keys) {
   int i;
   for (i = 0; i < count; ++i) {
@@ -454,12 +455,12 @@ static int make(int count, char** keys) {
     union semun all;
     int id, n;
     if (key < kFirstSetKey) {
-      if (msgget(key, IPC_CREAT | IPC_EXCL | 0600) < 0) return fail("msgget", key);
+      if (msgget(key, IPC_CREAT | 0600) < 0) return fail("msgget", key);
       continue;
     }
     for (n = 0; n < kSemaphores; ++n) values[n] = n < kUndone ? kCapacity : kBookStart;
     all.array = values;
-    id = semget(key, kSemaphores, IPC_CREAT | IPC_EXCL | 0600);
+    id = semget(key, kSemaphores, IPC_CREAT | 0600);
     if (id < 0 || semctl(id, 0, SETALL, all) != 0) return fail("semget", key);
   }
   return 0;
