@@ -1,12 +1,8 @@
 #include "daemon/io/shim_server.h"
 
-#include <fcntl.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,9 +19,6 @@ namespace dipc {
 namespace {
 
 constexpr auto kTakenLookEvery = std::chrono::milliseconds(5);  // a program reads its reply within tens of microseconds
-constexpr std::size_t kPacketBytesMax = sizeof(local::Request) + local::kInlineBytesMax;
-constexpr std::size_t kDescriptorsMax = 2;  // of a reply
-constexpr std::size_t kPassedMax = 253;     // SCM_MAX_FD of include/net/scm.h
 // Of the largest message, with its mtype. What is longer is never read: the owner's kernel says what it thinks of the
 // size.
 constexpr std::uint64_t kPayloadBytesMax = kTextBytesMax + sizeof(std::int64_t);
@@ -40,10 +33,6 @@ std::uint64_t ipc_namespace_of(const char* path) {
   return ::stat(path, &status) == 0 ? status.st_ino : 0;
 }
 
-Trouble system_trouble(const std::string& what, const std::string& remedy = {}) {
-  return Trouble{what + ": " + std::strerror(errno), remedy};
-}
-
 // A program of this machine: of our byte order, and with a C long that can be read as one.
 bool is_understood(const Abi& abi) {
   const std::uint8_t long_bytes = abi[CType::kLong].size_bytes;
@@ -52,115 +41,43 @@ bool is_understood(const Abi& abi) {
          (size_bytes == 4 || size_bytes == 8);
 }
 
-sockaddr_un address_of(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  path.copy(address.sun_path, sizeof(address.sun_path) - 1);
-  return address;
-}
-
-bool somebody_answers(const sockaddr_un& address) {
-  const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return false;
-  const bool answered =
-      ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 || errno == EAGAIN;
-  ::close(fd);
-  return answered;
-}
-
-// A file in memory, and not one that may never answer a read, as in FUSE, or that shows us what it hides from the
-// program, as in /proc: only shmem has seals (fcntl(2)).
-bool is_memfd(int fd) { return ::fcntl(fd, F_GET_SEALS) >= 0; }
-
-// Reads what the sender put into `memfd`: pread, never mmap, so that truncating it meanwhile can't hurt us.
-Bytes read_memfd(int memfd, std::size_t bytes) {
-  Bytes data(bytes);
-  std::size_t have = 0;
-  while (have < bytes) {
-    const ssize_t n = ::pread(memfd, data.data() + have, bytes - have, static_cast<off_t>(have));
-    if (n <= 0) break;
-    have += static_cast<std::size_t>(n);
-  }
-  data.resize(have);
-  return data;
-}
-
-int memfd_with(std::span<const std::byte> payload) {
-  const int fd = ::memfd_create("dipc-reply", MFD_CLOEXEC);
-  if (fd < 0) return -1;
-  std::size_t written = 0;
-  while (written < payload.size()) {
-    const ssize_t n = ::write(fd, payload.data() + written, payload.size() - written);
-    if (n <= 0) {
-      ::close(fd);
-      return -1;
-    }
-    written += static_cast<std::size_t>(n);
-  }
-  return fd;
-}
-
 }  // namespace
 
 struct ShimServer::Client {
   ClientId id{};
-  int fd = -1;
+  Descriptor socket;
   bool greeted = false;
   bool answered = false;  // at least once
   bool administers = false;
   Abi abi;
-  uid_t uid = 0;                  // of who connected
-  bool counted = false;           // among the connections of its login
-  uid_t bytes_uid = 0;            // whose `bytes` are
-  std::uint64_t bytes = 0;        // of the outstanding request or of the unread reply
-  pid_t pid = 0;                  // of the hello; watched
-  std::uint64_t outstanding = 0;  // call not yet answered, 0 = none
-  std::uint64_t untaken = 0;      // tracked reply in the socket, 0 = none
-  std::unique_ptr<ReadPoll> poll;
-  ~Client() {
-    poll.reset();
-    if (fd >= 0) ::close(fd);
-  }
+  uid_t uid = 0;                   // of who connected
+  bool counted = false;            // among the connections of its login
+  uid_t bytes_uid = 0;             // whose `bytes` are
+  std::uint64_t bytes = 0;         // of the outstanding request or of the unread reply
+  pid_t pid = 0;                   // of the hello; watched
+  std::uint64_t outstanding = 0;   // call not yet answered, 0 = none
+  std::uint64_t untaken = 0;       // tracked reply in the socket, 0 = none
+  std::unique_ptr<ReadPoll> poll;  // of the socket, which is closed after it
 };
 
 Result<std::unique_ptr<ShimServer>> ShimServer::listen(uv_loop_t* loop, Options options, Handler& handler) {
-  // A killed daemon's file stays until ours takes its place in one step: without a file programs would take it that no
-  // daemon runs here, and go to the kernel.
-  const std::string beside = options.path + ".new";
-  if (beside.size() >= sizeof(sockaddr_un::sun_path)) {
-    return trouble(options.path + ": too long for a unix socket", "choose a [paths] run of fewer than 92 characters");
-  }
-  const sockaddr_un address = address_of(beside);
-  if (somebody_answers(address_of(options.path))) {
-    return trouble(options.path + ": another dipcd answers there", "stop it, or give this one its own [paths] run");
-  }
-  ::unlink(beside.c_str());
-  const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return tl::unexpected(system_trouble("socket"));
-  const int on = 1;
-  // Before listen(): a program that connects and sends before accept() has its credentials attached all the same.
-  ::setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
-  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
-      ::chmod(beside.c_str(), 0666) != 0 ||  // everybody may ask; the kernel says who it is
-      ::listen(fd, SOMAXCONN) != 0 || ::rename(beside.c_str(), options.path.c_str()) != 0) {
-    const Trouble what = system_trouble(options.path, "see that the folder exists and can be written");
-    ::close(fd);
-    return tl::unexpected(what);
-  }
-  return std::unique_ptr<ShimServer>(new ShimServer(loop, std::move(options), handler, fd));
+  auto socket = listen_at(options.path);
+  if (!socket) return tl::unexpected(socket.error());
+  return std::unique_ptr<ShimServer>(new ShimServer(loop, std::move(options), handler, std::move(*socket)));
 }
 
-ShimServer::ShimServer(uv_loop_t* loop, Options options, Handler& handler, int fd)
+ShimServer::ShimServer(uv_loop_t* loop, Options options, Handler& handler, Descriptor socket)
     : loop_(loop),
       options_(std::move(options)),
       handler_(handler),
-      fd_(fd),
+      socket_(std::move(socket)),
       ipc_namespace_(ipc_namespace_of("/proc/self/ns/ipc")),
       packet_(kPacketBytesMax + 1),
       processes_(loop, [this](pid_t pid) { on_process_ended(pid); }),
-      accept_poll_(std::make_unique<ReadPoll>(loop, fd, [this] { on_connection(); })),
+      accept_poll_(std::make_unique<ReadPoll>(loop, socket_.get(), [this] { on_connection(); })),
       accept_timer_(std::make_unique<Timer>(
-          loop, [this] { accept_poll_ = std::make_unique<ReadPoll>(loop_, fd_, [this] { on_connection(); }); })),
+          loop,
+          [this] { accept_poll_ = std::make_unique<ReadPoll>(loop_, socket_.get(), [this] { on_connection(); }); })),
       after_poll_(std::make_unique<AfterPoll>(loop, [this] { hand_over(); })),
       taken_timer_(std::make_unique<Timer>(loop, [this] { look_for_taken(); })),
       hello_timer_(std::make_unique<Timer>(loop, [this] { end_silent(); })) {
@@ -174,33 +91,31 @@ ShimServer::~ShimServer() {
   ::unlink(options_.path.c_str());
   accept_poll_.reset();
   clients_.clear();
-  ::close(fd_);
 }
 
 void ShimServer::on_connection() {
   for (int accepted = 0; accepted < kAcceptedInTurn; ++accepted) {
-    const int fd = ::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0) {
+    Descriptor socket(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket) {
       if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) pause_accepting();
       return;
     }
-    add_client(fd);
+    add_client(std::move(socket));
   }
 }
 
-void ShimServer::add_client(int fd) {
-  const int on = 1;
-  ::setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
+void ShimServer::add_client(Descriptor socket) {
+  want_credentials(socket.get());
   ucred from{};
   socklen_t bytes = sizeof(from);
-  ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &from, &bytes);
+  ::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &from, &bytes);
   auto client = std::make_unique<Client>();
   client->id = ClientId{next_client_++};
-  client->fd = fd;
+  client->socket = std::move(socket);
   client->uid = from.uid;
   Client& added = *client;
   clients_.emplace(added.id, std::move(client));
-  added.poll = std::make_unique<ReadPoll>(loop_, fd, [this, &added] { on_readable(added); });
+  added.poll = std::make_unique<ReadPoll>(loop_, added.socket.get(), [this, &added] { on_readable(added); });
   if (silent_.empty()) hello_timer_->start_at(loop_now() + options_.hello_timeout);
   silent_.emplace_back(loop_now() + options_.hello_timeout, added.id);
   if (has_room(added.uid)) {
@@ -320,42 +235,11 @@ void ShimServer::pause_accepting() {
 
 // One packet a turn: a client has one call outstanding, and what more there is comes with the next turn.
 void ShimServer::on_readable(Client& client) {
-  // Room for all that can be passed, though one is right: what does not fit, qemu-user 7.2 leaves open and unnamed.
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred)) + CMSG_SPACE(kPassedMax * sizeof(int))];
-  iovec vector{packet_.data(), packet_.size()};
-  msghdr message{};
-  message.msg_iov = &vector;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  const ssize_t n = ::recvmsg(client.fd, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (n <= 0) {
-    close_client(client.id, n < 0 && errno == ECONNRESET);
-    return;
-  }
-  LocalCredentials credentials;
-  std::vector<int> passed;
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_level != SOL_SOCKET) continue;
-    if (header->cmsg_type == SCM_CREDENTIALS) {
-      ucred from{};
-      std::memcpy(&from, CMSG_DATA(header), sizeof(from));
-      credentials = {from.pid, from.uid, from.gid};
-    } else if (header->cmsg_type == SCM_RIGHTS) {
-      passed.resize((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
-      std::memcpy(passed.data(), CMSG_DATA(header), passed.size() * sizeof(int));
-    }
-  }
-  const std::span<const std::byte> packet(packet_.data(), static_cast<std::size_t>(n));
+  auto packet = receive_packet(client.socket.get(), packet_);
+  if (!packet && packet.error() == NoPacket::kYet) return;
   const ClientId id = client.id;
-  const bool fits = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0 && passed.size() <= 1;
-  Descriptor first(fits && !passed.empty() ? std::exchange(passed.front(), -1) : -1);
-  const bool understood = fits && on_packet(client, packet, std::move(first), credentials);
-  for (const int fd : passed) {
-    if (fd >= 0) ::close(fd);
-  }
-  if (!understood) close_client(id, false);
+  if (!packet) return close_client(id, packet.error() == NoPacket::kReset);
+  if (!on_packet(client, std::move(*packet))) close_client(id, false);
 }
 
 bool ShimServer::on_hello(Client& client, const local::HelloRequest& hello, const LocalCredentials& credentials) {
@@ -371,22 +255,21 @@ bool ShimServer::on_hello(Client& client, const local::HelloRequest& hello, cons
   client.greeted = reply.error == 0;
   // A process that has ended already is seen by its closed socket.
   if (client.greeted) processes_.watch(client.pid);
-  const ssize_t sent = ::send(client.fd, &reply, sizeof(reply), MSG_NOSIGNAL | MSG_DONTWAIT);
+  const ssize_t sent = ::send(client.socket.get(), &reply, sizeof(reply), MSG_NOSIGNAL | MSG_DONTWAIT);
   return client.greeted && sent == static_cast<ssize_t>(sizeof(reply));
 }
 
-bool ShimServer::on_packet(Client& client, std::span<const std::byte> packet, Descriptor passed,
-                           const LocalCredentials& credentials) {
+bool ShimServer::on_packet(Client& client, LocalPacket packet) {
   if (!client.greeted) {
     local::HelloRequest hello;
-    if (packet.size() != sizeof(hello)) return false;
-    std::memcpy(&hello, packet.data(), sizeof(hello));
+    if (packet.bytes.size() != sizeof(hello)) return false;
+    std::memcpy(&hello, packet.bytes.data(), sizeof(hello));
     if (hello.magic != local::kMagic || hello.op != static_cast<std::uint32_t>(local::Op::kHello)) return false;
-    return on_hello(client, hello, credentials);
+    return on_hello(client, hello, packet.credentials);
   }
   LocalRequest request;
-  if (packet.size() < sizeof(request.header)) return false;
-  std::memcpy(&request.header, packet.data(), sizeof(request.header));
+  if (packet.bytes.size() < sizeof(request.header)) return false;
+  std::memcpy(&request.header, packet.bytes.data(), sizeof(request.header));
   if (request.header.magic != local::kMagic || request.header.call == 0) return false;
   if (request.header.op == local::Op::kCancel) {
     // The reply may have crossed it: then there is nothing to cancel.
@@ -395,36 +278,35 @@ bool ShimServer::on_packet(Client& client, std::span<const std::byte> packet, De
   }
   if (client.outstanding != 0) return false;
   // Replies that nobody reads would pile up in the socket, each with what it carries. (The welcome is no such thing.)
-  int unread_bytes = 0;
-  if (client.answered && ::ioctl(client.fd, TIOCOUTQ, &unread_bytes) == 0 && unread_bytes > 0) {
+  if (client.answered && has_unread(client.socket.get())) {
     close_client(client.id, true);
     return false;
   }
   let_go(client);
   confirm_taken(client);
   const bool in_memfd = (request.header.marks & local::kPayloadInMemfd) != 0;
-  const std::size_t bytes = !in_memfd                                          ? packet.size() - sizeof(request.header)
+  const std::size_t bytes = !in_memfd ? packet.bytes.size() - sizeof(request.header)
                             : request.header.payload_bytes <= kPayloadBytesMax ? request.header.payload_bytes
                                                                                : 0;
   const ClientId id = client.id;
-  if (!admit(client, request.header, bytes, credentials.uid)) return clients_.contains(id);
+  if (!admit(client, request.header, bytes, packet.credentials.uid)) return clients_.contains(id);
   if (in_memfd) {
-    if (!passed || !is_memfd(passed.get())) return false;
+    if (!packet.passed || !is_memfd(packet.passed.get())) return false;
     if (request.header.payload_bytes <= kPayloadBytesMax) {
-      request.payload = read_memfd(passed.get(), request.header.payload_bytes);
+      request.payload = read_memfd(packet.passed.get(), request.header.payload_bytes);
     }
   } else {
-    const auto payload = packet.subspan(sizeof(request.header));
+    const auto payload = packet.bytes.subspan(sizeof(request.header));
     request.payload.assign(payload.begin(), payload.end());
-    if (passed) request.passed = std::make_shared<Descriptor>(std::move(passed));
+    if (packet.passed) request.passed = std::make_shared<Descriptor>(std::move(packet.passed));
   }
   if (request.payload.size() > request.header.payload_bytes) return false;
   request.unreadable = request.payload.size() < request.header.payload_bytes;
   request.client = client.id;
-  request.credentials = credentials;
+  request.credentials = packet.credentials;
   request.abi = client.abi;
   client.outstanding = request.header.call;
-  hold_bytes(client, credentials.uid, request.payload.size());
+  hold_bytes(client, packet.credentials.uid, request.payload.size());
   client.administers = client.administers || request.header.op == local::Op::kAdmin;
   turn_.push_back(std::move(request));
   return true;
@@ -462,35 +344,7 @@ bool ShimServer::reply(ClientId id, local::Reply header, std::span<const std::by
   client.answered = true;
   const uid_t uid = client.bytes == 0 ? client.uid : client.bytes_uid;
   hold_bytes(client, uid, payload.size() > local::kInlineBytesMax ? payload.size() : 0);
-  header.payload_bytes = static_cast<std::uint32_t>(payload.size());
-  DIPC_CHECK(descriptors.size() <= kDescriptorsMax);
-  DIPC_CHECK(descriptors.empty() || payload.size() <= local::kInlineBytesMax);
-  int memfd = -1;
-  if (payload.size() > local::kInlineBytesMax) {
-    memfd = memfd_with(payload);
-    header.marks |= local::kPayloadInMemfd;
-    payload = {};
-    if (memfd >= 0) descriptors = {&memfd, 1};
-  }
-  iovec vectors[2] = {{&header, sizeof(header)},
-                      {const_cast<std::byte*>(payload.data()), payload.size()}};  // sendmsg does not write to it
-  msghdr message{};
-  message.msg_iov = vectors;
-  message.msg_iovlen = 2;
-  alignas(cmsghdr) char control[CMSG_SPACE(kDescriptorsMax * sizeof(int))] = {};
-  if (!descriptors.empty()) {
-    message.msg_control = control;
-    message.msg_controllen = CMSG_SPACE(descriptors.size_bytes());
-    cmsghdr* rights = CMSG_FIRSTHDR(&message);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(descriptors.size_bytes());
-    std::memcpy(CMSG_DATA(rights), descriptors.data(), descriptors.size_bytes());
-  }
-  const bool without_memfd = (header.marks & local::kPayloadInMemfd) != 0 && memfd < 0;
-  const bool sent = !without_memfd && ::sendmsg(client.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
-  if (memfd >= 0) ::close(memfd);
-  if (!sent) {
+  if (!send_reply(client.socket.get(), header, payload, descriptors)) {
     // Its end is closed, or it asks without reading: with one call outstanding a reply always fits.
     close_client(id, false);
     return false;
@@ -513,11 +367,10 @@ void ShimServer::look_for_taken() {
   bool more = false;
   for (auto& [id, client] : clients_) {
     if (client->untaken == 0) continue;
-    int unread_bytes = 0;
-    if (::ioctl(client->fd, TIOCOUTQ, &unread_bytes) == 0 && unread_bytes == 0) {
-      confirm_taken(*client);
-    } else {
+    if (has_unread(client->socket.get())) {
       more = true;
+    } else {
+      confirm_taken(*client);
     }
   }
   if (more) taken_timer_->start_at(loop_now() + kTakenLookEvery);
@@ -533,8 +386,7 @@ void ShimServer::on_process_ended(pid_t pid) {
     const auto found = clients_.find(id);
     if (found == clients_.end()) continue;  // closed by what another one's end led to
     const Client& client = *found->second;
-    int unread_bytes = 0;
-    close_client(id, client.untaken != 0 && ::ioctl(client.fd, TIOCOUTQ, &unread_bytes) == 0 && unread_bytes > 0);
+    close_client(id, client.untaken != 0 && has_unread(client.socket.get()));
   }
 }
 

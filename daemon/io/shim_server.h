@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "arch/abi.h"
+#include "daemon/io/local_socket.h"
 #include "daemon/io/loop.h"
 #include "daemon/io/process_watch.h"
 #include "wire/descriptor.h"
@@ -42,13 +43,6 @@ namespace dipc {
 
 // One socket of one program (one thread of it); never used again by this server.
 enum class ClientId : std::uint64_t {};
-
-// The sender's effective ids at this request, checked by the kernel (SCM_CREDENTIALS).
-struct LocalCredentials {
-  pid_t pid = 0;
-  uid_t uid = 0;
-  gid_t gid = 0;
-};
 
 struct LocalRequest {
   ClientId client{};
@@ -85,7 +79,7 @@ class ShimServer {
     std::chrono::milliseconds hello_timeout{10'000};
   };
 
-  // Errors: another daemon answers on the path; the folder can't be written. A dead socket file is replaced.
+  // Errors: see listen_at().
   static Result<std::unique_ptr<ShimServer>> listen(uv_loop_t* loop, Options options, Handler& handler);
   // Closes all sockets and removes the socket file: from now on programs act as if DIPC were not there.
   ~ShimServer();
@@ -104,9 +98,9 @@ class ShimServer {
     std::size_t connections = 0;
     std::uint64_t bytes = 0;
   };
-  ShimServer(uv_loop_t* loop, Options options, Handler& handler, int fd);
+  ShimServer(uv_loop_t* loop, Options options, Handler& handler, Descriptor socket);
   void on_connection();
-  void add_client(int fd);
+  void add_client(Descriptor socket);
   bool has_room(uid_t uid) const;
   void settle_in(Client& client);
   void add_surplus(const Client& client);
@@ -120,8 +114,7 @@ class ShimServer {
   void pause_accepting();
   void on_readable(Client& client);
   bool on_hello(Client& client, const local::HelloRequest& hello, const LocalCredentials& credentials);
-  bool on_packet(Client& client, std::span<const std::byte> packet, Descriptor passed,
-                 const LocalCredentials& credentials);
+  bool on_packet(Client& client, LocalPacket packet);
   void on_process_ended(pid_t pid);
   void close_client(ClientId client, bool unread);
   void confirm_taken(Client& client);
@@ -131,7 +124,7 @@ class ShimServer {
   uv_loop_t* loop_;
   Options options_;
   Handler& handler_;
-  int fd_;
+  Descriptor socket_;
   std::uint64_t ipc_namespace_;
   std::uint64_t next_client_ = 1;
   std::map<ClientId, std::unique_ptr<Client>> clients_;
