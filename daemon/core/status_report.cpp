@@ -1,19 +1,11 @@
 #include "daemon/core/status_report.h"
 
-#include <algorithm>
-#include <charconv>
 #include <cstdio>
-#include <limits>
-#include <nlohmann/json.hpp>
 
-#include "daemon/core/number_text.h"
-#include "daemon/core/object_name.h"
+#include "daemon/core/json_reader.h"
 
 namespace dipc {
 namespace {
-
-// Members stay in the order in which they were written: people read this too.
-using Json = nlohmann::ordered_json;
 
 // Bytes that are not UTF-8 (a peer's or a user's) must not throw: they are replaced.
 std::string dump(const Json& json) {
@@ -28,171 +20,6 @@ std::string octal(std::uint32_t mode) {
   std::snprintf(text, sizeof text, "%03o", mode & 0777u);
   return text;
 }
-
-// ---- reading: nothing here throws, and the first field of a wrong type is remembered
-
-class Reader {
- public:
-  explicit Reader(const Json& object, std::string& error) : object_(object), error_(error) {
-    if (!object.is_object()) error_ = "an object is expected";
-  }
-
-  void take(const char* name, std::string& into) const {
-    if (const Json* field = find(name)) {
-      if (field->is_string())
-        into = field->get<std::string>();
-      else
-        wrong(name);
-    }
-  }
-  void take(const char* name, bool& into) const {
-    if (const Json* field = find(name)) {
-      if (field->is_boolean())
-        into = field->get<bool>();
-      else
-        wrong(name);
-    }
-  }
-  void take(const char* name, std::uint64_t& into) const {
-    if (const Json* field = find(name)) {
-      if (field->is_number_unsigned())
-        into = field->get<std::uint64_t>();
-      else
-        wrong(name);
-    }
-  }
-  void take(const char* name, std::int64_t& into) const {
-    if (const Json* field = find(name)) {
-      const bool fits = field->is_number_integer() &&
-                        (!field->is_number_unsigned() ||
-                         field->get<std::uint64_t>() <= std::uint64_t{std::numeric_limits<std::int64_t>::max()});
-      if (fits)
-        into = field->get<std::int64_t>();
-      else
-        wrong(name);
-    }
-  }
-  void take(const char* name, std::int32_t& into) const {
-    std::int64_t wide = into;
-    take(name, wide);
-    if (wide >= std::numeric_limits<std::int32_t>::min() && wide <= std::numeric_limits<std::int32_t>::max()) {
-      into = static_cast<std::int32_t>(wide);
-    } else {
-      wrong(name);
-    }
-  }
-  template <typename T>
-  void take(const char* name, std::optional<T>& into) const {
-    if (const Json* field = find(name); field != nullptr && !field->is_null()) {
-      T value{};
-      take(name, value);
-      into = value;
-    }
-  }
-  void take(const char* name, std::vector<std::string>& into) const {
-    each(name, [&](const Json& element) {
-      if (element.is_string())
-        into.push_back(element.get<std::string>());
-      else
-        wrong(name);
-    });
-  }
-  void take(const char* name, std::map<std::string, std::uint64_t>& into) const {
-    const Json* field = find(name);
-    if (field == nullptr) return;
-    if (!field->is_object()) return wrong(name);
-    for (const auto& [key, value] : field->items()) {
-      if (value.is_number_unsigned())
-        into[key] = value.get<std::uint64_t>();
-      else
-        wrong(name);
-    }
-  }
-  void take(ObjectName& into) const {
-    std::string kind, key;
-    take("kind", kind);
-    take("key", key);
-    const auto known_kind = kind_from_name(kind);
-    const auto known_key = parse_key(key);
-    if (!known_kind) return wrong("kind");
-    if (!known_key) return wrong("key");
-    into = ObjectName{*known_kind, *known_key};
-  }
-  void take_key(std::int32_t& into) const {
-    std::string text = format_key(into);
-    take("key", text);
-    if (const auto key = parse_key(text)) {
-      into = *key;
-    } else {
-      wrong("key");
-    }
-  }
-  // A number in a string, since it may have more than 53 bits.
-  template <typename T>
-  void take_written(const char* name, T& into) const {
-    if (find(name) == nullptr) return;
-    std::string text;
-    take(name, text);
-    if (const auto number = parse_prefixed_number<T>(text)) {
-      into = *number;
-    } else {
-      wrong(name);
-    }
-  }
-  void take_bytes(const char* name, std::string& into) const {
-    std::string text;
-    take(name, text);
-    into.clear();
-    for (std::size_t i = 0; i < text.size(); i += 2) {
-      unsigned char byte = 0;
-      const char* const pair = text.data() + i;
-      if (i + 2 > text.size() || std::from_chars(pair, pair + 2, byte, 16).ptr != pair + 2) return wrong(name);
-      into.push_back(static_cast<char>(byte));
-    }
-  }
-  void take_octal(const char* name, std::uint32_t& into) const {
-    std::string text;
-    take(name, text);
-    const auto number = parse_number<std::uint32_t>(text, 8);
-    if (number && *number <= 0777) {
-      into = *number;
-    } else {
-      wrong(name);
-    }
-  }
-  template <typename Function>
-  void each(const char* name, Function function) const {
-    const Json* field = find(name);
-    if (field == nullptr) return;
-    if (!field->is_array()) return wrong(name);
-    for (const Json& element : *field) function(element);
-  }
-  template <typename Function>
-  void object(const char* name, Function function) const {
-    if (const Json* field = find(name)) function(Reader(*field, error_));
-  }
-  template <typename T, typename Function>
-  void objects(const char* name, std::vector<T>& into, Function function) const {
-    each(name, [&](const Json& element) {
-      T value;
-      function(Reader(element, error_), value);
-      into.push_back(std::move(value));
-    });
-  }
-
- private:
-  const Json* find(const char* name) const {
-    if (!object_.is_object()) return nullptr;
-    const auto found = object_.find(name);
-    return found == object_.end() ? nullptr : &*found;
-  }
-  void wrong(const char* name) const {
-    if (error_.empty()) error_ = std::string("field '") + name + "' is missing or of another type";
-  }
-
-  const Json& object_;
-  std::string& error_;
-};
 
 Json row_json(const DeadLettersReport::Row& row) {
   if (!row.trouble.empty()) return {{"id", row.id}, {"trouble", row.trouble}};
@@ -210,7 +37,7 @@ Json row_json(const DeadLettersReport::Row& row) {
           {"length_exact", row.length_exact}};
 }
 
-void take_row(const Reader& from, DeadLettersReport::Row& row) {
+void take_row(const JsonReader& from, DeadLettersReport::Row& row) {
   from.take("id", row.id);
   from.take("time", row.time);
   from.take("reason", row.reason);
@@ -237,7 +64,7 @@ void add_traffic(Json& json, const PageTraffic& traffic) {
   json["bounces"] = traffic.bounces;
 }
 
-void take_traffic(const Reader& from, PageTraffic& traffic) {
+void take_traffic(const JsonReader& from, PageTraffic& traffic) {
   from.take("faults", traffic.faults);
   from.take("read_aheads", traffic.read_aheads);
   from.take("transfers", traffic.transfers);
@@ -263,7 +90,7 @@ Json segment_json(const SegmentsReport::Row& row) {
   return json;
 }
 
-void take_segment(const Reader& from, SegmentsReport::Row& row) {
+void take_segment(const JsonReader& from, SegmentsReport::Row& row) {
   from.take_key(row.key);
   from.take("id", row.id);
   from.take("removed", row.removed);
@@ -287,7 +114,7 @@ Result<T> read(std::string_view text, Function function) {
   if (json.is_discarded()) return trouble("the daemon's answer is not JSON", remedy);
   std::string error;
   T value;
-  function(Reader(json, error), value);
+  function(JsonReader(json, error), value);
   if (!error.empty()) return trouble("the daemon's answer is not understood: " + error, remedy);
   return value;
 }
@@ -416,7 +243,7 @@ std::string to_json(const AdminFailure& failure) {
 }
 
 Result<StatusReport> status_from_json(std::string_view json) {
-  return read<StatusReport>(json, [](const Reader& from, StatusReport& report) {
+  return read<StatusReport>(json, [](const JsonReader& from, StatusReport& report) {
     from.take("host", report.host);
     from.take("cluster", report.cluster);
     from.take("referee", report.referee);
@@ -425,7 +252,7 @@ Result<StatusReport> status_from_json(std::string_view json) {
     from.take("version", report.version);
     from.take("uptime_s", report.uptime_s);
     from.take("listen", report.listen);
-    from.objects("peers", report.peers, [](const Reader& row, StatusReport::Peer& peer) {
+    from.objects("peers", report.peers, [](const JsonReader& row, StatusReport::Peer& peer) {
       row.take("name", peer.name);
       row.take("address", peer.address);
       row.take("state", peer.state);
@@ -436,20 +263,21 @@ Result<StatusReport> status_from_json(std::string_view json) {
       row.take("waiting_bytes", peer.waiting_bytes);
       row.take("blocked_calls", peer.blocked_calls);
     });
-    from.objects("certificates", report.certificates, [](const Reader& row, StatusReport::Certificate& certificate) {
-      row.take("file", certificate.file);
-      row.take("subject", certificate.subject);
-      row.take("expires", certificate.expires);
-      row.take("days_left", certificate.days_left);
-    });
+    from.objects("certificates", report.certificates,
+                 [](const JsonReader& row, StatusReport::Certificate& certificate) {
+                   row.take("file", certificate.file);
+                   row.take("subject", certificate.subject);
+                   row.take("expires", certificate.expires);
+                   row.take("days_left", certificate.days_left);
+                 });
     from.take("counters", report.counters);
     from.take("warnings", report.warnings);
   });
 }
 
 Result<ObjectsReport> objects_from_json(std::string_view json) {
-  return read<ObjectsReport>(json, [](const Reader& from, ObjectsReport& report) {
-    from.objects("objects", report.rows, [](const Reader& object, ObjectsReport::Row& row) {
+  return read<ObjectsReport>(json, [](const JsonReader& from, ObjectsReport& report) {
+    from.objects("objects", report.rows, [](const JsonReader& object, ObjectsReport::Row& row) {
       object.take(row.name);
       object.take("owner", row.owner);
       object.take("id", row.id);
@@ -461,7 +289,7 @@ Result<ObjectsReport> objects_from_json(std::string_view json) {
       object.take("semaphores", row.semaphores);
       object.take("unconverted", row.unconverted);
     });
-    from.objects("silent_hosts", report.silent_hosts, [](const Reader& row, ObjectsReport::SilentHost& host) {
+    from.objects("silent_hosts", report.silent_hosts, [](const JsonReader& row, ObjectsReport::SilentHost& host) {
       row.take("name", host.name);
       row.take("reason", host.reason);
     });
@@ -469,14 +297,14 @@ Result<ObjectsReport> objects_from_json(std::string_view json) {
 }
 
 Result<DeadLettersReport> dead_letters_from_json(std::string_view json) {
-  return read<DeadLettersReport>(json, [](const Reader& from, DeadLettersReport& report) {
+  return read<DeadLettersReport>(json, [](const JsonReader& from, DeadLettersReport& report) {
     from.objects("dead_letters", report.rows, take_row);
     from.take("next", report.next);
   });
 }
 
 Result<DeadLetterText> dead_letter_text_from_json(std::string_view json) {
-  return read<DeadLetterText>(json, [](const Reader& from, DeadLetterText& letter) {
+  return read<DeadLetterText>(json, [](const JsonReader& from, DeadLetterText& letter) {
     take_row(from, letter.row);
     from.take("offset", letter.offset);
     from.take_bytes("text", letter.text);
@@ -484,22 +312,23 @@ Result<DeadLetterText> dead_letter_text_from_json(std::string_view json) {
 }
 
 Result<SegmentsReport> segments_from_json(std::string_view json) {
-  return read<SegmentsReport>(
-      json, [](const Reader& from, SegmentsReport& report) { from.objects("segments", report.rows, take_segment); });
+  return read<SegmentsReport>(json, [](const JsonReader& from, SegmentsReport& report) {
+    from.objects("segments", report.rows, take_segment);
+  });
 }
 
 Result<PagesReport> pages_from_json(std::string_view json) {
-  return read<PagesReport>(json, [](const Reader& from, PagesReport& report) {
-    from.object("segment", [&](const Reader& row) { take_segment(row, report.segment); });
+  return read<PagesReport>(json, [](const JsonReader& from, PagesReport& report) {
+    from.object("segment", [&](const JsonReader& row) { take_segment(row, report.segment); });
     from.take("map", report.map);
     from.take("cell_pages", report.cell_pages);
     std::vector<std::pair<std::string, PageTraffic>> hosts;
-    from.objects("hosts", hosts, [](const Reader& row, std::pair<std::string, PageTraffic>& host) {
+    from.objects("hosts", hosts, [](const JsonReader& row, std::pair<std::string, PageTraffic>& host) {
       row.take("name", host.first);
       take_traffic(row, host.second);
     });
     report.hosts.insert(hosts.begin(), hosts.end());
-    from.objects("pages", report.pages, [](const Reader& row, PagesReport::Page& page) {
+    from.objects("pages", report.pages, [](const JsonReader& row, PagesReport::Page& page) {
       row.take("page", page.page);
       row.take("state", page.state);
       row.take("holders", page.holders);
@@ -512,12 +341,12 @@ Result<PagesReport> pages_from_json(std::string_view json) {
 }
 
 Result<AdminDone> done_from_json(std::string_view json) {
-  return read<AdminDone>(json, [](const Reader& from, AdminDone& done) { from.take("done", done.done); });
+  return read<AdminDone>(json, [](const JsonReader& from, AdminDone& done) { from.take("done", done.done); });
 }
 
 Result<AdminFailure> failure_from_json(std::string_view json) {
-  return read<AdminFailure>(json, [](const Reader& from, AdminFailure& failure) {
-    from.objects("troubles", failure.troubles, [](const Reader& row, Trouble& one) {
+  return read<AdminFailure>(json, [](const JsonReader& from, AdminFailure& failure) {
+    from.objects("troubles", failure.troubles, [](const JsonReader& row, Trouble& one) {
       row.take("what", one.what);
       row.take("remedy", one.remedy);
     });
