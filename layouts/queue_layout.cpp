@@ -41,12 +41,12 @@ QueueLayout::QueueLayout(std::shared_ptr<const TypeSet> types, std::string text)
 }
 
 Result<std::shared_ptr<const QueueLayout>> QueueLayout::of(const TypeSet& types, const Binding& binding) {
-  DIPC_CHECK(binding.kind == Kind::kMessageQueue);
+  DIPC_CHECK(binding.kind == kKind);
   return parse(bound_text(types, binding));
 }
 
 Result<std::shared_ptr<const QueueLayout>> QueueLayout::parse(std::string text) {
-  auto types = parse_bound(text, Kind::kMessageQueue);
+  auto types = parse_bound(text, kKind);
   if (!types) return tl::unexpected(types.error());
   if (types->structs.size() > kStructuresMax) {
     return trouble("more structs than one queue can have", "bind fewer structs to one queue");
@@ -98,28 +98,6 @@ std::string QueueLayout::difference(const QueueLayout& a, const std::string& our
                                     const std::string& theirs) {
   if (a.text_ == b.text_) return {};
   return bound_difference(a.types(), ours, b.types(), theirs);
-}
-
-// ---- all of them
-
-Result<QueueLayouts> QueueLayouts::of(TypeSet types) {
-  QueueLayouts all;
-  all.types_ = std::make_shared<const TypeSet>(std::move(types));
-  for (const Binding& binding : all.types_->bindings) {
-    if (binding.kind != Kind::kMessageQueue) continue;
-    auto layout = QueueLayout::of(*all.types_, binding);
-    if (!layout) {
-      const std::string place = binding.keys.front().place;
-      return trouble(place + ": " + layout.error().what, layout.error().remedy);
-    }
-    all.layouts_.emplace(&binding, std::move(*layout));
-  }
-  return all;
-}
-
-std::shared_ptr<const QueueLayout> QueueLayouts::find(std::int32_t key) const {
-  const Binding* binding = types_->binding_for(Kind::kMessageQueue, key);
-  return binding == nullptr ? nullptr : layouts_.at(binding);
 }
 
 }  // namespace dipc

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "arch/abi.h"
+#include "layouts/bound_layouts.h"
 #include "layouts/conversion.h"
 #include "layouts/declarations.h"
 #include "wire/result.h"
@@ -20,6 +21,7 @@ namespace dipc {
 
 class QueueLayout {
  public:
+  static constexpr Kind kKind = Kind::kMessageQueue;
   // Of one binding of `types`, which is for queues. Trouble: its declarations are longer than a host may send.
   static Result<std::shared_ptr<const QueueLayout>> of(const TypeSet& types, const Binding& binding);
   // text() of another host. Trouble: it is no such thing.
@@ -58,19 +60,7 @@ class QueueLayout {
   mutable std::map<std::vector<std::uint8_t>, std::shared_ptr<const Conversion>> conversions_;
 };
 
-// The layouts of all queues that one set of declarations speaks of.
-class QueueLayouts {
- public:
-  QueueLayouts() = default;
-  // Trouble: see QueueLayout::of().
-  static Result<QueueLayouts> of(TypeSet types);
-  // Null: nothing is declared for this key. 0 is IPC_PRIVATE.
-  std::shared_ptr<const QueueLayout> find(std::int32_t key) const;
-  const TypeSet& types() const { return *types_; }
-
- private:
-  std::shared_ptr<const TypeSet> types_ = std::make_shared<const TypeSet>();
-  std::map<const Binding*, std::shared_ptr<const QueueLayout>> layouts_;
-};
+// Of all queues that one set of declarations speaks of.
+using QueueLayouts = BoundLayouts<QueueLayout>;
 
 }  // namespace dipc

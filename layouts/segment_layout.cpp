@@ -19,12 +19,12 @@ std::string places(const Difference& difference, const std::string& a_name, cons
 }  // namespace
 
 Result<std::shared_ptr<const SegmentLayout>> SegmentLayout::of(const TypeSet& types, const Binding& binding) {
-  DIPC_CHECK(binding.kind == Kind::kSegment);
+  DIPC_CHECK(binding.kind == kKind);
   return parse(bound_text(types, binding));
 }
 
 Result<std::shared_ptr<const SegmentLayout>> SegmentLayout::parse(std::string text) {
-  auto types = parse_bound(text, Kind::kSegment);
+  auto types = parse_bound(text, kKind);
   if (!types) return tl::unexpected(types.error());
   return std::shared_ptr<const SegmentLayout>(new SegmentLayout(std::move(*types), std::move(text)));
 }
@@ -46,28 +46,6 @@ std::string SegmentLayout::difference(const SegmentLayout& a, const std::string&
                                       const std::string& theirs) {
   if (a.text_ == b.text_) return {};
   return bound_difference(a.types_, ours, b.types_, theirs);
-}
-
-// ---- all of them
-
-Result<SegmentLayouts> SegmentLayouts::of(const TypeSet& types) {
-  SegmentLayouts all;
-  all.types_ = std::make_shared<const TypeSet>(types);
-  for (const Binding& binding : all.types_->bindings) {
-    if (binding.kind != Kind::kSegment) continue;
-    auto layout = SegmentLayout::of(*all.types_, binding);
-    if (!layout) {
-      const std::string place = binding.keys.front().place;
-      return trouble(place + ": " + layout.error().what, layout.error().remedy);
-    }
-    all.layouts_.emplace(&binding, std::move(*layout));
-  }
-  return all;
-}
-
-std::shared_ptr<const SegmentLayout> SegmentLayouts::find(std::int32_t key) const {
-  const Binding* binding = types_->binding_for(Kind::kSegment, key);
-  return binding == nullptr ? nullptr : layouts_.at(binding);
 }
 
 }  // namespace dipc

@@ -5,13 +5,12 @@
 // size: machines whose compilers place the struct otherwise can't have it; those that only write numbers the other way
 // round can (page_swaps.h).
 
-#include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "arch/abi.h"
+#include "layouts/bound_layouts.h"
 #include "layouts/declarations.h"
 #include "wire/result.h"
 
@@ -19,6 +18,7 @@ namespace dipc {
 
 class SegmentLayout {
  public:
+  static constexpr Kind kKind = Kind::kSegment;
   // Of one binding of `types`, which is for segments. Trouble: its declarations are longer than a host may send.
   static Result<std::shared_ptr<const SegmentLayout>> of(const TypeSet& types, const Binding& binding);
   // text() of another host. Trouble: it is no such thing.
@@ -44,18 +44,7 @@ class SegmentLayout {
   std::string text_;
 };
 
-// The layouts of all segments that one set of declarations speaks of.
-class SegmentLayouts {
- public:
-  SegmentLayouts() = default;
-  // Trouble: see SegmentLayout::of().
-  static Result<SegmentLayouts> of(const TypeSet& types);
-  // Null: nothing is declared for this key. 0 is IPC_PRIVATE.
-  std::shared_ptr<const SegmentLayout> find(std::int32_t key) const;
-
- private:
-  std::shared_ptr<const TypeSet> types_ = std::make_shared<const TypeSet>();
-  std::map<const Binding*, std::shared_ptr<const SegmentLayout>> layouts_;
-};
+// Of all segments that one set of declarations speaks of.
+using SegmentLayouts = BoundLayouts<SegmentLayout>;
 
 }  // namespace dipc
