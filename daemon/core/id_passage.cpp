@@ -2,11 +2,12 @@
 
 #include <limits>
 
+#include "daemon/core/logins_map.h"
+
 namespace dipc {
 namespace {
 
 constexpr std::int64_t kPids = std::int64_t{1} << kPidBits;
-constexpr std::size_t kNameBytesMax = 256;  // of a login or group: logins_map.cpp's
 constexpr std::int64_t kComposedMax = std::numeric_limits<std::int32_t>::max();
 
 }  // namespace
@@ -47,7 +48,7 @@ IdRewriter::Answer IdsEntering::rewrite(Meaning meaning, std::int64_t value) {
   if (const auto known = known_.find({meaning, value}); known != known_.end()) return {Error::kNone, known->second};
   if (value < 0 || static_cast<std::uint64_t>(value) >= logins_.size()) return {Error::kInvalid, 0};
   const std::string& name = logins_[static_cast<std::size_t>(value)];
-  if (name.size() > kNameBytesMax) {
+  if (name.size() > kLoginBytesMax) {
     unknown_ = "a name of " + std::to_string(name.size()) + " bytes";
     return {Error::kInvalid, 0};
   }

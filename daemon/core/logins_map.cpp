@@ -11,7 +11,6 @@ namespace {
 constexpr std::string_view kRoot = "root";
 constexpr std::string_view kNobody = "nobody";
 constexpr std::string_view kSameName = "*";
-constexpr std::size_t kLoginLengthMax = 256;
 
 bool is_login_character(char c) {
   return static_cast<unsigned char>(c) > ' ' && c != '\x7f' &&
@@ -20,7 +19,7 @@ bool is_login_character(char c) {
 
 // `text` without its '*' could be a name, or it has nothing but '*'.
 bool is_login_pattern(std::string_view text) {
-  return !text.empty() && text.size() <= kLoginLengthMax && text.front() != '-' &&
+  return !text.empty() && text.size() <= kLoginBytesMax && text.front() != '-' &&
          std::all_of(text.begin(), text.end(), [](char c) { return c == '*' || is_login_character(c); });
 }
 
@@ -35,7 +34,7 @@ bool is_pattern(std::string_view text) { return text.find('*') != std::string_vi
 }  // namespace
 
 bool is_login_name(std::string_view login) {
-  return !login.empty() && login.size() <= kLoginLengthMax && login.front() != '-' &&
+  return !login.empty() && login.size() <= kLoginBytesMax && login.front() != '-' &&
          std::all_of(login.begin(), login.end(), is_login_character);
 }
 

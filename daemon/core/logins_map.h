@@ -59,6 +59,9 @@ class LoginsMap {
   std::vector<Rule> rules_;
 };
 
+// Of the name of a login or a group, whoever says it: what is remembered of peers' names has a bound.
+inline constexpr std::size_t kLoginBytesMax = 256;
+
 // What may be a login: 1 to 256 characters, none of them white space, control, '/', ':', ',', '@' or '*', not first a
 // '-'.
 bool is_login_name(std::string_view login);

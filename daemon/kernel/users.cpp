@@ -6,12 +6,12 @@
 #include <cerrno>
 #include <vector>
 
+#include "daemon/core/logins_map.h"
+
 namespace dipc {
 namespace {
 
-// Names come from peers: bounds on what they can make us remember.
-constexpr std::size_t kKeptMax = 4096;
-constexpr std::size_t kNameBytesMax = 256;
+constexpr std::size_t kKeptMax = 4096;  // names come from peers: a bound on what they can make us remember
 
 // The *_r functions want a buffer and say ERANGE when it is too small (getpwnam(3)).
 template <typename Entry, typename Lookup, typename Use>
@@ -64,7 +64,7 @@ Value Users::kept(std::map<Key, Kept<Value>>& cache, const Key& key, Find&& find
 }
 
 std::optional<Identity> Users::identity_of_login(const std::string& login) {
-  if (login.size() > kNameBytesMax) return std::nullopt;
+  if (login.size() > kLoginBytesMax) return std::nullopt;
   return kept(identities_, login, [&] { return find_identity(login); });
 }
 
@@ -95,7 +95,7 @@ std::optional<uid_t> Users::uid_of(const std::string& login) {
 }
 
 std::optional<gid_t> Users::gid_of(const std::string& group_name) {
-  if (group_name.size() > kNameBytesMax) return std::nullopt;
+  if (group_name.size() > kLoginBytesMax) return std::nullopt;
   return kept(gids_, group_name, [&] {
     std::optional<gid_t> gid;
     look_up<group>([&](group* entry, char* buffer, std::size_t size,
