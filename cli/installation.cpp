@@ -87,12 +87,12 @@ std::string find_shim(const ElfIdentity& program) {
   const std::string found = find_shim_file(program);
   const Machine* machine = machine_of(program);
   if (machine == nullptr) return found;
-  for (const std::string& folder : machine->loader_folders()) {
+  const auto folders = machine->loader_folders();
+  for (const std::string& folder : folders) {
     const std::string end = "/" + folder + "/" + std::string(kShim);
     if (!found.ends_with(end)) continue;
     const fs::path prefix = found.substr(0, found.size() - end.size()) + "/";
     const auto is_there = [&](const std::string& one) { return fits(prefix / one / kShim, program); };
-    const auto folders = machine->loader_folders();
     if (std::all_of(folders.begin(), folders.end(), is_there)) return (prefix / "$LIB" / kShim).string();
   }
   return found;

@@ -376,8 +376,8 @@ struct Reply {
     unitBytes @1 :UInt32;      # of what is called a page below: a multiple of each host's own pages, at most 16 MiB
     holdNs @2 :UInt64;         # a host that was given a page keeps it so long
     declarations @3 :Text;
-    # What the segment is, in the language of docs/LAYOUTS.md: a struct, then `bind shm all to ...`; at most 1 MiB. Empty:
-    # bytes. A host whose programs have the struct otherwise (a field at another place or of another size, or its own
+    # What the segment is, in the language of docs/LAYOUTS.md: a struct, then `bind shm all to ...`; at most 60,000 bytes.
+    # Empty: bytes. A host whose programs have the struct otherwise (a field at another place or of another size, or its own
     # administrator declares something else for the key) reports the attachment as `detached` and logs the first
     # difference.
     abi @4 :Abi;
@@ -404,7 +404,7 @@ struct QueueDeclarations {
   # else for the key carries out no msgsnd and no msgrcv (EINVAL), and logs the first difference.
   queue @0 :ObjectRef;
   text @1 :Text;
-  # In the language of docs/LAYOUTS.md: structs, then one binding, `bind msg all to ...`; at most 1 MiB. Empty: bytes.
+  # In the language of docs/LAYOUTS.md: structs, then one binding, `bind msg all to ...`; at most 60,000 bytes. Empty: bytes.
 }
 
 struct PayloadForm {

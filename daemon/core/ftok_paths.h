@@ -19,7 +19,7 @@ std::int32_t ftok_key(std::string_view path, std::int32_t id);
 // Why `path` can't be one that a program's file has, as "is ..."; empty: it can.
 std::string path_objection(std::string_view path);
 
-// The paths of `listed` (path_objection() has none) that would get the keys of one before them; and which that is.
+// The first path of `listed` (path_objection() has none) that would get the keys of one before it, and which that is.
 struct FtokTwin {
   std::size_t index;
   std::size_t of;

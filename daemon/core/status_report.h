@@ -70,7 +70,7 @@ struct ObjectsReport {
     std::uint32_t mode = 0;                      // nine bits; in JSON a string of octal digits, "660"
     std::uint64_t used_bytes = 0, messages = 0;  // queues
     std::uint64_t semaphores = 0;                // semaphore sets
-    std::uint64_t unconverted = 0;               // queues: see wire's ObjectRow
+    std::uint64_t unconverted = 0;               // queues and segments: see wire's ObjectRow
     bool operator==(const Row&) const = default;
   };
   struct SilentHost {
