@@ -32,6 +32,7 @@ class SignalsBlocked {
  public:
   SignalsBlocked() { block_signals(&before_); }
   ~SignalsBlocked() { restore_signals(&before_); }
+  void leave_open(int signal) { sigdelset(&before_, signal); }
   SignalsBlocked(const SignalsBlocked&) = delete;
   SignalsBlocked& operator=(const SignalsBlocked&) = delete;
 
@@ -217,12 +218,39 @@ void attach_in_child(PagedMemory* paged) {
   give_back(paged);
 }
 
+void tell_detached(int id, uintptr_t address) {
+  Exchange detached(local::Op::kDetached, Kind::kSegment, id);
+  detached.request.type = static_cast<int64_t>(address);
+  detached.tries_once = true;
+  detached.run();  // should it be lost, the daemon sees that the memory is gone
+}
+
+// SHM_REMAP where attachments are that this process pages: those that are covered end with it. Of one that is covered
+// in part the helpers would go on with all of it.
+int end_replaced(const Place& place, size_t bytes) {
+  auto sticks_out = [&](uintptr_t at) {
+    const PagedMemory* paged = paged_memory_at(at);
+    return paged && (paged->address < place.address || paged->bytes > bytes - (paged->address - place.address));
+  };
+  if (!place.replaces || bytes == 0) return 0;
+  if (sticks_out(place.address) || sticks_out(place.address + bytes - 1)) return EINVAL;
+  while (PagedMemory* paged = paged_memory_in(place.address, bytes)) {
+    if (!end_helpers(paged)) continue;  // another thread does so
+    int id = paged->id;
+    uintptr_t address = paged->address;
+    give_back(paged);
+    tell_detached(id, address);
+  }
+  return 0;
+}
+
 // Maps what the daemon has offered and has it paged: 0, or an errno and nothing is mapped.
 int take_up(const Place& place, const Offered& offered, uintptr_t* address) {
   bool is_paged_here = offered.offer.paging == local::Paging::kSignal;
   Attachment* attachment = is_paged_here ? nullptr : take_attachment();
   int error = offered.memory < 0 || offered.pager < 0 || (!is_paged_here && !attachment) ? ENOMEM : 0;
   if (error == 0 && attachment && !identify(offered.memory, attachment)) error = ENOMEM;
+  if (error == 0) error = end_replaced(place, offered.bytes);
   if (error == 0) error = map(place, offered.bytes, offered.memory, offered.offer.writable != 0, address);
   if (error != 0) {
     answer_offer(offered.id, offered.ticket, 0, error, -1);
@@ -242,13 +270,6 @@ int take_up(const Place& place, const Offered& offered, uintptr_t* address) {
   return 0;
 }
 
-void tell_detached(int id, uintptr_t address) {
-  Exchange detached(local::Op::kDetached, Kind::kSegment, id);
-  detached.request.type = static_cast<int64_t>(address);
-  detached.tries_once = true;
-  detached.run();  // should it be lost, the daemon sees that the memory is gone
-}
-
 }  // namespace
 
 void* remote_attach(int id, const void* address, int flags) {
@@ -266,6 +287,7 @@ void* remote_attach(int id, const void* address, int flags) {
   uintptr_t at = 0;
   if (error == 0) error = take_up(place, offered, &at);
   if (error != 0) return fail(error);
+  if (offered.offer.paging == local::Paging::kSignal) signals.leave_open(SIGSEGV);
   return reinterpret_cast<void*>(at);  // NOLINT(performance-no-int-to-ptr): mmap's
 }
 

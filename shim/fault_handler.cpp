@@ -127,6 +127,20 @@ int change_action(int signal, const struct sigaction* action, struct sigaction* 
   return 0;
 }
 
+// As change_action() has it from now on: of the handlers that the program has by now, none blocks SIGSEGV.
+void unblock_in_handlers() {
+  int saved = errno;
+  for (int signal = 1; signal < NSIG; ++signal) {
+    struct sigaction action {};
+    if (signal == SIGSEGV || next_sigaction.get()(signal, nullptr, &action) != 0) continue;
+    if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) continue;
+    if (sigismember(&action.sa_mask, SIGSEGV) != 1) continue;
+    sigdelset(&action.sa_mask, SIGSEGV);
+    next_sigaction.get()(signal, &action, nullptr);
+  }
+  errno = saved;
+}
+
 Handler change_handler(Handler handler, int flags) {
   struct sigaction action {};
   action.sa_handler = handler;
@@ -150,6 +164,7 @@ bool take_faults() {
   keep(before);
   if (next_sigaction.get()(SIGSEGV, &action, nullptr) != 0) return false;
   g_taken.store(true, std::memory_order_release);
+  unblock_in_handlers();
   return true;
 }
 

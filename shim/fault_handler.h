@@ -4,8 +4,8 @@
 // has the signal for itself. Faults on other memory, and SIGSEGVs that somebody sends, end as they would without us.
 //
 // A thread that blocks SIGSEGV would be killed by a fault; so as long as there is paged memory the signal is left out
-// of what programs block (sigprocmask, pthread_sigmask, the masks of handlers). What a thread has blocked before the
-// first attachment stays so.
+// of what programs block (sigprocmask, pthread_sigmask, the masks of handlers), and so it is of what the thread that
+// attaches and the handlers block already. What other threads have blocked before the first attachment stays so.
 
 #include <signal.h>
 

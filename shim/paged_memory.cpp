@@ -215,6 +215,14 @@ PagedMemory* paged_memory_at(uintptr_t address) {
   return nullptr;
 }
 
+PagedMemory* paged_memory_in(uintptr_t address, size_t bytes) {
+  for (PagedMemory& memory : g_memories) {
+    if (memory.use.load(std::memory_order_acquire) != PagedMemory::kActive) continue;
+    if (memory.has(address) || memory.address - address < bytes) return &memory;
+  }
+  return nullptr;
+}
+
 bool start_helpers(PagedMemory* memory, int socket) {
   constexpr uint32_t kStarting = 1;
   memory->socket = socket;

@@ -8,7 +8,8 @@
 // but their socket, so that the program may close whatever it likes. When the socket ends, nobody knows any more what
 // the memory should be: it is SIGBUS from then on.
 //
-// What is mapped over a part of an attachment while it is attached is taken for that part. A child made by a raw
+// What is mapped over a part of an attachment while it is attached is taken for that part, but for attachments with
+// SHM_REMAP. A child made by a raw
 // clone(2) has its parent's memory and no helper: it is not served.
 
 #include <signal.h>
@@ -52,6 +53,8 @@ void give_back(PagedMemory* memory);
 bool has_paged_memory();
 // The one that is active and has the address; null: none.
 PagedMemory* paged_memory_at(uintptr_t address);
+// One that is active and has some of these bytes; null: none.
+PagedMemory* paged_memory_in(uintptr_t address, size_t bytes);
 
 // Makes the helpers of a memory that is filled in and mapped without access; it is then active. `socket` may be closed
 // by the caller afterwards. False: there is no room for threads.

@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdint>
 #include <cstdlib>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <string>
@@ -94,6 +96,54 @@ int chooses_addresses(Program&) {
   return 0;
 }
 
+// What is mapped there may be: "rwxs", as in /proc/self/maps.
+std::string permissions_at(const void* address) {
+  const auto at = reinterpret_cast<std::uintptr_t>(address);
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    char* rest = nullptr;
+    const auto begin = std::strtoull(line.c_str(), &rest, 16);
+    const auto end = std::strtoull(rest + 1, &rest, 16);
+    if (at >= begin && at < end) return {rest + 1, 4};
+  }
+  return "none";
+}
+
+int executes_where_it_has_asked_for_it(Program&) {
+  char* code = attach(nullptr, SHM_EXEC);
+  char* text = attach(nullptr, SHM_EXEC | SHM_RDONLY);
+  char* data = attach();
+  for (char* each : {code, text, data}) REQUIRE(each != kFailed && byte_at(each, 0) == 'x');
+  REQUIRE(permissions_at(code)[2] == 'x');
+  REQUIRE(permissions_at(text).substr(0, 3) == "r-x");
+  REQUIRE(permissions_at(data)[2] == '-');
+  return 0;
+}
+
+int replaces_its_own_attachment(Program& test) {
+  char* memory = attach();
+  char* other = attach();
+  byte_at(memory, 1) = 'y';
+  REQUIRE(attach(memory, SHM_REMAP) == memory);
+  REQUIRE(byte_at(memory, 0) == 'x' && byte_at(memory, 1) == 'y' && byte_at(other, 1) == 'y');
+  test.say('!');
+  test.hear();
+  REQUIRE(shmdt(memory) == 0);
+  REQUIRE(shmdt(memory) == -1 && errno == EINVAL);
+  REQUIRE(shmdt(other) == 0);
+  return 0;
+}
+
+int replaces_a_part_of_its_attachment(Program&) {
+  char* room = static_cast<char*>(mmap(nullptr, 8 * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  REQUIRE(attach(room + 2 * kPage, SHM_REMAP) == room + 2 * kPage);
+  REQUIRE(fails_with(attach(room + 3 * kPage, SHM_REMAP), EINVAL));
+  REQUIRE(fails_with(attach(room + 1 * kPage, SHM_REMAP), EINVAL));
+  REQUIRE(byte_at(room, 2) == 'x' && byte_at(room, 3) == 0);
+  REQUIRE(shmdt(room + 2 * kPage) == 0);
+  return 0;
+}
+
 int detaches_what_is_left(Program&) {
   char* memory = attach();
   munmap(memory, kPage);
@@ -158,6 +208,33 @@ int is_refused(Program& test) {
   REQUIRE(fails_with(attach(), EACCES));
   test.say('!');
   return 0;
+}
+
+int gives_it_to_system_calls(Program&) {
+  char* memory = attach();
+  int ends[2];
+  char letter = 0;
+  REQUIRE(pipe(ends) == 0);
+  REQUIRE(write(ends[1], memory, 1) == 1 && read(ends[0], &letter, 1) == 1 && letter == 'x');
+  REQUIRE(write(ends[1], "q", 1) == 1 && read(ends[0], memory + kPage, 1) == 1);
+  REQUIRE(byte_at(memory, 1) == 'q');
+  return 0;
+}
+
+int locks_its_memory(Program&) {
+  REQUIRE(mlockall(MCL_FUTURE) == 0);
+  char* memory = attach();  // would be filled with zeros at once, were it mapped with access
+  REQUIRE(memory != kFailed && byte_at(memory, 0) == 'x');
+  return 0;
+}
+
+int becomes_another_program(Program& test) {
+  char* memory = attach();
+  REQUIRE(byte_at(memory, 0) == 'x');
+  test.say('!');
+  test.hear();
+  execl("/bin/sleep", "sleep", "100", nullptr);
+  return 1;
 }
 
 int uses_segments_of_the_kernel_too(Program&) {
@@ -321,6 +398,47 @@ int touches_it_anywhere(Program&) {
   return 0;
 }
 
+// With a handler and a mask from before it attached anything.
+int touches_it_with_signals_blocked_before(Program&) {
+  struct sigaction action {};
+  action.sa_handler = [](int) { g_seen = byte_at(g_memory, 0); };
+  sigfillset(&action.sa_mask);
+  sigaction(SIGUSR1, &action, nullptr);
+  sigset_t others;
+  sigfillset(&others);
+  sigdelset(&others, SIGUSR1);
+  sigprocmask(SIG_SETMASK, &others, nullptr);
+  g_memory = attach();
+  raise(SIGUSR1);
+  REQUIRE(g_seen == 'x');
+  REQUIRE(byte_at(g_memory, 1) == 0);
+  return 0;
+}
+
+char* volatile g_stack_place = nullptr;
+
+int handles_its_own_faults_on_its_own_stack(Program&) {
+  static char stack[256 * 1024];
+  stack_t alternate{};
+  alternate.ss_sp = stack;
+  alternate.ss_size = sizeof stack;
+  REQUIRE(sigaltstack(&alternate, nullptr) == 0);
+  struct sigaction action {};
+  action.sa_handler = [](int) {
+    char here = 0;
+    g_stack_place = &here;
+    g_seen = byte_at(g_memory, 0);
+    siglongjmp(g_back, 1);
+  };
+  action.sa_flags = SA_ONSTACK;
+  sigaction(SIGSEGV, &action, nullptr);
+  g_memory = attach();
+  if (sigsetjmp(g_back, 1) == 0) *g_nowhere = 1;
+  REQUIRE(g_stack_place >= stack && g_stack_place < stack + sizeof stack);
+  REQUIRE(g_seen == 'x');
+  return 0;
+}
+
 int reads_a_lost_page(Program& test) {
   char* memory = attach();
   test.say('!');
@@ -382,12 +500,18 @@ const std::map<std::string, std::function<int(Program&)>> kFunctions = {
     FUNCTION(stores_after_detaching),
     FUNCTION(stores_through_a_read_only_attachment),
     FUNCTION(chooses_addresses),
+    FUNCTION(replaces_its_own_attachment),
+    FUNCTION(replaces_a_part_of_its_attachment),
+    FUNCTION(executes_where_it_has_asked_for_it),
     FUNCTION(detaches_what_is_left),
     FUNCTION(detaches_where_it_was_moved_to),
     FUNCTION(calls_by_number),
     FUNCTION(leaves_no_descriptors),
     FUNCTION(closes_all_descriptors),
     FUNCTION(is_refused),
+    FUNCTION(becomes_another_program),
+    FUNCTION(locks_its_memory),
+    FUNCTION(gives_it_to_system_calls),
     FUNCTION(uses_segments_of_the_kernel_too),
     FUNCTION(childs_detach_is_its_own),
     FUNCTION(runs_out_of_descriptors),
@@ -397,6 +521,8 @@ const std::map<std::string, std::function<int(Program&)>> kFunctions = {
     FUNCTION(faults_elsewhere),
     FUNCTION(is_sent_a_sigsegv),
     FUNCTION(touches_it_anywhere),
+    FUNCTION(handles_its_own_faults_on_its_own_stack),
+    FUNCTION(touches_it_with_signals_blocked_before),
     FUNCTION(reads_a_lost_page),
     FUNCTION(loses_all),
     FUNCTION(counts_in_threads),

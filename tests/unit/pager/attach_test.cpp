@@ -41,6 +41,41 @@ TEST_P(Attach, StoreThroughAReadOnlyAttachmentIsASignal) {
 
 TEST_P(Attach, AddressIsTheProgramsToChooseAsInTheKernel) { EXPECT_EQ(run("chooses_addresses"), 0); }
 
+TEST_P(Attach, CodeIsExecutedWhereTheProgramHasAskedForIt) { EXPECT_EQ(run("executes_where_it_has_asked_for_it"), 0); }
+
+TEST_P(Attach, AnAttachmentInThePlaceOfAnotherEndsIt) {
+  const auto program = run_under_shim(daemon_, "replaces_its_own_attachment");
+  ASSERT_EQ(program->hear(), '!');
+  EXPECT_TRUE(daemon_.until([&] { return daemon_.attachments == 2; }));
+  program->say('g');
+  EXPECT_EQ(program->status(), 0);
+  daemon_.settle();
+  EXPECT_EQ(daemon_.attachments, 0);
+}
+
+TEST_P(Attach, APartOfAnAttachmentIsNotReplacedInAProgramThatPagesItself) {
+  if (GetParam() == PagerKind::kUserfault) GTEST_SKIP() << "it may be";
+  EXPECT_EQ(run("replaces_a_part_of_its_attachment"), 0);
+}
+
+TEST_P(Attach, SystemCallsReachPagesThatAreNotThere) {
+  if (GetParam() == PagerKind::kSignal) GTEST_SKIP() << "they fail with EFAULT";
+  EXPECT_EQ(run("gives_it_to_system_calls"), 0);
+}
+
+TEST_P(Attach, MlockallFillsNoHoles) {
+  if (is_emulated()) GTEST_SKIP() << "what is locked there is the emulator's memory";
+  EXPECT_EQ(run("locks_its_memory"), 0);
+}
+
+TEST_P(Attach, ExecDetaches) {
+  const auto program = run_under_shim(daemon_, "becomes_another_program");
+  ASSERT_EQ(program->hear(), '!');
+  EXPECT_EQ(daemon_.attachments, 1);
+  program->say('g');
+  EXPECT_TRUE(daemon_.until([&] { return daemon_.attachments == 0; }));
+}
+
 TEST_P(Attach, DetachTakesWhatTheProgramHasLeftAndNothingElse) {
   if (GetParam() == PagerKind::kSignal) GTEST_SKIP() << "what is mapped over a part of it is taken for that part";
   EXPECT_EQ(run("detaches_what_is_left"), 0);
@@ -96,6 +131,14 @@ TEST_P(Attach, FaultsOfTheProgramEndItAsEver) {
 
 TEST_P(Attach, MemoryIsThereInHandlersAndOnAlternateStacksAndWithSignalsBlocked) {
   EXPECT_EQ(run("touches_it_anywhere"), 0);
+}
+
+TEST_P(Attach, MemoryIsThereForWhoHasBlockedSignalsBefore) {
+  EXPECT_EQ(run("touches_it_with_signals_blocked_before"), 0);
+}
+
+TEST_P(Attach, HandlersOfItsOwnFaultsRunOnItsOwnStackAndTouchIt) {
+  EXPECT_EQ(run("handles_its_own_faults_on_its_own_stack"), 0);
 }
 
 TEST_P(Attach, LostPageIsSigbus) {
