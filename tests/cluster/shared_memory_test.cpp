@@ -149,6 +149,34 @@ TEST_P(SharedMemory, TheRecordCountsAttachmentsOfAllHosts) {
   EXPECT_THAT(ask(*vax, "stat " + theirs), HasSubstr("mode 644"));
 }
 
+TEST_P(SharedMemory, TheRecordSaysWhenWhatWasDoneAndWhetherItIsLocked) {
+  const auto vax = sharer("vax"), sun = sharer("sun");
+  auto bob = sharer("sun", "bob");
+  const std::string id = segment(*sun);
+  EXPECT_THAT(ask(*sun, "times " + id), testing::MatchesRegex("0 - changed [0-9] attached -1 detached -1"));
+  EXPECT_EQ(ask(*sun, "shmat " + id + " 0"), "0 -");
+  EXPECT_THAT(ask(*sun, "times " + id), testing::MatchesRegex("0 - changed [0-9] attached [0-9] detached -1"));
+  EXPECT_EQ(ask(*sun, "shmdt 0"), "0 -");
+  EXPECT_THAT(ask(*sun, "times " + id), testing::MatchesRegex("0 - changed [0-9] attached [0-9] detached [0-9]"));
+  EXPECT_EQ(ask(*sun, "lock " + id), "0 -");
+  EXPECT_THAT(ask(*vax, "stat " + segment(*vax)), HasSubstr("mode 2600"));
+  EXPECT_EQ(ask(*bob, "unlock " + id), "-1 EPERM");
+  EXPECT_EQ(ask(*sun, "unlock " + id), "0 -");
+  EXPECT_THAT(ask(*sun, "stat " + id), HasSubstr("mode 600"));
+}
+
+// Each message lies across two pages, of which the second is another host's.
+TEST_P(SharedMemory, CallsTakeAndGiveWhatLiesInTheSegment) {
+  const auto vax = sharer("vax"), sun = sharer("sun"), moon = sharer("moon");
+  for (Program* program : {vax.get(), sun.get(), moon.get()}) attach(*program);
+  const std::string make_queue = "msgget 0x22 " + get_flags(IPC_CREAT | 0600);
+  EXPECT_EQ(ask(*vax, std::string("put 0 ") + kPageTwo + " 7"), "0 -");
+  EXPECT_EQ(ask(*vax, "put 0 8192 1"), "0 -");
+  EXPECT_EQ(ask(*sun, std::string("send 0 ") + kPageTwo + " " + first_word(ask(*sun, make_queue))), "0 -");
+  EXPECT_EQ(ask(*moon, "receive 0 8192 " + first_word(ask(*moon, make_queue))), "1 -");
+  EXPECT_EQ(ask(*vax, "get 0 8192"), "7 -");
+}
+
 TEST_P(SharedMemory, AKilledProgramIsDetached) {
   const auto vax = sharer("vax");
   auto sun = sharer("sun");

@@ -3,12 +3,15 @@
  *
  *   shmget KEY BYTES FLAGS    semget KEY NSEMS FLAGS    semop ID OP
  *   shmat ID FLAGS                      -> number of the attachment, from 0
- *   shmdt N    stat ID    set ID MODE    rm ID
+ *   shmdt N    stat ID    set ID MODE    rm ID    lock ID    unlock ID
+ *   times ID                            -> how many seconds ago it was changed, attached, detached; -1: never
  *   put N OFFSET BYTE    get N OFFSET   -> the byte
  *   add N OFFSET SEM TIMES              to the number of two bytes there, low one first; guarded by SEM's semaphore 0
  *   tally N PAGES OWN ALL MS            each of ALL programs counts in a word of its own in each page, and looks at the
  *                                       others' -> how far it came, in all pages; -2: a word went back
  *   word N PAGE I                       -> word I of that page
+ *   msgget KEY FLAGS
+ *   send N OFFSET QUEUE    receive N OFFSET QUEUE   a message of one byte, which is there; its type just before it
  *   forked COMMAND...                   in a child that has what we have, and ends
  *   herd KEY COUNT SEM TIMES            so many children attach it, each for itself, and `add` to its first two bytes
  *   forks N OFFSET ROUNDS               forks while threads write: each child writes and reads a byte of its own there
@@ -25,6 +28,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ipc.h>
+#include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/shm.h>
 #include <sys/wait.h>
@@ -91,6 +95,8 @@ static int operate(int set, int by) {
   op.sem_op = (short)by;
   return semop(set, &op, 1);
 }
+
+static int ago(time_t when) { return when == 0 ? -1 : (int)(time(NULL) - when); }
 
 enum { kTallyPagesMax = 64, kTallyWordsMax = 16, kPageWords = 1024 };
 
@@ -262,6 +268,28 @@ static void obey(char* line) {
     result = shmctl(id, IPC_SET, &record);
   } else if (strcmp(verb, "rm") == 0) {
     result = shmctl((int)next(), IPC_RMID, NULL);
+  } else if (strcmp(verb, "lock") == 0) {
+    result = shmctl((int)next(), SHM_LOCK, NULL);
+  } else if (strcmp(verb, "unlock") == 0) {
+    result = shmctl((int)next(), SHM_UNLOCK, NULL);
+  } else if (strcmp(verb, "times") == 0) {
+    struct shmid_ds record;
+    memset(&record, 0, sizeof record);
+    result = shmctl((int)next(), IPC_STAT, &record);
+    if (result == 0) {
+      snprintf(details, sizeof details, "changed %d attached %d detached %d", ago(record.shm_ctime),
+               ago(record.shm_atime), ago(record.shm_dtime));
+    }
+  } else if (strcmp(verb, "msgget") == 0) {
+    key_t key = (key_t)next();
+    result = msgget(key, (int)next());
+  } else if (strcmp(verb, "send") == 0) {
+    long* message = (long*)(void*)place() - 1;
+    *message = 1;
+    result = msgsnd((int)next(), message, 1, 0);
+  } else if (strcmp(verb, "receive") == 0) {
+    long* message = (long*)(void*)place() - 1;
+    result = msgrcv((int)next(), message, 1, 0, 0);
   } else if (strcmp(verb, "pid") == 0) {
     result = getpid();
   } else if (strcmp(verb, "put") == 0) {

@@ -93,6 +93,18 @@ TEST(KeyPolicy, SegmentsAreKeysLikeOthers) {
   EXPECT_EQ(keys.decide(Kind::kSegment, 6, true).outcome, Outcome::kDistributed);
 }
 
+TEST(KeyPolicy, SegmentsAreSharedAsTheirRangeSays) {
+  const KeyPolicy keys = policy(
+      "[[keys]]\nrange = '5'\nkind = ['msg']\n[[keys]]\nrange = '5-6'\nunit = 'segment'\n[[keys]]\nrange = '7'\n"
+      "hold_time = '30ms'\n");
+  const KeyPolicy::Sharing unsaid;
+  EXPECT_EQ(keys.sharing(5).unit, CoherenceUnit::kSegment);
+  EXPECT_EQ(keys.sharing(5).hold_time, unsaid.hold_time);
+  EXPECT_EQ(keys.sharing(7).unit, CoherenceUnit::kPage);
+  EXPECT_EQ(keys.sharing(7).hold_time, std::chrono::milliseconds(30));
+  EXPECT_EQ(keys.sharing(8).hold_time, std::chrono::milliseconds(2));
+}
+
 TEST(KeyPolicy, ExplainsWithTheLine) {
   const KeyPolicy keys = policy("[[keys]]\nrange = '0x1234'\nhome = 'vax'\n");
   EXPECT_EQ(keys.explain(Kind::kSemaphoreSet, 0x1234, false),

@@ -67,9 +67,11 @@ TEST_F(SegmentsTest, WithoutASessionBetweenHolderAndRequesterItGoesThroughTheOwn
 
 TEST_F(SegmentsTest, ASegmentAsOneUnitMovesAsAWhole) {
   sharing_.unit = CoherenceUnit::kSegment;
+  sharing_.hold_time = std::chrono::milliseconds(3);
   const ObjectRef segment = make(*sun_, 3 * 4096 + 1);
   everybody_attaches(segment);
-  EXPECT_EQ(sun_->segments->owned().shape(segment), (AttachReply{3 * 4096 + 1, 4 * 4096, 0, "", measured_abi()}));
+  EXPECT_EQ(sun_->segments->owned().shape(segment),
+            (AttachReply{3 * 4096 + 1, 4 * 4096, 3'000'000, "", measured_abi()}));
   write(*moon_, kPage, 42);
   EXPECT_EQ(read(*earth_, kPage), 42);
 }
@@ -420,6 +422,17 @@ TEST_F(SegmentsTest, ModeDecidesWhoAttaches) {
   EXPECT_EQ(as(kBob, false), Error::kAccess);
   EXPECT_EQ(as(Identity{1003, 1003, {}}, true), Error::kAccess);
   EXPECT_EQ(control(*sun_, segment, ControlCommand::kStat, Identity{1003, 1003, {}}), Error::kAccess);
+  const auto executes = [&](const Identity& who) {
+    const SegmentAttach body{.object = segment, .read_only = true, .executable = true, .page_bytes = 4096};
+    return sun_->segments->call("moon", who, 1, body).error;
+  };
+  EXPECT_EQ(executes(kAlice), Error::kAccess) << "SHM_EXEC";
+  const Control set{.object = segment,
+                    .command = ControlCommand::kSet,
+                    .set = Permissions{.uid = kAlice.uid, .gid = kAlice.gid, .mode = 0740}};
+  EXPECT_EQ(sun_->segments->call("moon", kAlice, 1, set).error, Error::kNone);
+  EXPECT_EQ(executes(kAlice), Error::kNone);
+  EXPECT_EQ(executes(kBob), Error::kAccess);
 }
 
 TEST_F(SegmentsTest, SizesAreJudgedAsByAKernel) {
