@@ -1,6 +1,7 @@
 // dipcctl: the administrator's tool. Asks the daemon of this host, makes certificates, reads declarations
 // of payloads.
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -31,6 +32,18 @@ namespace {
 constexpr auto kWatchEvery = std::chrono::milliseconds(500);
 
 enum Exit : int { kDone = 0, kFailed = 1, kUsage = 2, kUnreachable = 3 };
+
+// Where standard output goes.
+struct Screen {
+  std::size_t columns = 80;
+  std::size_t rows = 0;  // 0: what is printed stays
+};
+
+Screen terminal() {
+  winsize size{};
+  if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0) return {80, 24};
+  return {size.ws_col, size.ws_row};
+}
 
 void complain(const Trouble& trouble) {
   std::cerr << "dipcctl: " << trouble.what << "\n";
@@ -80,7 +93,7 @@ Result<std::string> shown(const Result<T>& report) {
   return show(*report);
 }
 
-Result<std::string> shown(const AdminCommand& command, const std::string& json) {
+Result<std::string> shown(const AdminCommand& command, const std::string& json, const Screen& screen) {
   switch (command.verb) {
     case AdminCommand::Verb::kStatus:
       return shown(status_from_json(json));
@@ -90,8 +103,12 @@ Result<std::string> shown(const AdminCommand& command, const std::string& json) 
       return shown(dead_letters_from_json(json));
     case AdminCommand::Verb::kSegments:
       return shown(segments_from_json(json));
-    case AdminCommand::Verb::kPages:
-      return shown(pages_from_json(json));
+    case AdminCommand::Verb::kPages: {
+      const auto report = pages_from_json(json);
+      if (!report) return tl::unexpected<Trouble>(report.error());
+      std::string text = show(*report, screen.columns);
+      return screen.rows == 0 ? std::move(text) : redraw(text, screen.columns, screen.rows);
+    }
     case AdminCommand::Verb::kShowLetter:
       return shown(dead_letter_text_from_json(json));
     case AdminCommand::Verb::kReload:
@@ -103,14 +120,17 @@ Result<std::string> shown(const AdminCommand& command, const std::string& json) 
   return shown(done_from_json(json));
 }
 
-int ask(const std::string& socket, const AdminCommand& command, std::chrono::milliseconds limit, bool as_json) {
+int ask(const std::string& socket, const AdminCommand& command, std::chrono::milliseconds limit, bool as_json,
+        const Screen& screen = {}) {
   const std::string path = socket.empty() ? default_socket_path() : socket;
   const auto answer = ask_for_all(command, [&](const AdminCommand& piece) { return ask_daemon(path, piece, limit); });
   if (!answer) {
     complain(answer.error());
     return kUnreachable;
   }
-  if (answer->error == 0) return print(as_json ? Result<std::string>(answer->json) : shown(command, answer->json));
+  if (answer->error == 0) {
+    return print(as_json ? Result<std::string>(answer->json) : shown(command, answer->json, screen));
+  }
   if (as_json && !answer->json.empty()) {
     std::cout << answer->json << std::flush;
     return kFailed;
@@ -266,10 +286,11 @@ int run(int argc, char** argv) {
       complain(command.error());
       return kUsage;
     }
-    if (!watch) return ask(socket, *command, limit, as_json);
+    const bool on_terminal = ::isatty(STDOUT_FILENO) == 1;
+    if (!watch) return ask(socket, *command, limit, as_json, {on_terminal ? terminal().columns : Screen{}.columns, 0});
     for (;;) {
-      if (::isatty(STDOUT_FILENO) == 1) std::cout << "\033[H\033[J";
-      if (const int done = ask(socket, *command, limit, as_json); done != kDone) return done;
+      const Screen screen = on_terminal && !as_json ? terminal() : Screen{};  // it may have been made larger
+      if (const int done = ask(socket, *command, limit, as_json, screen); done != kDone) return done;
       std::this_thread::sleep_for(kWatchEvery);
     }
   }

@@ -16,6 +16,15 @@ std::size_t width_of(std::string_view text) {
       std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0u) != 0x80u; }));
 }
 
+// The first characters of UTF-8, so many at most.
+std::string_view clipped(std::string_view text, std::size_t columns) {
+  std::size_t end = 0;
+  for (; end < text.size(); ++end) {
+    if ((static_cast<unsigned char>(text[end]) & 0xc0u) != 0x80u && columns-- == 0) break;
+  }
+  return text.substr(0, end);
+}
+
 std::string tenths(double value, const char* unit) {
   char text[40];
   std::snprintf(text, sizeof text, "%.1f %s", value, unit);
@@ -74,6 +83,17 @@ std::string format_table(const std::vector<std::vector<std::string>>& rows, cons
     text.append(line).append("\n");
   }
   return text;
+}
+
+// In one piece and without clearing all first, or it would flicker.
+std::string redraw(std::string_view text, std::size_t columns, std::size_t rows) {
+  std::string picture = "\033[H";  // to the upper left; [K: the rest of a line is empty, [J: all below
+  for (std::size_t row = 1; row < rows && !text.empty(); ++row) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    picture.append("\033[K").append(clipped(text.substr(0, end), columns)).append("\n");
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return picture.append("\033[J");
 }
 
 std::string show(const StatusReport& report) {

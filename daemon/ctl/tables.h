@@ -4,6 +4,7 @@
 // Text from other hosts is shown without control characters, so that it can't play with the terminal.
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/core/status_report.h"
@@ -22,6 +23,9 @@ std::string show(const DeadLetterText& letter);
 std::string show(const SegmentsReport& report);
 // The map, who moves how much, and the pages that bounce most. `width`: columns of the terminal.
 std::string show(const PagesReport& report, std::size_t width = 80);
+// As much of a text as a terminal of that size has room for, in the place of what it shows now. One row is the
+// cursor's.
+std::string redraw(std::string_view text, std::size_t columns, std::size_t rows);
 std::string show(const AdminDone& done);
 std::string show(const AdminFailure& failure);  // "what" and "  remedy" lines
 

@@ -1,6 +1,6 @@
 #pragma once
 
-// A daemon that answers one client of its local socket with what a test gives it: for the asking side.
+// A daemon that answers clients of its local socket with what a test gives it: for the asking side.
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -50,10 +50,10 @@ struct Heard {
 
 class FakeDaemon {
  public:
-  // `serve` gets the connected socket and what was heard so far; it runs on the daemon's thread, once.
+  // `serve` gets the connected socket and what was heard so far; it runs on the daemon's thread, for so many clients.
   using Serve = std::function<void(int fd, Heard& heard)>;
 
-  FakeDaemon(const std::filesystem::path& path, Serve serve) {
+  FakeDaemon(const std::filesystem::path& path, Serve serve, int clients = 1) {
     listener_ = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -63,14 +63,16 @@ class FakeDaemon {
       ADD_FAILURE() << "no socket at " << path;
       return;
     }
-    thread_ = std::thread([this, serve = std::move(serve)] {
-      pollfd entry{listener_, POLLIN, 0};
-      if (::poll(&entry, 1, 20000) != 1) return;
-      const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
-      const int on = 1;
-      ::setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
-      serve(fd, heard_);
-      ::close(fd);
+    thread_ = std::thread([this, clients, serve = std::move(serve)] {
+      for (int client = 0; client < clients; ++client) {
+        pollfd entry{listener_, POLLIN, 0};
+        if (::poll(&entry, 1, 20000) != 1) return;
+        const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
+        const int on = 1;
+        ::setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+        serve(fd, heard_);
+        ::close(fd);
+      }
     });
   }
   FakeDaemon(const FakeDaemon&) = delete;

@@ -2,7 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pty.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -39,6 +41,27 @@ Outcome run(const std::string& arguments) {
   }
   const int status = ::pclose(pipe);
   if (WIFEXITED(status)) result.status = WEXITSTATUS(status);
+  return result;
+}
+
+// In a terminal of that size.
+Outcome run_in_terminal(const std::string& arguments, unsigned short rows, unsigned short columns) {
+  const std::string command = std::string("exec ") + EMULATOR + " " DIPCCTL " " + arguments;
+  const winsize size{rows, columns, 0, 0};
+  Outcome result;
+  int terminal = -1;
+  const pid_t pid = ::forkpty(&terminal, nullptr, nullptr, &size);
+  if (pid == 0) {
+    ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+    ::_exit(127);
+  }
+  std::array<char, 4096> buffer{};
+  for (ssize_t bytes = 0; (bytes = ::read(terminal, buffer.data(), buffer.size())) > 0;) {
+    result.out.append(buffer.data(), static_cast<std::size_t>(bytes));
+  }
+  int status = 0;
+  ::close(terminal);
+  if (::waitpid(pid, &status, 0) == pid && WIFEXITED(status)) result.status = WEXITSTATUS(status);
   return result;
 }
 
@@ -151,6 +174,26 @@ TEST(Dipcctl, DeadLettersAreATableOrJson) {
   FakeDaemon daemon(folder / "sock", FakeDaemon::answering(0, to_json(AdminDone{{"letter 7 dropped"}})));
   EXPECT_EQ(run("deadletters drop 7 --socket " + (folder / "sock").string()).out, "letter 7 dropped\n");
   EXPECT_THAT(daemon.join().packets[1], testing::EndsWith("deadletters drop 7"));
+}
+
+TEST(Dipcctl, PagesAreDrawnAnewAsLongAsTheyAreWatched) {
+  PagesReport report;
+  report.segment.key = 0x20;
+  report.segment.pages = 100;
+  report.map = std::string(100, 'w');
+  const TemporaryFolder folder;
+  const std::string watch = "--timeout 1 --socket " + (folder / "sock").string() + " pages 0x20 --watch";
+  FakeDaemon daemon(folder / "sock", FakeDaemon::answering(0, to_json(report)), 2);
+  const Outcome seen = run_in_terminal(watch, 5, 52);
+  EXPECT_EQ(seen.status, 3) << "the third time nobody answers";
+  const std::string line(40, 'w');
+  const std::string picture =
+      "\033[H\033[Ksegment 0x00000020, id 0: 0 B, 100 pages of 0 B, 0 a\r\n\033[K\r\n\033[K         0  " + line +
+      "\r\n\033[K        40  " + line + "\r\n\033[J";
+  EXPECT_THAT(seen.out, StartsWith(picture + picture + "dipcctl: "));
+  for (const std::string& packet : {daemon.join().packets[1], daemon.join().packets[3]}) {
+    EXPECT_THAT(packet, testing::EndsWith("pages 0x00000020"));
+  }
 }
 
 TEST(Dipcctl, AFailureIsStatus1WithWhatAndRemedy) {

@@ -164,6 +164,13 @@ TEST(Tables, PagesAreAMapAndWhoFightsOverThem) {
   EXPECT_THAT(show(report, 20), HasSubstr("         0  rrrrrrrr\n         8  rrrrrrrr\n        16  rrrr\n"));
 }
 
+TEST(Tables, APictureIsNoLargerThanItsTerminal) {
+  EXPECT_EQ(redraw("one\nthree\n", 4, 4), "\033[H\033[Kone\n\033[Kthre\n\033[J");
+  EXPECT_EQ(redraw("one\ntwo\nthree", 80, 3), "\033[H\033[Kone\n\033[Ktwo\n\033[J");
+  EXPECT_EQ(redraw("\u00e4\u00f6\u00fc", 2, 3), "\033[H\033[K\u00e4\u00f6\n\033[J");
+  EXPECT_EQ(redraw("", 2, 3), "\033[H\033[J");
+}
+
 TEST(Tables, SegmentsHaveALineEach) {
   EXPECT_EQ(show(SegmentsReport{}), "no segments live on this host\n");
   SegmentsReport report;
