@@ -22,6 +22,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -171,7 +172,7 @@ static int herd(key_t key, int count, int set, long times) {
   return failed_of(count);
 }
 
-enum { kWriters = 4 };
+enum { kWriters = 4, kWritesOfAChild = 20 };
 static volatile unsigned char* written;
 static volatile int writers_stop;
 
@@ -201,6 +202,11 @@ static int fork_beside_threads(volatile unsigned char* at, int rounds) {
     *own = 1;
     if (fork() == 0) {
       if (*own != 1) _exit(1);
+      for (i = 0; i < kWritesOfAChild; ++i) {
+        *own = (unsigned char)i;
+        sched_yield(); /* the page comes and goes meanwhile */
+        if (*own != (unsigned char)i) _exit(1);
+      }
       *own = 2;
       _exit(*own == 2 ? 0 : 1);
     }

@@ -109,6 +109,18 @@ TEST(UserfaultPages, DroppedPageIsGoneFromAllPrograms) {
   EXPECT_EQ(two.hear(), 'y');
 }
 
+TEST(UserfaultPages, WhatSomebodyElseHasFilledIsLost) {
+  PagedHost host({.grants = false});
+  const auto offer = host.pager().offer(true);
+  ASSERT_TRUE(offer);
+  ASSERT_EQ(pwrite(offer->memory.get(), "z", 1, 0), 1);
+  EXPECT_FALSE(host.install(0, 'x'));
+  ASSERT_FALSE(host.log.empty());
+  EXPECT_NE(host.log.back().find("somebody has filled it"), std::string::npos) << host.log.back();
+  Process program(host, [](Program& it) { return static_cast<int>(it.attach()[0]); });
+  EXPECT_EQ(program.status(), -SIGBUS);
+}
+
 TEST(UserfaultPages, NoContentsAreZeros) {
   PagedHost host;
   Process program(host, [](Program& it) {

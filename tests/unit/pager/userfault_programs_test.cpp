@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cstring>
 #include <thread>
 
 #include "tests/unit/pager/paged_host.h"
@@ -110,6 +111,53 @@ TEST(UserfaultPrograms, ForkOfManyThreadsLosesNoAttachment) {
   host.settle();
   EXPECT_EQ(host.forks, 80);
   EXPECT_EQ(host.attachments, 0);
+}
+
+// As long as a fork was not read of, the kernel does nothing for us: EAGAIN.
+TEST(UserfaultPrograms, WhoForksWhileItsPageIsTakenLosesNoStore) {
+  if (!kThreadsAfterFork) GTEST_SKIP() << "needs threads after fork, which sanitizers have not";
+  PagedHost host;
+  Process program(host, [](Program& it) {
+    volatile char* memory = it.attach();
+    auto* number = reinterpret_cast<std::uint32_t*>(const_cast<char*>(memory));
+    std::atomic<bool> ends{false};
+    std::thread forks([&] {
+      while (!ends) {
+        const pid_t child = fork();
+        if (child == 0) _exit(0);
+        waitpid(child, nullptr, 0);
+      }
+    });
+    std::uint32_t counted = 0;
+    for (pollfd told{it.socket(), POLLIN, 0}; counted % 64 != 0 || poll(&told, 1, 0) == 0; ++counted) {
+      __atomic_fetch_add(number, 1, __ATOMIC_SEQ_CST);
+    }
+    ends = true;
+    forks.join();
+    __atomic_fetch_sub(number, counted, __ATOMIC_SEQ_CST);
+    return 0;
+  });
+  std::uint32_t others = 0;
+  host.while_away = [&](std::uint32_t, Bytes& contents) {
+    std::uint32_t number = 0;
+    std::memcpy(&number, contents.data(), sizeof number);
+    ++number;
+    ++others;
+    std::memcpy(contents.data(), &number, sizeof number);
+  };
+  for (int turn = 0; turn < 1000; ++turn) {
+    ASSERT_TRUE(host.until([&] { return host.is_here(0); }));
+    ASSERT_TRUE(host.take(0, turn % 2 == 0));
+  }
+  program.say('e');
+  EXPECT_EQ(program.status(), 0);
+  host.while_away = nullptr;
+  const auto contents = host.is_here(0) ? host.take(0, true) : host.contents(0);
+  ASSERT_TRUE(contents);
+  std::uint32_t number = 0;
+  std::memcpy(&number, contents->data(), sizeof number);
+  EXPECT_EQ(number, others);
+  EXPECT_GT(host.forks, 10);
 }
 
 TEST(UserfaultPrograms, ExecDetaches) {
