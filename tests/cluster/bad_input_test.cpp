@@ -343,9 +343,15 @@ TEST_F(BadInput, AHostThatClaimsPagesOfASegmentIsRefusedAndNobodyReadsWhatItSays
   EXPECT_EQ(test::ask(*sun, "get 0 65535"), "0 -");
   EXPECT_EQ(test::ask(*sun, "get 0 0"), "7 -");
   EXPECT_THAT(lab().run("vax", "root", {"dipcctl", "segments"}).output, HasSubstr("64.0 KiB"));
+  ASSERT_EQ(rogue->read_line(kLimit), "attach 0");
+  int value = 0;
+  for (; !rogue->has_output(); value = (value + 1) % 50) {
+    ASSERT_EQ(test::ask(*sun, "put 0 65536 " + std::to_string(value)), "0 -");
+    ASSERT_EQ(test::ask(*vax, "get 0 65536"), std::to_string(value) + " -") << "99 is the rogue's";
+  }
   std::string said;
   rogue->wait(kLimit, &said);
-  EXPECT_EQ(said, "attach 0\nrefused 1\n");
+  EXPECT_EQ(said, "refused 1\n");
   EXPECT_TRUE(logs("vax", "it has installed page 0 without a grant"));
   EXPECT_EQ(test::ask(*sun, "get 0 0"), "7 -");
   EXPECT_EQ(test::ask(*vax, "put 0 65536 8"), "0 -");

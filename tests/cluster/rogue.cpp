@@ -133,10 +133,15 @@ void lie_about_pages(Liar& liar, const ObjectName& name) {
   const ObjectRef segment = liar.object();
   const SegmentAttach attach{.object = segment, .read_only = true, .page_bytes = kLargePageBytes};
   print("attach", static_cast<int>(liar.call(attach, "alice")));
-  // Of a transaction that is or was: of the page that the others have. Contents that nobody has asked for are dropped.
+  // Of a transaction that is or was: of the page that the others have. Contents that nobody has asked for are dropped;
+  // nor are those taken that come while others are waited for, of the page that the others pass to and fro.
   const auto forged = std::make_shared<const Bytes>(kLargePageBytes, std::byte{99});
   for (std::uint64_t guess = 1; guess <= kGuesses; ++guess) {
     liar.say(HeldPage{"vax", segment, PageData{PageIndex{0}, TransactionNumber{guess}, forged}, {}});
+  }
+  for (std::uint64_t guess = 1; guess <= kGuesses; ++guess) {
+    liar.say(HeldPage{"vax", segment, PageData{PageIndex{1}, TransactionNumber{guess}, forged}, {}});
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   liar.say(SegmentReport{segment, PageInstalled{PageIndex{0}, TransactionNumber{1}}, 0, kPagesAtOnceMax});
   print("refused", liar.is_refused());
