@@ -480,7 +480,8 @@ struct HeldPage {
   std::vector<PageContents> more;  // of the pages behind it, each of the next transaction; as large
   bool operator==(const HeldPage& other) const {
     return owner == other.owner && segment == other.segment && data == other.data &&
-           std::equal(more.begin(), more.end(), other.more.begin(), other.more.end(), same_contents);
+           std::equal(more.begin(), more.end(), other.more.begin(), other.more.end(),
+                      [](const PageContents& one, const PageContents& two) { return one.is_same(two); });
   }
 };
 

@@ -9,10 +9,9 @@
 
 #include <bit>
 #include <cstdint>
-#include <memory>
 #include <variant>
 
-#include "wire/bytes.h"
+#include "wire/page_contents.h"
 
 namespace dipc {
 
@@ -40,13 +39,6 @@ constexpr bool is_page_size(std::uint32_t bytes) {
 }
 
 enum class PageAccess : std::uint8_t { kRead, kWrite };
-
-// One page (unit), as it lies in the memory of the segment's owner. Shared, never changed: a holder keeps what it has
-// sent. Null: zeros.
-using PageContents = std::shared_ptr<const Bytes>;
-inline bool same_contents(const PageContents& one, const PageContents& other) {
-  return one == other || (one != nullptr && other != nullptr && *one == *other);
-}
 
 // ---- host -> owner
 
@@ -88,7 +80,7 @@ struct RelayedPage {
   TransactionNumber transaction{};
   PageContents contents;
   bool operator==(const RelayedPage& other) const {
-    return page == other.page && transaction == other.transaction && same_contents(contents, other.contents);
+    return page == other.page && transaction == other.transaction && contents.is_same(other.contents);
   }
 };
 // The pager could not do it: the page is lost on this host, its copy (if it had one) is gone.
@@ -222,7 +214,7 @@ struct PageData {
   TransactionNumber transaction{};
   PageContents contents;
   bool operator==(const PageData& other) const {
-    return page == other.page && transaction == other.transaction && same_contents(contents, other.contents);
+    return page == other.page && transaction == other.transaction && contents.is_same(other.contents);
   }
 };
 

@@ -2,6 +2,8 @@
 
 #include <kj/debug.h>
 
+#include <algorithm>
+
 #include "wire/schema_enums.h"
 
 namespace dipc {
@@ -328,7 +330,14 @@ ObjectList read(schema::ObjectList::Reader from) {
   return to;
 }
 
-PageContents contents(capnp::Data::Reader from) { return std::make_shared<const Bytes>(bytes(from)); }
+// So many pages in one block.
+PageContents::Block block(capnp::Data::Reader from) {
+  auto made = PageContents::make_block(from.size());
+  std::copy_n(reinterpret_cast<const std::byte*>(from.begin()), from.size(), made.get());
+  return made;
+}
+
+PageContents contents(capnp::Data::Reader from) { return {block(from), 0, from.size()}; }
 
 std::uint32_t run(std::uint32_t from) {
   KJ_REQUIRE(from >= 1 && from <= kPagesAtOnceMax, "no number of pages that one message can speak of", from);
@@ -466,14 +475,13 @@ HeldPage read(schema::HeldPage::Reader from) {
   const auto data = from.getData();
   KJ_REQUIRE(data.size() % pages == 0, "pages of different sizes", data.size(), pages);
   const std::size_t page_bytes = data.size() / pages;
+  const PageContents::Block all = block(data);
   HeldPage to{string(from.getOwner()),
               read(from.getSegment(), Kind::kSegment),
-              PageData{PageIndex{from.getPage()}, TransactionNumber{from.getTransaction()},
-                       contents(data.slice(0, page_bytes))},
+              PageData{PageIndex{from.getPage()}, TransactionNumber{from.getTransaction()}, {all, 0, page_bytes}},
               {}};
-  for (std::uint32_t i = 1; i < pages; ++i) {
-    to.more.push_back(contents(data.slice(i * page_bytes, (i + 1) * page_bytes)));
-  }
+  to.more.reserve(pages - 1);
+  for (std::uint32_t i = 1; i < pages; ++i) to.more.emplace_back(all, i * page_bytes, page_bytes);
   return to;
 }
 

@@ -24,7 +24,7 @@ kj::ArrayPtr<const kj::byte> data(const Bytes& value) {
 
 kj::ArrayPtr<const kj::byte> data(const PageContents& contents) {
   DIPC_CHECK(contents != nullptr);
-  return data(*contents);
+  return {reinterpret_cast<const kj::byte*>(contents->data()), contents->size()};
 }
 
 unsigned count(std::size_t elements) {

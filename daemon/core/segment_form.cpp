@@ -70,9 +70,9 @@ std::shared_ptr<const PageSwaps> swaps_for(const AttachReply& segment, const Abi
 
 PageContents turned(const PageSwaps* swaps, PageIndex page, PageContents contents) {
   if (swaps == nullptr || contents == nullptr) return contents;
-  auto copy = std::make_shared<Bytes>(*contents);
+  auto copy = std::make_shared<Bytes>(contents.copy());
   swaps->run(static_cast<std::uint32_t>(page), *copy);
-  return copy;
+  return PageContents(std::move(copy));
 }
 
 }  // namespace dipc

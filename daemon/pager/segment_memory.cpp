@@ -66,7 +66,7 @@ bool SegmentMemory::is_cut() const {
   return fstat(fd_.get(), &status) != 0 || status.st_size < static_cast<off_t>(bytes_);
 }
 
-bool SegmentMemory::read(std::uint64_t offset, Bytes& into) const {
+bool SegmentMemory::read(std::uint64_t offset, std::span<std::byte> into) const {
   for (std::size_t done = 0; done < into.size();) {
     const ssize_t got = pread(fd_.get(), into.data() + done, into.size() - done, static_cast<off_t>(offset + done));
     if (got < 0 && errno == EINTR) continue;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "wire/descriptor.h"
@@ -39,7 +40,7 @@ class SegmentMemory {
   // Whether a program has truncated it: who may write to it may do that.
   bool is_cut() const;
   // Neither makes a hole into a page (a load through a mapping would). False: the memory has been cut short.
-  bool read(std::uint64_t offset, Bytes& into) const;
+  bool read(std::uint64_t offset, std::span<std::byte> into) const;
   // Only where no userfaultfd watches: it can't tell a page that is filled this way from one that is not there.
   bool write(std::uint64_t offset, const std::byte* from, std::size_t length) const;
   // SIGBUS for whoever touches any of it, now and later.

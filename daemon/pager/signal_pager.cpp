@@ -119,7 +119,7 @@ void SignalPager::protect_and_read(PageIndex page, bool drop) {
       return fail(page, "it can't be read, or taken from the programs");
     }
     state(page) = drop ? State::kHole : State::kShared;
-    later([this, page, contents = std::move(contents)] { handler_.on_contents(page, contents); });
+    later([this, page, contents = PageContents(std::move(contents))] { handler_.on_contents(page, contents); });
   });
   if (all_lost_ || (state(page) != State::kShared && state(page) != State::kExclusive)) {
     return fail(page, "it is not there to be read");

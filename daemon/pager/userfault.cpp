@@ -82,13 +82,20 @@ int Userfault::unprotect(std::uint64_t address, std::uint64_t length) const {
   return set_protection(fd(), address, length, 0);
 }
 
-int Userfault::fill(std::uint64_t address, const std::byte* from, std::uint64_t page_bytes) const {
-  uffdio_copy argument{};
-  argument.dst = address;
-  argument.src = reinterpret_cast<std::uintptr_t>(from);
-  argument.len = page_bytes;
-  argument.mode = UFFDIO_COPY_MODE_DONTWAKE;
-  return call(fd(), UFFDIO_COPY, argument);
+Userfault::Filled Userfault::fill(std::uint64_t address, const std::byte* from, std::uint64_t bytes) const {
+  Filled filled;
+  while (filled.bytes < bytes) {
+    uffdio_copy argument{};
+    argument.dst = address + filled.bytes;
+    argument.src = reinterpret_cast<std::uintptr_t>(from + filled.bytes);
+    argument.len = bytes - filled.bytes;
+    argument.mode = UFFDIO_COPY_MODE_DONTWAKE;
+    filled.error = call(fd(), UFFDIO_COPY, argument);
+    if (filled.error == 0) return {bytes, 0};
+    if (argument.copy <= 0) break;
+    filled.bytes += static_cast<std::uint64_t>(argument.copy);  // EAGAIN: a part of it; what ails the rest is said next
+  }
+  return filled;
 }
 
 int Userfault::let_have(std::uint64_t address, std::uint64_t page_bytes) const {

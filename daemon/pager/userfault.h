@@ -36,8 +36,12 @@ class Userfault {
   int watch(std::uint64_t address, std::uint64_t length, Also also) const;
   int protect(std::uint64_t address, std::uint64_t length) const;
   int unprotect(std::uint64_t address, std::uint64_t length) const;  // and wakes
-  // Fills one hole of a page; wakes nobody.
-  int fill(std::uint64_t address, const std::byte* from, std::uint64_t page_bytes) const;
+  // Fills holes, pages of the kernel, from the first on; wakes nobody. `error`: of the first that it has not filled.
+  struct Filled {
+    std::uint64_t bytes = 0;
+    int error = 0;
+  };
+  Filled fill(std::uint64_t address, const std::byte* from, std::uint64_t bytes) const;
   // Also::kPresent: lets programs have one page that is there; wakes nobody. EEXIST: they have it.
   int let_have(std::uint64_t address, std::uint64_t page_bytes) const;
   int wake(std::uint64_t address, std::uint64_t length) const;

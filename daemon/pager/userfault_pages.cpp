@@ -1,5 +1,7 @@
 // The pages of a segment: what the pager is asked to do with each.
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -25,14 +27,9 @@ void UserfaultThread::carry_out(Install& command) {
   // Also where protection was never lifted: a fault that raced with the last punch has taken it away.
   if (!command.writable) protect_everywhere(span);
   note(page, command.writable ? MemoryRecord::Page::kFillsForWriting : MemoryRecord::Page::kFillsForReading);
-  const std::size_t page_bytes = kernel_page_bytes();
-  for (std::size_t done = 0; done < span.length; done += page_bytes) {
-    const std::byte* from = command.contents ? command.contents->data() + done : zeros_.data();
-    const int error = own_->fill(reinterpret_cast<std::uintptr_t>(own_address_) + span.offset + done, from, page_bytes);
-    if (error == 0) continue;
-    fail(page, error == EEXIST ? "somebody has filled it whom we don't know" : std::strerror(error));
-    return tell(Failed{page});
-  }
+  const int error =
+      command.contents ? own_->fill(own_address_of(span), command.contents->data(), span.length).error : zero(span);
+  if (error != 0) return fail_to_fill(page, error);
   set_state(page, command.writable ? State::kExclusive : State::kShared);
   if (command.writable) turn_over(page);
   release(page);
@@ -63,14 +60,14 @@ void UserfaultThread::carry_out(const ProtectAndRead& command) {
     fail(page, "a program has removed it (MADV_REMOVE) without having written to it");
     return tell(Failed{page});
   }
-  auto contents = std::make_shared<Bytes>(span.length);
+  const PageContents::Block block = PageContents::make_block(span.length);
   if (command.drop && !take_copy(page)) return tell(Failed{page});
-  if (!memory_.read(span.offset, *contents) || (command.drop && !clear(span))) {
+  if (!memory_.read(span.offset, {block.get(), span.length}) || (command.drop && !clear(span))) {
     fail(page, "it can't be read, or taken from the programs");
     return tell(Failed{page});
   }
   if (command.drop) set_state(page, State::kHole);
-  tell(Contents{page, std::move(contents)});
+  tell(Contents{page, {block, 0, span.length}});
 }
 
 void UserfaultThread::carry_out(const Drop& command) {
@@ -123,12 +120,27 @@ bool UserfaultThread::fill_holes(PageIndex page) {
   if (!has_hole(span)) return true;
   if (!take_copy(page)) return false;
   for (std::size_t done = 0; done < span.length; done += kernel_page_bytes()) {
-    own_->fill(reinterpret_cast<std::uintptr_t>(own_address_) + span.offset + done, zeros_.data(), zeros_.size());
+    own_->fill(own_address_of(span) + done, zeros_.data(), zeros_.size());  // EEXIST where there is none
   }
   return true;
 }
 
+int UserfaultThread::zero(Span span) {
+  int error = 0;
+  for (std::size_t done = 0; done < span.length && error == 0; done += kernel_page_bytes()) {
+    error = own_->fill(own_address_of(span) + done, zeros_.data(), zeros_.size()).error;
+  }
+  return error;
+}
+
+// First by mincore(2), which needs no lock that a program may hold, and is one call however long that is. What it does
+// not find may have been swapped out.
 bool UserfaultThread::has_hole(Span span) {
+  std::vector<unsigned char> resident((span.length + kernel_page_bytes() - 1) / kernel_page_bytes());
+  if (mincore(reinterpret_cast<void*>(own_address_of(span)), span.length, resident.data()) == 0 &&
+      std::all_of(resident.begin(), resident.end(), [](unsigned char page) { return (page & 1U) != 0; })) {
+    return false;
+  }
   watch_->enter(kAnybody);
   std::size_t done = 0;
   while (done < span.length && !memory_.is_hole(span.offset + done)) done += kernel_page_bytes();
@@ -169,6 +181,11 @@ void UserfaultThread::fail(PageIndex page, const std::string& why) {
     if (!attachment.gone) poison(id, attachment, span);
   }
   release(page);
+}
+
+void UserfaultThread::fail_to_fill(PageIndex page, int error) {
+  fail(page, error == EEXIST ? "somebody has filled it whom we don't know" : std::strerror(error));
+  tell(Failed{page});
 }
 
 // Lets go on who waits for the page. Only those need a wake whose fault we have read: who faults later finds the page,

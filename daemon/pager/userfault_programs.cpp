@@ -357,7 +357,7 @@ void UserfaultThread::on_fault(AttachmentId id, Attachment& attachment, const uf
 void UserfaultThread::refill(PageIndex page, Attachment& attachment, const Waiter& waiter, std::uint64_t offset) {
   if (state(page) == State::kExclusive) {
     take_copy(page);
-    own_->fill(reinterpret_cast<std::uintptr_t>(own_address_) + offset, zeros_.data(), zeros_.size());
+    zero({offset, zeros_.size()});
     attachment.userfault.wake(waiter.address, zeros_.size());
     return;
   }

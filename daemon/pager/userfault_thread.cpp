@@ -219,7 +219,9 @@ void UserfaultThread::run() {
       if (stops_) return;
       commands.swap(commands_);
     }
-    for (Command& command : commands) std::visit([&](auto& asked) { carry_out(asked); }, command);
+    for (std::size_t done = 0; done < commands.size();) {
+      done += carry_out_next(std::span(commands).subspan(done));
+    }
     while (!faults_.empty()) {  // judging one may have others read
       const auto faults = std::exchange(faults_, {});
       for (const auto& [id, message] : faults) {

@@ -33,6 +33,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <span>
 #include <thread>
 #include <variant>
 #include <vector>
@@ -215,6 +216,11 @@ class UserfaultThread {
   Duration until_due() const;
   void look_at_due();
 
+  // pages in a row: userfault_runs.cpp
+  std::size_t carry_out_next(std::span<Command> commands);
+  std::size_t install_run(std::span<const Command> commands);
+  std::size_t read_run(std::span<const Command> commands);
+
   // pages: userfault_pages.cpp
   void carry_out(Install& command);
   void carry_out(const Upgrade& command);
@@ -226,13 +232,16 @@ class UserfaultThread {
   void carry_out(Attach& command) { attach(command); }
   void carry_out(const Settle& command);
   void fail(PageIndex page, const std::string& why);
+  void fail_to_fill(PageIndex page, int error);
   void release(PageIndex page);
   Span span_of(PageIndex page) const;
+  std::uint64_t own_address_of(Span span) const { return reinterpret_cast<std::uintptr_t>(own_address_) + span.offset; }
   void cut_all();
   // Of memory_, watched: a program may hold its lock.
   bool clear(Span span);
   bool has_hole(Span span);
   bool fill_holes(PageIndex page);
+  int zero(Span span);
   bool is_page(PageIndex page) const { return static_cast<std::uint32_t>(page) < states_.size(); }
   State state(PageIndex page) const { return states_[static_cast<std::uint32_t>(page)]; }
   void set_state(PageIndex page, State state);

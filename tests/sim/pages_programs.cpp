@@ -253,7 +253,7 @@ void PagesWorld::install(const MemberPointer& member, const PageCache::Install& 
   }
   mapping.readable = true;
   mapping.writable = install.writable || defect_ == PageDefect::kWritableReads;
-  mapping.words = install.contents ? words_of(*install.contents) : Words(page_words_, 0);
+  mapping.words = install.contents ? words_of(install.contents.copy()) : Words(page_words_, 0);
   mapping.gained = now_;
   mapping.hold = hold;
   wake(member, &page);

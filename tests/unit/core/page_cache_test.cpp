@@ -25,7 +25,7 @@ std::string number(HostId host) { return " host " + std::to_string(static_cast<s
 
 PageContents contents(int byte) { return std::make_shared<const Bytes>(Bytes{static_cast<std::byte>(byte)}); }
 std::string words(const PageContents& of) {
-  return of == nullptr ? " zeros" : " " + std::to_string(std::to_integer<int>(of->at(0)));
+  return of == nullptr ? " zeros" : " " + std::to_string(std::to_integer<int>(of->front()));
 }
 
 // What the cache does, as lines: "install p0 7 writable", "tell: installed p0 #1".

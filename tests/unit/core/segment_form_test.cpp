@@ -123,12 +123,12 @@ TEST(SegmentForm, APageIsCopiedAndChanged) {
   Bytes bytes(4096);
   bytes[4] = std::byte{1};
   const auto page = std::make_shared<const Bytes>(bytes);
-  EXPECT_EQ(turned(nullptr, PageIndex{1}, page), page);
+  EXPECT_EQ(turned(nullptr, PageIndex{1}, page)->data(), page->data());
   EXPECT_EQ(turned(swaps.get(), PageIndex{1}, nullptr), nullptr);
   const PageContents other = turned(swaps.get(), PageIndex{1}, page);
   EXPECT_EQ(*page, bytes);
   EXPECT_EQ((*other)[7], std::byte{1});
-  EXPECT_EQ(*turned(swaps.get(), PageIndex{1}, other), bytes);
+  EXPECT_EQ(turned(swaps.get(), PageIndex{1}, other).copy(), bytes);
 }
 
 }  // namespace

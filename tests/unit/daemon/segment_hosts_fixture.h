@@ -35,7 +35,7 @@ class ScriptedPager final : public Pager {
 
   void install(PageIndex page, PageContents contents, bool writable) override {
     EXPECT_EQ(state(page), State::kHole) << "a page that is there is filled again";
-    memory_[page] = contents == nullptr ? Bytes(static_cast<std::size_t>(options_.unit_bytes)) : *contents;
+    memory_[page] = contents == nullptr ? Bytes(static_cast<std::size_t>(options_.unit_bytes)) : contents.copy();
     states_[page] = writable ? State::kExclusive : State::kShared;
     say([this, page] { handler_.on_done(page); });
   }

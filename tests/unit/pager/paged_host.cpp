@@ -244,7 +244,7 @@ void PagedHost::put(std::uint32_t page, char fill) {
 
 std::optional<Bytes> PagedHost::contents(std::uint32_t page) {
   const PageContents& contents = pages_[page].contents;
-  return contents ? *contents : Bytes(options_.unit_bytes);
+  return contents ? contents.copy() : Bytes(options_.unit_bytes);
 }
 
 bool PagedHost::finish(std::uint32_t page) {
@@ -261,6 +261,38 @@ bool PagedHost::install(std::uint32_t page, char fill, bool writable) {
   return finish(page);
 }
 
+std::string PagedHost::install_all(const std::string& fills) {
+  const PageContents::Block block = PageContents::make_block(fills.size() * options_.unit_bytes);
+  for (std::uint32_t page = 0; page < fills.size(); ++page) {
+    const std::size_t offset = page * options_.unit_bytes;
+    std::fill_n(block.get() + offset, options_.unit_bytes, static_cast<std::byte>(fills[page]));
+    pages_[page].contents = {block, offset, options_.unit_bytes};
+    pages_[page].busy = true;
+    pages_[page].coming = Access::kRead;
+  }
+  for (std::uint32_t page = 0; page < fills.size(); ++page) {
+    pager_->install(PageIndex{page}, pages_[page].contents, false);
+  }
+  return finish_all(static_cast<std::uint32_t>(fills.size()));
+}
+
+std::string PagedHost::take_all(std::uint32_t count) {
+  for (std::uint32_t page = 0; page < count; ++page) {
+    pages_[page].busy = true;
+    pages_[page].coming = Access::kRead;
+  }
+  for (std::uint32_t page = 0; page < count; ++page) pager_->protect_and_read(PageIndex{page}, false);
+  return finish_all(count);
+}
+
+std::string PagedHost::finish_all(std::uint32_t count) {
+  std::string letters;
+  for (std::uint32_t page = 0; page < count; ++page) {
+    letters += finish(page) ? static_cast<char>(pages_[page].contents->front()) : '!';
+  }
+  return letters;
+}
+
 bool PagedHost::upgrade(std::uint32_t page) {
   if (!finish(page)) return false;
   pages_[page].busy = true;
@@ -275,7 +307,7 @@ std::optional<Bytes> PagedHost::take(std::uint32_t page, bool drop) {
   pages_[page].coming = drop ? Access::kNone : Access::kRead;
   pager_->protect_and_read(PageIndex{page}, drop);
   if (!finish(page)) return std::nullopt;
-  return *pages_[page].contents;
+  return pages_[page].contents.copy();
 }
 
 bool PagedHost::drop(std::uint32_t page) {
@@ -341,7 +373,7 @@ void PagedHost::on_contents(PageIndex index, PageContents contents) {
   Page& it = pages_[page];
   it.contents = std::move(contents);
   if (while_away && it.coming == Access::kNone) {
-    Bytes changed = *it.contents;
+    Bytes changed = it.contents.copy();
     while_away(page, changed);
     it.contents = std::make_shared<const Bytes>(std::move(changed));
   }

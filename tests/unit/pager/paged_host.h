@@ -108,6 +108,9 @@ class PagedHost : public Pager::Handler {
   void lose(std::uint32_t page);
   void lose_all();
   void settle();
+  // Pages from 0 on, asked for at once: their letters when all are done, '!' for those that failed.
+  std::string install_all(const std::string& fills);
+  std::string take_all(std::uint32_t count);
   // What a fault on the page will be answered with.
   void put(std::uint32_t page, char fill);
 
@@ -149,6 +152,7 @@ class PagedHost : public Pager::Handler {
   void turn(int timeout_ms);
   void grant(std::uint32_t page, PageAccess access);
   bool finish(std::uint32_t page);
+  std::string finish_all(std::uint32_t count);
   void on_packet(Process& process);
 
   Options options_;

@@ -1,0 +1,148 @@
+// Pages in a row, which the pager fills and reads together if it is asked for all of them at once.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "tests/unit/pager/paged_host.h"
+
+namespace dipc::test {
+namespace {
+
+const std::size_t kPage = kernel_page_bytes();
+constexpr std::uint32_t kPages = 64;
+
+PagedHost::Options of_many_pages(std::size_t unit_pages = 1) {
+  return {.segment_bytes = kPages * unit_pages * kPage, .unit_bytes = unit_pages * kPage, .grants = false};
+}
+
+// Says the byte at the begin of each page when it hears 'r', writes one of page 40 at 'w', removes page 20 at 'x' and
+// fills it where nobody watches at 'f'.
+int works_with_all(Program& program) {
+  volatile char* memory = program.attach();
+  if (!memory) return 1;
+  program.say('!');
+  for (;;) {
+    switch (program.hear()) {
+      case 'r':
+        for (std::size_t page = 0; page < kPages; ++page) program.say(memory[page * kPage]);
+        break;
+      case 'w':
+        memory[40 * kPage] = 'w';
+        program.say('.');
+        break;
+      case 'x':
+        madvise(const_cast<char*>(memory) + 20 * kPage, kPage, MADV_REMOVE);
+        program.say('.');
+        break;
+      case 'f':
+        program.say(pwrite(program.memory(), "f", 1, static_cast<off_t>(20 * kPage)) == 1 ? '.' : '?');
+        break;
+      default:
+        return 0;
+    }
+  }
+}
+
+std::string letters() {
+  std::string all;
+  for (std::uint32_t page = 0; page < kPages; ++page) all += static_cast<char>('0' + page);
+  return all;
+}
+
+std::string hear_all(Process& program) {
+  std::string heard;
+  for (std::uint32_t page = 0; page < kPages; ++page) heard += program.hear();
+  return heard;
+}
+
+TEST(UserfaultRuns, EachPageIsFilledWithItsOwnAndProtected) {
+  PagedHost host(of_many_pages());
+  Process program(host, works_with_all);
+  Process other(host, works_with_all);
+  for (Process* each : {&program, &other}) ASSERT_EQ(each->hear(), '!');
+  program.say('r');  // waits for the first
+  ASSERT_TRUE(host.faulted(0, PageAccess::kRead));
+  EXPECT_EQ(host.install_all(letters()), letters());
+  EXPECT_EQ(hear_all(program), letters());
+  other.say('w');
+  ASSERT_TRUE(host.faulted(40, PageAccess::kWrite));
+  EXPECT_EQ(host.faults.size(), 2u);
+  EXPECT_TRUE(host.upgrade(40));
+  EXPECT_EQ(other.hear(), '.');
+  std::string now = letters();
+  now[40] = 'w';
+  EXPECT_EQ(host.take_all(kPages), now);
+}
+
+TEST(UserfaultRuns, PagesThatAreReadAreProtectedBefore) {
+  PagedHost host(of_many_pages());
+  Process program(host, works_with_all);
+  ASSERT_EQ(program.hear(), '!');
+  for (std::uint32_t page = 0; page < kPages; ++page) ASSERT_TRUE(host.install(page, letters()[page], true));
+  program.say('w');
+  ASSERT_EQ(program.hear(), '.');
+  EXPECT_TRUE(host.faults.empty());  // all are exclusive
+  std::string now = letters();
+  now[40] = 'w';
+  EXPECT_EQ(host.take_all(kPages), now);
+  program.say('w');
+  EXPECT_TRUE(host.faulted(40, PageAccess::kWrite));
+}
+
+TEST(UserfaultRuns, APageThatAProgramHasRemovedIsZeros) {
+  PagedHost host(of_many_pages());
+  Process program(host, works_with_all);
+  ASSERT_EQ(program.hear(), '!');
+  for (std::uint32_t page = 0; page < kPages; ++page) ASSERT_TRUE(host.install(page, letters()[page], true));
+  program.say('x');
+  ASSERT_EQ(program.hear(), '.');
+  std::string now = letters();
+  now[20] = '\0';
+  EXPECT_EQ(host.take_all(kPages), now);
+  program.say('r');
+  EXPECT_EQ(hear_all(program), now);
+}
+
+TEST(UserfaultRuns, OnlyThePageThatSomebodyElseHasFilledIsLost) {
+  PagedHost host(of_many_pages());
+  Process program(host, works_with_all);
+  ASSERT_EQ(program.hear(), '!');
+  program.say('f');
+  ASSERT_EQ(program.hear(), '.');
+  std::string installed = letters();
+  installed[20] = '!';
+  EXPECT_EQ(host.install_all(letters()), installed);
+  ASSERT_EQ(host.log.size(), 1u);
+  EXPECT_NE(host.log[0].find("page 20 is lost here"), std::string::npos) << host.log[0];
+  host.lose(20);
+  program.say('r');
+  EXPECT_EQ(program.status(), -SIGBUS);
+}
+
+TEST(UserfaultRuns, UnitsOfSeveralPagesGoTogetherToo) {
+  PagedHost host(of_many_pages(4));
+  Process program(host, [](Program& it) {
+    volatile char* memory = it.attach();
+    if (!memory) return 1;
+    it.say('!');
+    if (it.hear() == 0) return 0;
+    for (std::size_t unit = 0; unit < kPages; ++unit) {
+      for (std::size_t page = 0; page < 4; ++page) {
+        if (memory[(4 * unit + page + 1) * kPage - 1] != static_cast<char>('0' + unit)) return 2;
+      }
+    }
+    return 0;
+  });
+  ASSERT_EQ(program.hear(), '!');
+  EXPECT_EQ(host.install_all(letters()), letters());
+  EXPECT_EQ(host.take_all(kPages), letters());
+  program.say('r');
+  EXPECT_EQ(program.status(), 0);
+}
+
+}  // namespace
+}  // namespace dipc::test
