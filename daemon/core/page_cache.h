@@ -38,7 +38,7 @@
 
 #include <concepts>
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <map>
 #include <optional>
 #include <set>
@@ -47,6 +47,7 @@
 #include <variant>
 #include <vector>
 
+#include "daemon/core/page_map.h"
 #include "daemon/core/time.h"
 #include "wire/page_messages.h"
 
@@ -162,10 +163,10 @@ class PageCache {
     Asked asked = Asked::kNothing;
     bool wants_read = false;  // a program waits
     bool wants_write = false;
-    std::optional<PageGrant> grant;        // waits for data, or is being installed
-    std::map<HostId, PageData> early;      // data for a Grant that is to come
-    std::set<HostId> new_peers;            // sessions that began since the page was asked for
-    std::deque<OwnerPageMessage> waiting;  // said by the owner: behind the work, or until the hold is over
+    std::optional<PageGrant> grant;       // waits for data, or is being installed
+    std::map<HostId, PageData> early;     // data for a Grant that is to come
+    std::set<HostId> new_peers;           // sessions that began since the page was asked for
+    std::list<OwnerPageMessage> waiting;  // said by the owner: behind the work, or until the hold is over
     TimePoint held_until{};
     FetchPage fetch;                   // kRead: what for
     TransactionNumber dropping_for{};  // kDrop
@@ -173,7 +174,7 @@ class PageCache {
     TransactionNumber kept_for{};      // this transaction and not released yet
   };
 
-  using Pages = std::map<PageIndex, Page>;
+  using Pages = PageMap<Page>;
 
   void advance(TimePoint now, PageIndex index);
   void advance(TimePoint now, Pages::iterator found);

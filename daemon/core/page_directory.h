@@ -50,7 +50,7 @@
 //   nobody                                  lost if it was ever written
 
 #include <cstdint>
-#include <deque>
+#include <list>
 #include <map>
 #include <optional>
 #include <set>
@@ -59,6 +59,7 @@
 #include <variant>
 #include <vector>
 
+#include "daemon/core/page_map.h"
 #include "daemon/core/page_records.h"
 #include "daemon/core/time.h"
 #include "wire/page_messages.h"
@@ -171,7 +172,7 @@ class PageDirectory {
     bool failed_here = false;  // the owner's own host can't have it (PageFailed)
     bool unsettled = false;    // it is in unsettled_
     std::set<HostId> holders;
-    std::deque<Request> queue;
+    std::list<Request> queue;
     std::optional<Transaction> running;
     std::map<HostId, PageCounts> counts;
   };
@@ -252,7 +253,7 @@ class PageDirectory {
   void changed(PageIndex index);
 
   PageDirectoryOptions options_;
-  std::map<PageIndex, Page> pages_;  // those that were ever asked for
+  PageMap<Page> pages_;  // those that were ever asked for
   std::map<HostId, Member> members_;
   std::map<PageIndex, Unsettled> unsettled_;
   std::set<HostId> leaving_;  // without attachments, not dismissed yet
