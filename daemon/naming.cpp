@@ -430,13 +430,14 @@ void Naming::on_session_began(const std::string& host, const std::string& boot) 
   ask_number();
 }
 
-void Naming::on_session_ended(const std::string& host, const std::vector<PeerMessage>& unwritten) {
+void Naming::on_session_ended(const std::string& host, const std::vector<PeerMessage>& unwritten, bool restarted) {
   if (referee_) referee_->on_session_ended(host);
   gets_.on_unwritten(unwritten);
-  // Whether they are still there nobody tells us any more.
+  // Whether they are still there nobody tells us any more; the next daemon does, when they are used (on_gone_there()).
   std::erase_if(lingering_, [&](const auto& entry) {
-    if (entry.second.owner == host) pins_.erase(entry.first);
-    return entry.second.owner == host;
+    if (restarted || entry.second.owner != host) return false;
+    pins_.erase(entry.first);
+    return true;
   });
   if (host == options_.referee) {
     objects_.on_referee_lost(loop_now());

@@ -95,7 +95,8 @@ class Naming final : private Gets::Objects {
   // Messages of the naming part of the protocol, and replies to gets. False: not for this part.
   bool on_peer_message(const std::string& host, const PeerMessage& message);
   void on_session_began(const std::string& host, const std::string& boot);
-  void on_session_ended(const std::string& host, const std::vector<PeerMessage>& unwritten);
+  // `restarted`: another daemon runs there, since the same boot.
+  void on_session_ended(const std::string& host, const std::vector<PeerMessage>& unwritten, bool restarted);
   void on_unreachable(const std::string& host, const std::vector<PeerMessage>& unwritten);
 
   // Why the state file could not be written; nothing: it says how things are. It is tried again every second; until

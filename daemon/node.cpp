@@ -227,7 +227,8 @@ void Node::start_segments(uv_loop_t* loop) {
     return make_pager(kind, std::move(of), handler);
   };
   options.attached.take_over = take_over;
-  options.attached.resume_within = configuration.timing.peer_timeout;
+  // It runs already. A daemon that was not started again, but has lost us before we lost it, fences us off: in time.
+  options.attached.resume_within = configuration.timing.peer_timeout / 2;
   options.attached.attachments_per_login = configuration.limits.attachments_per_login;
   options.attached.stuck_after = configuration.timing.peer_timeout;
   options.removed = [this](const ObjectRef& segment) { naming_->on_removed_here(segment); };
@@ -343,9 +344,10 @@ void Node::on_session_ended(const std::string& host, PeerSessions::EndReason rea
   if (!stopping_) undo_keeping_->on_session_ended(host, reason);
   local_calls_->on_session_ended(host, unwritten);
   // Whoever does not know our session is another daemon as a rule, and says so only in the next one.
-  segments_->on_session_ended(
-      host, reason == PeerSessions::EndReason::kPeerRestarted || reason == PeerSessions::EndReason::kSuperseded);
-  naming_->on_session_ended(host, unwritten);
+  const bool restarted =
+      reason == PeerSessions::EndReason::kPeerRestarted || reason == PeerSessions::EndReason::kSuperseded;
+  segments_->on_session_ended(host, restarted);
+  naming_->on_session_ended(host, unwritten, restarted);
   administration_->on_session_ended(host);
 }
 

@@ -36,11 +36,14 @@ class MemoryRestart : public testing::Test {
     cluster_ = std::make_unique<Cluster>("memory-restart", "ref",
                                          "[timing]\npeer_timeout = \"6s\"\nkeepalive = \"500ms\"\n" + host("ref") +
                                              host("vax") + host("sun") + host("moon") +
+                                             "[[host]]\nname = \"mars\"\nlogins = { alice = 1001 }\n"
+                                             "memory = { pager = \"sigsegv\" }\n"
                                              "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n");
   }
   void TearDown() override {
     if (!HasFailure()) return;
-    for (const char* host : {"vax", "sun", "moon"}) std::printf("---- %s\n%s", host, cluster_->log_of(host).c_str());
+    for (const char* host : {"vax", "sun", "moon", "mars"})
+      std::printf("---- %s\n%s", host, cluster_->log_of(host).c_str());
   }
   // Attached once, as number 0.
   std::unique_ptr<Program> sharer(const std::string& host, int flags = 0) {
@@ -156,15 +159,99 @@ TEST_F(MemoryRestart, WithoutANextDaemonInTimeItsProgramsGetSigbusAndThePagesTha
   EXPECT_EQ(ask(*sun, "get 1 4096"), "2 -");
 }
 
-TEST_F(MemoryRestart, WhoseOwnerIsKilledTooGetsSigbus) {
-  const auto moon = sharer("moon"), sun = sharer("sun");
+// ---- the owner's daemon
+
+TEST_F(MemoryRestart, TheNextDaemonOfTheOwnerGoesOnWithItsSegments) {
+  const auto vax = sharer("vax"), moon = sharer("moon"), mars = sharer("mars"), sun = sharer("sun");
+  EXPECT_EQ(ask(*moon, "put 0 0 1"), "0 -");
+  EXPECT_EQ(ask(*vax, "put 0 4096 2"), "0 -");
+  EXPECT_EQ(ask(*sun, "put 0 8192 3"), "0 -");
+  EXPECT_EQ(ask(*mars, "get 0 8192"), "3 -");
+  EXPECT_EQ(ask(*sun, "set " + id_ + " 416"), "0 -");  // 0640
+  const std::string record = ask(*sun, "stat " + id_);
+  EXPECT_THAT(record, HasSubstr("nattch 4 mode 640 "));
+  lab({"kill", "vax", "daemon"});
+  EXPECT_EQ(ask(*moon, "put 0 0 4"), "0 -") << "it has the page for writing";
+  EXPECT_EQ(ask(*vax, "put 0 4096 5"), "0 -") << "as this host has this one";
+  EXPECT_EQ(ask(*mars, "get 0 8192"), "3 -");
+  sun->write_line("get 0 4096");
+  mars->write_line("put 0 0 6");
+  vax->write_line("get 0 8192");
+  std::this_thread::sleep_for(200ms);
+  for (Program* waits : {sun.get(), mars.get(), vax.get()}) EXPECT_FALSE(waits->has_output());
+  lab({"start", "vax"});
+  EXPECT_EQ(sun->read_line(kLimit), "5 -");
+  EXPECT_EQ(mars->read_line(kLimit), "0 -");
+  EXPECT_EQ(vax->read_line(kLimit), "3 -");
+  EXPECT_EQ(ask(*moon, "get 0 0"), "6 -");
+  EXPECT_EQ(ask(*moon, "put 0 8192 7"), "0 -");
+  for (Program* reader : {sun.get(), mars.get(), vax.get()}) EXPECT_EQ(ask(*reader, "get 0 8192"), "7 -");
+  EXPECT_EQ(ask(*sun, "stat " + id_), record);
+  EXPECT_EQ(ask(*sun, "shmget 0x20 0 " + std::to_string(kIpcDipc)), id_ + " -");
+  EXPECT_EQ(ask(*sun, "shmat " + id_ + " 0"), "1 -");
+  EXPECT_EQ(ask(*sun, "get 1 0"), "6 -");
+  EXPECT_EQ(ask(*sun, "rm " + id_), "0 -");
+  EXPECT_EQ(ask(*sun, "shmget 0x20 0 " + std::to_string(kIpcDipc)), "-1 ENOENT");
+}
+
+TEST_F(MemoryRestart, ARemovedSegmentGoesOnWithTheOwnersNextDaemonUntilItsLastDetach) {
+  const auto vax = sharer("vax"), sun = sharer("sun");
+  EXPECT_EQ(ask(*sun, "put 0 0 1"), "0 -");
+  EXPECT_EQ(ask(*sun, "rm " + id_), "0 -");
+  restart("vax");
+  EXPECT_EQ(ask(*vax, "get 0 0"), "1 -");
+  EXPECT_EQ(ask(*vax, "put 0 0 2"), "0 -");
+  EXPECT_EQ(ask(*sun, "get 0 0"), "2 -");
+  EXPECT_THAT(ask(*sun, "stat " + id_), HasSubstr("nattch 2 mode 1600 "));
+  EXPECT_EQ(ask(*sun, "shmget 0x20 0 " + std::to_string(kIpcDipc)), "-1 ENOENT");
+  EXPECT_EQ(ask(*vax, "shmdt 0"), "0 -");
+  EXPECT_EQ(ask(*sun, "shmdt 0"), "0 -");
+  expect_soon(*sun, "stat " + id_, "-1 EINVAL");
+}
+
+TEST_F(MemoryRestart, ASegmentThatNobodyHasAttachedKeepsWhatWasWritten) {
+  const auto sun = sharer("sun");
+  EXPECT_EQ(ask(*sun, "put 0 0 1"), "0 -");
+  EXPECT_EQ(ask(*sun, "shmdt 0"), "0 -");
+  const auto until = std::chrono::steady_clock::now() + kLimit;
+  std::string pages;
+  do pages = cluster_->run("vax", "root", {"dipcctl", "pages", "0x20"}).output;
+  while (pages.find("r.......") == std::string::npos && std::chrono::steady_clock::now() < until);
+  ASSERT_THAT(pages, HasSubstr("r.......")) << "its host has given the page to the owner, which may read it";
+  restart("vax");
+  EXPECT_EQ(ask(*sun, "shmat " + id_ + " 0"), "1 -");
+  EXPECT_EQ(ask(*sun, "get 1 0"), "1 -");
+}
+
+TEST_F(MemoryRestart, TheDaemonsOfTheOwnerAndOfAHolderMayBeKilledTogether) {
+  const auto vax = sharer("vax"), moon = sharer("moon"), sun = sharer("sun");
   EXPECT_EQ(ask(*sun, "put 0 0 1"), "0 -");
   EXPECT_EQ(ask(*moon, "put 0 4096 2"), "0 -");
   lab({"kill", "sun", "daemon"});
   restart("vax");
+  EXPECT_EQ(ask(*vax, "get 0 4096"), "2 -");
   lab({"start", "sun"});
+  EXPECT_EQ(ask(*moon, "get 0 0"), "1 -");
+  EXPECT_EQ(ask(*sun, "get 0 4096"), "2 -");
+  EXPECT_THAT(ask(*sun, "stat " + id_), HasSubstr("nattch 3"));
+}
+
+TEST_F(MemoryRestart, WithoutTheOwnersNextDaemonInTimeEverybodyGetsSigbus) {
+  const auto vax = sharer("vax"), sun = sharer("sun");
+  EXPECT_EQ(ask(*sun, "put 0 0 1"), "0 -");
+  const auto before = std::chrono::steady_clock::now();
+  lab({"kill", "vax", "daemon"});
+  EXPECT_EQ(ask(*sun, "get 0 0"), "1 -");
+  vax->write_line("get 0 0");
+  EXPECT_EQ(vax->read_line(kLimit), "-1 SIGBUS");
+  EXPECT_GT(std::chrono::steady_clock::now() - before, kPeerTimeout - 500ms);
   expect_soon(*sun, "get 0 0", "-1 SIGBUS");
-  expect_soon(*moon, "get 0 4096", "-1 SIGBUS");
+  lab({"start", "vax"});
+  const std::string get = "shmget 0x20 4096 " + std::to_string(kIpcDipc | IPC_CREAT | IPC_EXCL | 0600);
+  const std::string id = first_word(ask(*vax, get));
+  EXPECT_NE(id, "-1") << "its key is free";
+  EXPECT_EQ(ask(*vax, "shmat " + id + " 0"), "1 -");
+  EXPECT_EQ(ask(*vax, "get 1 0"), "0 -");
 }
 
 // Each page is on its way all the time. What was just being given away when the daemon was killed may be lost.
@@ -178,7 +265,7 @@ TEST_F(MemoryRestart, NobodyReadsWhatIsOldHoweverOftenADaemonIsKilled) {
     for (std::size_t i = 0; i < programs.size(); ++i) {
       programs[i]->write_line("tally 0 " + std::to_string(kPages) + " " + std::to_string(i) + " 3 5000");
     }
-    for (const char* host : {"sun", "moon"}) {
+    for (const char* host : {"sun", "vax", "moon"}) {
       std::this_thread::sleep_for(std::chrono::milliseconds(300 + 37 * round));
       restart(host);
     }

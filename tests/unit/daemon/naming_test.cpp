@@ -173,8 +173,9 @@ TEST_F(NamingTest, WithTheSessionOfItsOwnerARemovedSegmentIsForgotten) {
   reply("moon", Error::kNone, object);
   ASSERT_TRUE(got_);
   naming_->on_removed_there("moon", object);
-  ASSERT_NE(naming_->stand_in(Kind::kSegment, got_->id), nullptr);
-  naming_->on_session_ended("moon", {});
+  naming_->on_session_ended("moon", {}, true);
+  ASSERT_NE(naming_->stand_in(Kind::kSegment, got_->id), nullptr) << "the next daemon may go on with it";
+  naming_->on_session_ended("moon", {}, false);
   EXPECT_EQ(naming_->stand_in(Kind::kSegment, got_->id), nullptr);
   shmid_ds record{};
   EXPECT_EQ(shmctl(got_->id, IPC_STAT, &record), -1);
@@ -254,7 +255,7 @@ TEST_F(NamingTest, AGetAnsweredWithWhatIsNoObjectOfItsKindEndsTheSession) {
   ASSERT_EQ(peers_.ended.size(), 1u);
   EXPECT_EQ(peers_.ended[0].first, "moon");
   EXPECT_FALSE(got_);
-  naming_->on_session_ended("moon", {});
+  naming_->on_session_ended("moon", {}, false);
   EXPECT_TRUE(naming_->stand_ins().empty());
 }
 
@@ -412,7 +413,7 @@ TEST_F(NamingTest, AnOwnerThatIsLostBeforeTheRemovalDoesNotKeepTheProgramWaiting
   create_it();
   reply("moon", Error::kNone, {Kind::kMessageQueue, 5, 7});
   EXPECT_FALSE(got_);
-  naming_->on_session_ended("moon", {});
+  naming_->on_session_ended("moon", {}, false);
   ASSERT_TRUE(got_);
   EXPECT_EQ(got_->error, Error::kNoSpace);
 }
