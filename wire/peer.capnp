@@ -589,9 +589,9 @@ struct Announced {
 # host's attachments as gone; pages that only it had are lost; a write waits until the host certainly has nothing any
 # more. But when one of the two daemons was started again, since the same boot, the host begins the session by saying what
 # its programs still have (`holds`): what nobody else has waits for that, as long as `peer_timeout`. An owner's that was
-# started again goes on with what it has written down of its segments, and believes no host more than that; transactions
-# go on above those before. With the session between holder and requester ends what was on its way from the one to the other: the requester
-# says `noData`.
+# started again goes on with what it has written down of its segments, and believes no host more than that; its
+# transactions have greater numbers than those before. With the session between holder and requester ends what was on its
+# way from the one to the other: the requester says `noData`.
 
 struct SegmentReport {
   # Host that takes part -> owner. About a segment that the owner does not have (any more): ignored, it has crossed with
