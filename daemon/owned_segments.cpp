@@ -82,7 +82,9 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call
   if (sharing.unit == CoherenceUnit::kSegment && !whole) {
     log_warning("segments", name + ": too large to travel as a whole (unit = \"segment\"), so it is shared by pages");
   }
-  const std::uint64_t unit_bytes = whole ? rounded : page_bytes;
+  // One page is no larger than the segment.
+  const std::uint64_t unit_bytes =
+      whole ? rounded : std::min(std::max<std::uint64_t>(sharing.page_bytes, page_bytes), rounded);
   const std::uint64_t pages = page_count(bytes, unit_bytes);
   if (pages > kPagesMax) return tl::unexpected(Error::kInvalid);
   auto id = make_stand_in(call.name, 0);

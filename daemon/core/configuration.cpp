@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <set>
 #include <span>
 #include <utility>
@@ -28,7 +29,7 @@ std::span<const SettingReader::Section> sections() {
         "attachments_per_login"}},
       {"memory", {"pager"}},
       {"ftok", {"paths"}},
-      {"keys", {"range", "kind", "home", "refuse", "unit", "hold_time"}},
+      {"keys", {"range", "kind", "home", "refuse", "unit", "page_size", "hold_time"}},
       {"paths", {"run", "state"}},
   }};
   return kSections;
@@ -227,6 +228,7 @@ class Reader : private SettingReader {
       if (key == "home") read_host(value, key, rule.home);
       if (key == "refuse") read_refuse(value, rule.refuse);
       if (key == "unit") read_unit(value, rule.unit);
+      if (key == "page_size") read_page_size(value, rule.page_bytes);
       if (key == "hold_time") {
         Duration hold_time{};
         read_duration(value, key, Duration::zero(), std::chrono::seconds(10), hold_time);
@@ -235,11 +237,15 @@ class Reader : private SettingReader {
     });
     if (!table.contains("range")) wrong(rule.line, "[[keys]] has no range", kRangeForm);
     const bool segments = std::find(rule.kinds.begin(), rule.kinds.end(), Kind::kSegment) != rule.kinds.end();
-    for (const std::string_view key : {"unit", "hold_time"}) {
+    for (const std::string_view key : {"unit", "page_size", "hold_time"}) {
       if (const toml::node* value = table.get(key); value != nullptr && !segments) {
         wrong(line_of(*value), std::string(key) + " is for segments, and kind does not name \"shm\"",
               "take " + std::string(key) + " out, or add \"shm\" to kind");
       }
+    }
+    if (const toml::node* size = table.get("page_size"); size != nullptr && rule.unit == CoherenceUnit::kSegment) {
+      wrong(line_of(*size), "page_size is for segments that are shared by pages, and unit has these as a whole",
+            "take out page_size or unit");
     }
     if (const toml::node* home = table.get("home"); home != nullptr && rule.refuse) {
       wrong(line_of(*home), "home is for keys that are distributed, and refuse keeps these from being so",
@@ -336,6 +342,18 @@ class Reader : private SettingReader {
       into = CoherenceUnit::kSegment;
     } else {
       wrong(line_of(node), "unit " + in_quotes(*value) + " does not exist", kRemedy);
+    }
+  }
+
+  void read_page_size(const toml::node& node, std::uint64_t& into) {
+    std::uint64_t bytes = 0;
+    read_size(node, "page_size", "4KiB", "16MiB", bytes);
+    if (bytes == 0) return;
+    if (std::has_single_bit(bytes)) {
+      into = bytes;
+    } else {
+      wrong(line_of(node), "page_size is no power of two",
+            "take the next one: \"4KiB\", \"8KiB\", \"16KiB\" and so on");
     }
   }
 
@@ -446,6 +464,7 @@ std::string KeyRule::to_string() const {
   if (!home.empty()) text += " at " + home;
   if (refuse) text += " refused";
   if (unit == CoherenceUnit::kSegment) text += " as whole segments";
+  if (page_bytes != 0) text += " in pages of " + std::to_string(page_bytes >> 10) + " KiB";
   if (hold_time) {
     text +=
         " held " + std::to_string(std::chrono::duration_cast<std::chrono::microseconds>(*hold_time).count()) + " us";

@@ -49,6 +49,7 @@ struct KeyRule {
   std::string home;                           // empty: the creator's host
   bool refuse = false;                        // these keys stay on this host, and a get with IPC_DIPC is EACCES
   CoherenceUnit unit = CoherenceUnit::kPage;  // segments only
+  std::uint64_t page_bytes = 0;               // segments only: at least so large, a power of two; 0: as hosts have them
   std::optional<Duration> hold_time;          // segments only
   std::size_t line = 0;                       // where the table begins, for the log
 

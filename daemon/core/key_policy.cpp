@@ -55,6 +55,7 @@ KeyPolicy::Sharing KeyPolicy::sharing(std::int32_t key) const {
   const KeyRule* rule = first_that_fits(Kind::kSegment, key);
   if (rule == nullptr) return sharing;
   sharing.unit = rule->unit;
+  sharing.page_bytes = rule->page_bytes;
   if (rule->hold_time) sharing.hold_time = *rule->hold_time;
   return sharing;
 }

@@ -35,6 +35,7 @@ class KeyPolicy {
   // How a segment of that key is shared: of the first table that speaks of it. 0 is IPC_PRIVATE.
   struct Sharing {
     CoherenceUnit unit = CoherenceUnit::kPage;
+    std::uint64_t page_bytes = 0;  // at least; a power of two, at most kUnitBytesMax
     Duration hold_time = std::chrono::milliseconds(2);
   };
   Sharing sharing(std::int32_t key) const;

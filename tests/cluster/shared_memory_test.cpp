@@ -60,6 +60,7 @@ class SharedMemory : public testing::TestWithParam<Hosts> {
                                              host("vax", "alice = 1001, bob = 1002") +
                                              host("sun", "alice = 2001, bob = 1001") + host("moon", "alice = 3001") +
                                              "[[keys]]\nrange = \"0x40\"\nhome = \"vax\"\nunit = \"segment\"\n"
+                                             "[[keys]]\nrange = \"0x60\"\nhome = \"vax\"\npage_size = \"16KiB\"\n"
                                              "[[keys]]\nrange = \"all\"\nhome = \"vax\"\n");
   }
 
@@ -111,6 +112,25 @@ TEST_P(SharedMemory, WhatOneHostWritesTheOthersRead) {
       for (Program* reader : all) EXPECT_EQ(ask(*reader, "get 0 4097"), text + " -");
     }
   }
+}
+
+TEST_P(SharedMemory, PagesAreAsLargeAsTheConfigurationHasThem) {
+  const auto vax = sharer("vax"), sun = sharer("sun");
+  for (Program* program : {vax.get(), sun.get()}) {
+    const std::string id = first_word(ask(*program, "shmget 0x60 40960 " + get_flags(IPC_CREAT | 0600)));
+    ASSERT_EQ(ask(*program, "shmat " + id + " 0"), "0 -");
+  }
+  EXPECT_THAT(cluster_->run("vax", "root", {"dipcctl", "pages", "0x60"}).output, HasSubstr("3 pages of 16.0 KiB"));
+  for (int value = 1; value <= 3; ++value) {
+    for (const std::string at : {"12288", "36864"}) {
+      EXPECT_EQ(ask(*sun, "put 0 " + at + " " + std::to_string(value)), "0 -");
+      EXPECT_EQ(ask(*vax, "get 0 " + at), std::to_string(value) + " -");
+      EXPECT_EQ(ask(*vax, "put 0 " + at + " " + std::to_string(value + 10)), "0 -");
+      EXPECT_EQ(ask(*sun, "get 0 " + at), std::to_string(value + 10) + " -");
+    }
+  }
+  EXPECT_EQ(ask(*sun, "get 0 0"), "0 -");
+  EXPECT_EQ(ask(*sun, "get 0 40959"), "0 -");
 }
 
 TEST_P(SharedMemory, IncrementsUnderASemaphoreAreAllThere) {

@@ -171,6 +171,14 @@ INSTANTIATE_TEST_SUITE_P(
                 "\"page\""},
         Mistake{"UnitForQueues", with("[[keys]]\nrange = 'all'\nkind = 'msg'\nunit = 'page'\n"),
                 "7: unit is for segments", "\"shm\""},
+        Mistake{"PageSizeOdd", with("[[keys]]\nrange = 'all'\npage_size = '12KiB'\n"),
+                "6: page_size is no power of two", "\"16KiB\""},
+        Mistake{"PageSizeTooLarge", with("[[keys]]\nrange = 'all'\npage_size = '32MiB'\n"),
+                "6: page_size '32MiB' is out of bounds", "16MiB"},
+        Mistake{"PageSizeOfWholeSegments", with("[[keys]]\nrange = 'all'\nunit = 'segment'\npage_size = '8KiB'\n"),
+                "7: page_size is for segments that are shared by pages", "take out page_size or unit"},
+        Mistake{"PageSizeForQueues", with("[[keys]]\nrange = 'all'\nkind = 'msg'\npage_size = '8KiB'\n"),
+                "7: page_size is for segments", "\"shm\""},
         Mistake{"HoldTimeTooLong", with("[[keys]]\nrange = 'all'\nhold_time = '11s'\n"),
                 "6: hold_time '11s' is out of bounds", "10s"},
         Mistake{"PagerUnknown", with("[memory]\npager = 'uffd'\n"), "5: pager 'uffd' does not exist",
@@ -247,6 +255,9 @@ hold_time = "2ms"
 [[keys]]
 range = "0xffff0000-0xffffffff"
 refuse = true
+[[keys]]
+range = "private"
+page_size = "16KiB"
 )");
   EXPECT_EQ(configuration.host, "sun");
   ASSERT_EQ(configuration.listen.size(), 3u);
@@ -274,7 +285,7 @@ refuse = true
   EXPECT_EQ(configuration.ftok_paths, (std::vector<std::string>{"/srv/app", "/"}));
   EXPECT_EQ(configuration.paths.run, "/tmp/run");
   EXPECT_EQ(configuration.paths.state, "/tmp/state");
-  ASSERT_EQ(configuration.keys.size(), 3u);
+  ASSERT_EQ(configuration.keys.size(), 4u);
   const KeyRule& first = configuration.keys[0];
   EXPECT_EQ(first.line, 35u);
   EXPECT_THAT(first.kinds, ElementsAre(Kind::kMessageQueue, Kind::kSemaphoreSet));
@@ -287,6 +298,8 @@ refuse = true
   EXPECT_EQ(configuration.keys[1].kinds.size(), 3u);
   EXPECT_TRUE(configuration.keys[2].refuse);
   EXPECT_TRUE(configuration.keys[2].speaks_of(Kind::kMessageQueue, -1));
+  EXPECT_EQ(configuration.keys[3].page_bytes, 16384u);
+  EXPECT_EQ(configuration.keys[3].to_string(), "private of msg, sem, shm in pages of 16 KiB");
 }
 
 TEST(Configuration, AllMistakesOfAFileAreReportedInTheOrderOfItsLines) {

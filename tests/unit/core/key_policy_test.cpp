@@ -96,11 +96,13 @@ TEST(KeyPolicy, SegmentsAreKeysLikeOthers) {
 TEST(KeyPolicy, SegmentsAreSharedAsTheirRangeSays) {
   const KeyPolicy keys = policy(
       "[[keys]]\nrange = '5'\nkind = ['msg']\n[[keys]]\nrange = '5-6'\nunit = 'segment'\n[[keys]]\nrange = '7'\n"
-      "hold_time = '30ms'\n");
+      "hold_time = '30ms'\npage_size = '64KiB'\n");
   const KeyPolicy::Sharing unsaid;
   EXPECT_EQ(keys.sharing(5).unit, CoherenceUnit::kSegment);
   EXPECT_EQ(keys.sharing(5).hold_time, unsaid.hold_time);
   EXPECT_EQ(keys.sharing(7).unit, CoherenceUnit::kPage);
+  EXPECT_EQ(keys.sharing(7).page_bytes, 65536u);
+  EXPECT_EQ(keys.sharing(8).page_bytes, 0u);
   EXPECT_EQ(keys.sharing(7).hold_time, std::chrono::milliseconds(30));
   EXPECT_EQ(keys.sharing(8).hold_time, std::chrono::milliseconds(2));
 }

@@ -383,7 +383,7 @@ class SegmentHostsTest : public LoopTest {
   int carried_count_ = 0;
   std::map<std::pair<std::string, std::string>, int> pages_sent_;  // straight from holder to requester
   std::string declarations_;                                       // of segments that are made from now on
-  KeyPolicy::Sharing sharing_{CoherenceUnit::kPage, Duration{0}};
+  KeyPolicy::Sharing sharing_{.hold_time = Duration{0}};
   std::int64_t time_of_day_ = 1000;
   std::size_t segments_per_login_ = 1000;  // of hosts that are added from now on
   std::size_t segments_per_peer_ = 1000;

@@ -77,6 +77,19 @@ TEST_F(SegmentsTest, ASegmentAsOneUnitMovesAsAWhole) {
 }
 
 // Of a message for each of them grant, contents and answer would be three times as many as there are pages.
+TEST_F(SegmentsTest, PagesAreAsLargeAsTheConfigurationHasThemAndNoLargerThanTheSegment) {
+  sharing_.page_bytes = 16384;
+  const ObjectRef segment = make(*sun_, 5 * 4096);
+  EXPECT_EQ(sun_->segments->owned().shape(segment)->unit_bytes, 16384u);
+  everybody_attaches(segment);
+  write(*moon_, kPage, 42, 3 * 4096);
+  EXPECT_EQ(read(*earth_, kPage, 3 * 4096), 42);
+  EXPECT_EQ(pages_sent_[std::pair("moon", "earth")], 1);
+  EXPECT_EQ(read(*earth_, kSecond), 0) << "the rest of it";
+  ASSERT_EQ(control(*sun_, segment, ControlCommand::kRemove), Error::kNone);
+  EXPECT_EQ(sun_->segments->owned().shape(make(*sun_, 5000))->unit_bytes, 8192u);
+}
+
 TEST_F(SegmentsTest, WhatIsSaidOfPagesInARowIsOneMessage) {
   const ObjectRef segment = make(*sun_, 64 * 4096);
   everybody_attaches(segment);
