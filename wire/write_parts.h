@@ -1,0 +1,32 @@
+#pragma once
+
+// Parts of records, for write_record.cpp and write_pages.cpp.
+
+#include <string>
+
+#include "wire/messages.h"
+#include "wire/peer.capnp.h"
+#include "wire/schema_enums.h"
+
+namespace dipc {
+
+template <typename... Functions>
+struct Overloaded : Functions... {
+  using Functions::operator()...;
+};
+template <typename... Functions>
+Overloaded(Functions...) -> Overloaded<Functions...>;  // clang 14 does not deduce it for an aggregate
+
+inline kj::StringPtr text(const std::string& value) { return {value.c_str(), value.size()}; }
+
+inline void write(schema::ObjectRef::Builder to, const ObjectRef& from) {
+  to.setKind(Kinds::to_schema(from.kind));
+  to.setId(from.id);
+  to.setGeneration(from.generation);
+}
+
+void write(schema::SegmentReport::Builder to, const SegmentReport& from);
+void write(schema::SegmentOrder::Builder to, const SegmentOrder& from);
+void write(schema::HeldPage::Builder to, const HeldPage& from);
+
+}  // namespace dipc
