@@ -21,10 +21,14 @@ struct FolderEntry {
   char name[256];
 };
 
-// `each`(number, what /proc calls it), which may close that one.
+// The folder of this process's, opened ahead for one that may find the table full; -1: none.
+inline int g_descriptor_folder = -1;
+
+// `each`(number, what /proc calls it), which may close that one. Not told of is the folder.
 template <typename Each>
 void for_each_descriptor(Each each) {
-  const int folder = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool is_ahead = g_descriptor_folder >= 0 && lseek(g_descriptor_folder, 0, SEEK_SET) == 0;
+  const int folder = is_ahead ? g_descriptor_folder : open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   alignas(FolderEntry) static char buffer[32768];
   for (;;) {
     const long got = syscall(SYS_getdents64, folder, buffer, sizeof buffer);
@@ -41,7 +45,7 @@ void for_each_descriptor(Each each) {
       each(number, static_cast<const char*>(target));
     }
   }
-  close(folder);
+  if (!is_ahead) close(folder);
 }
 
 // `name`: how it begins.

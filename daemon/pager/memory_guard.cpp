@@ -82,12 +82,14 @@ struct Guarded {
   int pidfd = -1;
   pid_t pid = 0;
   int listener = -1;  // -1: nothing is kept
+  int folder = -1;    // for g_descriptor_folder
   std::int64_t alone_max_ns = 0;
 };
 
 int guard(void* of) {
   const Guarded daemon = *static_cast<const Guarded*>(of);
   become_guard();
+  g_descriptor_folder = daemon.folder;
   pollfd ended{daemon.pidfd, POLLIN, 0};
   while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
   }
@@ -100,6 +102,14 @@ int guard(void* of) {
   }
   truncate_segments();
   _exit(0);
+}
+
+// Opens its folder of descriptors at the number that it knows. The guard can't do so later: when the daemon is killed,
+// the table that they share may be full.
+bool open_folder_of(pid_t guard, int number) {
+  const std::string path = "/proc/" + std::to_string(guard) + "/fd";
+  const Descriptor folder(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  return folder && dup3(folder.get(), number, O_CLOEXEC) == number;
 }
 
 // A socket that takes the place of an earlier guard's. -1, with errno set: none.
@@ -216,15 +226,20 @@ Result<void> start_memory_guard(const GuardOptions& options) {
     daemon.listener = listen_at(options.socket);
     if (daemon.listener < 0) return trouble(options.socket + ": " + std::strerror(errno));
   }
+  daemon.folder = fcntl(daemon.pidfd, F_DUPFD_CLOEXEC, 0);  // until there is a guard
   alignas(64) static char stack[kStackBytes];
-  if (clone(guard, stack + sizeof stack, CLONE_FILES | SIGCHLD, &daemon) < 0) {
-    const int error = errno;
-    close(daemon.pidfd);
-    if (daemon.listener >= 0) close(daemon.listener);
-    if (error == EINVAL) return start_told_guard();
-    return trouble(std::string("clone: ") + std::strerror(error));
+  const pid_t made = daemon.folder < 0 ? -1 : clone(guard, stack + sizeof stack, CLONE_FILES | SIGCHLD, &daemon);
+  if (made > 0 && open_folder_of(made, daemon.folder)) return {};
+  const int error = errno;
+  if (made > 0) {
+    kill(made, SIGKILL);
+    waitpid(made, nullptr, 0);
   }
-  return {};
+  for (const int fd : {daemon.pidfd, daemon.listener, daemon.folder}) {
+    if (fd >= 0) close(fd);
+  }
+  if (made < 0 && error == EINVAL) return start_told_guard();
+  return trouble(std::string("the guard of segments: ") + std::strerror(error));
 }
 
 }  // namespace dipc

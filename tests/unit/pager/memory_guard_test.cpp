@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -63,10 +64,16 @@ class MemoryGuard : public testing::Test {
     if (write(told_.get(), &byte, 1) != 1) _exit(1);
   }
   // A guard that shares descriptors has the end that is written to, too, until it has done its work.
-  void start_daemon(int memory) {
+  enum class Table { kHasRoom, kIsFull };
+  void start_daemon(int memory, Table table = Table::kHasRoom) {
     daemon_ = fork();
     if (daemon_ == 0) {
-      say(start_memory_guard() && tell_memory_guard(memory) ? 'y' : 'n');
+      const rlimit few{64, 64};
+      if (setrlimit(RLIMIT_NOFILE, &few) != 0) _exit(1);
+      const bool guarded = start_memory_guard() && tell_memory_guard(memory);
+      while (table == Table::kIsFull && dup(0) >= 0) {
+      }
+      say(guarded ? 'y' : 'n');
       for (;;) pause();
     }
     told_ = Descriptor();
@@ -106,6 +113,13 @@ TEST_F(MemoryGuard, TruncatesTheSegmentsOfAKilledDaemonAndNothingElse) {
   end(daemon_);
   expect_empty(segment.get());
   EXPECT_EQ(bytes_of(other.get()), 8192);
+}
+
+TEST_F(MemoryGuard, DoesSoWhereTheTableOfDescriptorsIsFull) {
+  const Descriptor segment = memory("dipc segment 5 of sun");
+  start_daemon(segment.get(), Table::kIsFull);
+  end(daemon_);
+  expect_empty(segment.get());
 }
 
 TEST_F(MemoryGuard, WhoHoldsUpTheEndOfOneSegmentHoldsUpNoOther) {
