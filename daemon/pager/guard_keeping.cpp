@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -25,7 +26,6 @@
 namespace dipc {
 namespace {
 
-constexpr int kSegmentsMax = 1024;
 constexpr std::uint32_t kListener = 0xffffffff;  // in an epoll_event, where a segment's number is
 
 struct Segment {
@@ -35,14 +35,28 @@ struct Segment {
   int record = -1;
   bool kept = false;
 };
-Segment g_segments[kSegmentsMax];
-std::uint32_t g_count = 0;
+Segment* g_segments = nullptr;  // as many as the daemon had
+std::uint32_t g_count = 0, g_room = 0;
 std::int64_t g_until_ns = 0;
 
 std::int64_t now_ns() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+// Room for one more. False: no memory.
+bool make_room() {
+  if (g_count < g_room) return true;
+  const std::uint32_t room = std::max(1024U, 2 * g_room);
+  void* at = mmap(nullptr, room * sizeof(Segment), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) return false;
+  auto* more = static_cast<Segment*>(at);
+  std::copy(g_segments, g_segments + g_count, more);
+  if (g_segments != nullptr) munmap(g_segments, g_room * sizeof(Segment));
+  g_segments = more;
+  g_room = room;
+  return true;
 }
 
 // 0: not of a file that there is.
@@ -244,9 +258,9 @@ bool find_kept_memory(pid_t daemon, std::int64_t alone_max_ns) {
   const std::int64_t now = now_ns();
   g_until_ns = now + alone_max_ns;
   for_each_descriptor([&](int fd, const char* target) {
-    if (g_count == kSegmentsMax || !is_memfd_named(target, kMemoryRecordName)) return;
+    if (!is_memfd_named(target, kMemoryRecordName)) return;
     MemoryRecord::Header* header = MemoryRecord::map(fd);
-    if (header == nullptr || header->daemon != daemon) return;
+    if (header == nullptr || header->daemon != daemon || !make_room()) return;
     off_t bytes_for_reading = 0;
     off_t bytes = 0;  // fewer: it was taken from the programs, or one has done that
     Segment segment{header, inode_of(header->memory, &bytes), inode_of(header->for_reading, &bytes_for_reading), fd};

@@ -107,7 +107,7 @@ KeptMemory KeptMemory::fetch(const std::string& socket) {
   KeptMemory kept;
   kept.connection_ = connect_to(socket);
   if (!kept.connection_) return kept;
-  if (!kept.receive(kept.connection_.get())) {
+  if (!kept.receive()) {
     kept.troubles_.emplace_back("the guard of an earlier dipcd does not hand over the memory that it keeps");
     // It takes all from the programs when the connection ends.
     kept.segments_.clear();
@@ -126,11 +126,14 @@ KeptMemory KeptMemory::fetch(const std::string& socket) {
   return kept;
 }
 
-bool KeptMemory::receive(int connection) {
+bool KeptMemory::receive() {
   std::vector<std::uint32_t> slots;  // of the last segment, still to come
   for (;;) {
-    auto received = receive_packet(connection);
-    if (!received) return segments_.empty();  // a guard that has nothing to keep just ends
+    auto received = receive_packet(connection_.get());
+    if (!received) {
+      connection_ = Descriptor();  // it may have more to hand over, and is not to think that we have it
+      return segments_.empty();    // a guard that has nothing to keep just ends
+    }
     std::vector<Descriptor>& descriptors = received->descriptors;
     if (received->packet.op == KeptOp::kAll) return slots.empty();
     if (received->packet.op == KeptOp::kSegment) {

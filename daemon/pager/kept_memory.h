@@ -56,7 +56,7 @@ class KeptMemory {
   void taken();
 
  private:
-  bool receive(int connection);
+  bool receive();
 
   std::vector<KeptSegment> segments_;
   std::vector<std::string> troubles_;

@@ -6,14 +6,20 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "daemon/pager/descriptor_table.h"
 #include "daemon/pager/memory_guard.h"
@@ -75,6 +81,7 @@ class UserfaultTakeOver : public testing::Test {
   void start(const std::function<int(Program&)>& body, std::chrono::milliseconds alone_max = kPatience) {
     daemon_ = fork();
     if (daemon_ != 0) return;
+    if (first_of_all_) first_of_all_();
     PagedHost host(options_);
     Process program(host, [&](Program& self) {
       prctl(PR_SET_PDEATHSIG, 0);
@@ -136,7 +143,7 @@ class UserfaultTakeOver : public testing::Test {
   pid_t daemon_ = 0;
   pid_t program_ = 0;
   KeptMemory kept_;
-  std::function<void()> once_guarded_;  // in the host
+  std::function<void()> first_of_all_, once_guarded_;  // in the host
 };
 
 ino_t inode_of(const Descriptor& fd) {
@@ -328,6 +335,58 @@ TEST_F(UserfaultTakeOver, WhatTheOwnerKnowsGoesFromHostToHost) {
   kept_.taken();
   to_program_.say('g');
   EXPECT_EQ(hear(next), 'x');
+}
+
+TEST_F(UserfaultTakeOver, ASegmentIsKeptHoweverManyThereAre) {
+  constexpr std::size_t kOthers = 1100;
+  std::vector<MemoryRecord> others;
+  first_of_all_ = [&] {
+    rlimit files{};
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    for (std::size_t i = 0; i < kOthers; ++i) {
+      auto other = MemoryRecord::make("", kPage, kPage);
+      if (!other) _exit(94);
+      others.push_back(std::move(*other));
+    }
+  };
+  start([&](Program& self) {
+    volatile char* at = self.attach();
+    at[0] = 'x';
+    from_program_.say('r');
+    to_program_.hear();
+    from_program_.say(at[0]);
+    to_program_.hear();
+    return 0;
+  });
+  await_program();
+  ASSERT_EQ(from_program_.hear(), 'r');
+  kill_daemon();
+  auto kept = fetch();
+  ASSERT_TRUE(kept);
+  PagedHost next(options_, std::move(*kept));
+  kept_.taken();
+  to_program_.say('g');
+  EXPECT_EQ(hear(next), 'x');
+}
+
+TEST_F(UserfaultTakeOver, AGuardIsNotToldThatAllIsTakenWhereItIsNotUnderstood) {
+  sockaddr_un address{AF_UNIX, {}};
+  std::strcpy(address.sun_path, socket_.c_str());
+  const Descriptor listener(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(listen(listener.get(), 1), 0);
+  std::thread guard([&] {
+    const Descriptor connection(accept(listener.get(), nullptr, nullptr));
+    char byte = 0;
+    EXPECT_EQ(send(connection.get(), &byte, 1, MSG_NOSIGNAL), 1);
+    EXPECT_EQ(recv(connection.get(), &byte, 1, 0), 0);
+  });
+  KeptMemory kept = KeptMemory::fetch(socket_);
+  kept.taken();
+  EXPECT_TRUE(kept.segments().empty());
+  guard.join();
 }
 
 TEST_F(UserfaultTakeOver, WithoutWhatItsOwnerKnowsItIsNotKept) {
