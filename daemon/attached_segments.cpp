@@ -129,6 +129,7 @@ bool AttachedSegments::may_begin(const Key& segment) const {
 
 bool AttachedSegments::open(const Key& key, const std::set<HostId>& peers, const AttachReply& shape, int directory) {
   if (find(key) != nullptr) return true;
+  if (!has_room()) return false;
   auto fresh = std::make_unique<Segment>(*this, key, shape);
   auto pager = options_.make_pager(pager_options(key, shape, directory), *fresh);
   if (!pager) {
@@ -215,7 +216,7 @@ tl::expected<AttachOffer, Error> AttachedSegments::begin(TimePoint now, const Ke
     return tl::unexpected(error);
   };
   if (!may_begin(key)) return refused(Error::kRemoved);
-  if (!may_attach(uid)) return refused(Error::kNoMemory);
+  if (!may_attach(uid) || !has_room()) return refused(Error::kNoMemory);
   if (!open(key, peers, shape)) return refused(Error::kNoMemory);
   Segment* segment = find(key);
   if (!(segment->shape == shape)) {
@@ -242,6 +243,13 @@ bool AttachedSegments::may_attach(uid_t uid) const {
   log_warning("limit of uid " + std::to_string(uid),
               "uid " + std::to_string(uid) + " has " + std::to_string(found->second) +
                   " segments attached (limits.attachments_per_login); more get ENOMEM");
+  return false;
+}
+
+// Each segment takes about nine, and each attachment two.
+bool AttachedSegments::has_room() const {
+  if (options_.has_descriptors_to_spare()) return true;
+  log_warning("segments", "seven eighths of dipcd's RLIMIT_NOFILE are taken; more segments and shmats get ENOMEM");
   return false;
 }
 

@@ -53,7 +53,9 @@ class AttachedSegments {
     Duration stuck_after{};                     // Pager::Options
     Duration resume_within{};                   // so long an owner that was started again has for a session
     std::size_t attachments_per_login = 10000;  // limits: ENOMEM beyond
-    Abi abi = measured_abi();                   // of the memory of this host's programs
+    // False: what is free is for others than segments. ENOMEM.
+    std::function<bool()> has_descriptors_to_spare = [] { return true; };
+    Abi abi = measured_abi();  // of the memory of this host's programs
   };
 
   // All borrowed.
@@ -109,6 +111,7 @@ class AttachedSegments {
   void carry_out(Segment& segment, const PageCache::Action& action);
   void finish(Segment& segment);
   bool may_attach(uid_t uid) const;
+  bool has_room() const;
   void count(Segment& segment, AttachTicket ticket, uid_t uid);
   void discount(Segment& segment, AttachTicket ticket);
   template <typename Input>

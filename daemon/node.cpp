@@ -11,6 +11,7 @@
 #include "daemon/io/log.h"
 #include "daemon/io/random.h"
 #include "daemon/kernel/processes.h"
+#include "daemon/pager/descriptor_table.h"
 #include "daemon/pager/kept_memory.h"
 #include "daemon/pager/memory_guard.h"
 
@@ -230,6 +231,7 @@ void Node::start_segments(uv_loop_t* loop) {
   // It runs already. A daemon that was not started again, but has lost us before we lost it, fences us off: in time.
   options.attached.resume_within = configuration.timing.peer_timeout / 2;
   options.attached.attachments_per_login = configuration.limits.attachments_per_login;
+  options.attached.has_descriptors_to_spare = has_descriptors_to_spare;
   options.attached.stuck_after = configuration.timing.peer_timeout;
   options.removed = [this](const ObjectRef& segment) { naming_->on_removed_here(segment); };
   options.gone = [this](const std::string& owner, const ObjectRef& ref) { naming_->on_gone_there(owner, ref); };

@@ -3,12 +3,16 @@
 // The descriptors of this process, without allocating anything.
 
 #include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+
+#include "wire/descriptor.h"
 
 namespace dipc {
 
@@ -53,6 +57,14 @@ inline bool is_memfd_named(const char* target, const char* name) {
   constexpr char kPrefix[] = "/memfd:";
   return std::strncmp(target, kPrefix, sizeof kPrefix - 1) == 0 &&
          std::strncmp(target + sizeof kPrefix - 1, name, std::strlen(name)) == 0;
+}
+
+// Whether an eighth of what RLIMIT_NOFILE allows is free: new ones have the lowest number that is.
+inline bool has_descriptors_to_spare() {
+  rlimit most{};
+  const Descriptor next(eventfd(0, EFD_CLOEXEC));
+  return next && getrlimit(RLIMIT_NOFILE, &most) == 0 &&
+         static_cast<rlim_t>(next.get()) < most.rlim_cur - most.rlim_cur / 8;
 }
 
 }  // namespace dipc

@@ -213,6 +213,7 @@ class SegmentHostsTest : public LoopTest {
     options.owned.segments_per_login = segments_per_login_;
     options.owned.segments_per_peer = segments_per_peer_;
     options.attached.attachments_per_login = attachments_per_login_;
+    options.attached.has_descriptors_to_spare = [this] { return has_descriptors_to_spare_; };
     options.attached.make_pager = [&made](Pager::Options of,
                                           Pager::Handler& handler) -> Result<std::unique_ptr<Pager>> {
       auto pager = std::make_unique<ScriptedPager>(std::move(of), handler);
@@ -383,6 +384,7 @@ class SegmentHostsTest : public LoopTest {
   int carried_count_ = 0;
   std::map<std::pair<std::string, std::string>, int> pages_sent_;  // straight from holder to requester
   std::string declarations_;                                       // of segments that are made from now on
+  bool has_descriptors_to_spare_ = true;
   KeyPolicy::Sharing sharing_{.hold_time = Duration{0}};
   std::int64_t time_of_day_ = 1000;
   std::size_t segments_per_login_ = 1000;  // of hosts that are added from now on

@@ -544,6 +544,24 @@ TEST_F(SegmentsTest, ALoginThatHasAttachedEnoughGetsENOMEMAndNobodyElseNotices) 
   EXPECT_EQ(attached(kAlice.uid), Error::kNone);
 }
 
+TEST_F(SegmentsTest, WhatIsLeftOfDescriptorsIsNotForSegments) {
+  outlive_ = true;
+  Host& mars = add("mars");
+  const ObjectRef segment = make(mars, 4096);
+  EXPECT_EQ(attach(mars, mars, segment), Error::kNone);
+  has_descriptors_to_spare_ = false;
+  const GetCall call{.name = {Kind::kSegment, 0}, .create = true, .exclusive = true, .mode = 0600, .size = 1};
+  const auto second = mars.segments->make(call, ++generations_, kAlice, "mars", 77);
+  EXPECT_EQ(second ? Error::kNone : second.error(), Error::kNoMemory);
+  EXPECT_EQ(mars.segments->owned().views().size(), 1u);
+  EXPECT_EQ(attach(mars, mars, segment), Error::kNoMemory);
+  quiet();
+  EXPECT_EQ(stat(mars, segment).attachments, 1u);
+  write(mars, kPage, 42);
+  has_descriptors_to_spare_ = true;
+  EXPECT_EQ(attach(mars, mars, segment), Error::kNone);
+}
+
 TEST_F(SegmentsTest, AHostWithLargerPagesThanTheSegmentsIsRefused) {
   const ObjectRef segment = make(*sun_, 4096);
   add("atari", 8192);
