@@ -10,9 +10,11 @@
 #include <atomic>
 #include <bit>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstring>
 #include <limits>
+#include <thread>
 
 #include "daemon/kernel/identity.h"
 #include "wire/check.h"
@@ -25,6 +27,9 @@ constexpr std::size_t kRoomMin = 256;
 constexpr std::size_t kChunkUnit = 64 * 1024;
 constexpr std::size_t kIdleBytesMax = 1024 * 1024;  // of one size: chunks that are kept although no slot is taken
 
+constexpr std::chrono::milliseconds kGuardLetsGoWithin(3000);
+constexpr std::chrono::milliseconds kLockTriedEvery(10);
+
 // Files of another byte order or word size (a daemon under an emulator before us) are not ours to read, nor are those
 // of a version with another header.
 std::string file_name(std::size_t room_bytes) {
@@ -36,6 +41,16 @@ std::size_t rounded_up(std::size_t value, std::size_t unit) { return (value + un
 
 std::size_t slot_bytes_for(std::size_t room_bytes) { return rounded_up(sizeof(Slot) + room_bytes, 64); }
 std::size_t chunk_bytes_for(std::size_t room_bytes) { return rounded_up(slot_bytes_for(room_bytes), kChunkUnit); }
+
+// A daemon that is killed has a guard (daemon/pager/memory_guard.h), which shares its descriptors and lets go of them
+// when it has looked through them all.
+bool lock_soon(int fd) {
+  for (auto left = kGuardLetsGoWithin; flock(fd, LOCK_EX | LOCK_NB) != 0; left -= kLockTriedEvery) {
+    if (errno != EWOULDBLOCK || left <= left.zero()) return false;
+    std::this_thread::sleep_for(kLockTriedEvery);
+  }
+  return true;
+}
 
 // 0: too large to ask for.
 std::size_t room_class(std::size_t text_bytes) {
@@ -95,7 +110,7 @@ Result<std::unique_ptr<Slots>> Slots::open(const std::filesystem::path& director
   slots->directory_ = directory;
   slots->directory_fd_ = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (slots->directory_fd_ < 0) return trouble(directory.string() + ": " + std::strerror(errno));
-  if (flock(slots->directory_fd_, LOCK_EX | LOCK_NB) != 0) {
+  if (!lock_soon(slots->directory_fd_)) {
     return trouble(directory.string() + " is in use by another daemon", "stop it first");
   }
   std::vector<std::filesystem::path> files;

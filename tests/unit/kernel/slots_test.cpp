@@ -2,7 +2,9 @@
 
 #include <sys/wait.h>
 
+#include <chrono>
 #include <random>
+#include <thread>
 
 #include "tests/unit/kernel/kernel_fixture.h"
 
@@ -148,6 +150,18 @@ TEST_F(SlotsTest, OneDaemonAtATime) {
       directory_.path() / "slots", [](const FoundMessage&) { return true; }, [](const std::string&) {});
   ASSERT_FALSE(second);
   EXPECT_NE(second.error().what.find("another daemon"), std::string::npos);
+}
+
+// Of one that was killed its guard has them open for a while.
+TEST_F(SlotsTest, AFolderThatTheOtherDaemonSoonLetsGoIsWaitedFor) {
+  auto first = open();
+  std::thread lets_go([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    first.reset();
+  });
+  EXPECT_TRUE(Slots::open(
+      directory_.path() / "slots", [](const FoundMessage&) { return true; }, [](const std::string&) {}));
+  lets_go.join();
 }
 
 // Text of a message that shows whether it is whole: it is a function of its type and length, and does not end in zeros.
