@@ -1,6 +1,6 @@
 #pragma once
 
-// The books of one round of a soak: what the processes of load.c wrote down about every message and every semaphore
+// The books of one round of a soak: what the processes of the load wrote down about every message and every semaphore
 // operation, and whether it adds up. Pure: text in, sentences out.
 //
 // A message that was sent is received, rests in its queue, or is a dead letter. It may be missing only where a receiver
@@ -30,7 +30,7 @@ std::optional<MessageName> name_of_text(std::string_view text);
 
 class Ledger {
  public:
-  // Contents of one file of load.c, by what its name says.
+  // Contents of one file of the load, by what its name says.
   void add_log(unsigned process, const std::string& role, int key, const std::string& text);
   void add_dead_letter(MessageName message) { letters_.insert(message); }
   // So many messages of the queue may be missing for another reason.

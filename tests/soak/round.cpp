@@ -17,7 +17,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// As in load.c.
+// As in load.h.
 constexpr int kUndone = 4;
 constexpr int kSemaphores = 8;
 constexpr long kCapacity = 6;

@@ -1,6 +1,6 @@
 #pragma once
 
-// One round of a soak: the crews of load.c work on all hosts while faults happen; then everything is made whole, all
+// One round of a soak: the crews of the load work on all hosts while faults happen; then everything is made whole, all
 // come to their end, and the books are balanced.
 
 #include <chrono>
@@ -41,7 +41,7 @@ class Rounds {
     std::chrono::milliseconds load_time;  // whole seconds count
     std::chrono::milliseconds peer_timeout;
     std::uint64_t seed = 0;
-    // Roles of load.c, on each host. Listeners are the receivers of the ordered queues.
+    // Roles of crew.c, on each host. Listeners are the receivers of the ordered queues.
     std::vector<std::string> workers = mixed_workers();
     std::vector<std::string> listeners = mixed_listeners();
     // Whose owner runs under qemu: it receives into memory of its own before it copies to ours (daemon/kernel/slots.h),
