@@ -19,17 +19,6 @@ PageCache::PageCache(PageCacheOptions options, std::set<HostId> peers) : options
   DIPC_CHECK(options_.page_count > 0 && options_.page_count < kNowhere);
 }
 
-PageCache::PageCache(TimePoint resume_by, PageCacheOptions options, const std::map<PageIndex, Access>& held,
-                     std::uint64_t attachments)
-    : PageCache(options, {}) {
-  for (const auto& [index, access] : held) {
-    DIPC_CHECK(static_cast<std::uint32_t>(index) < options_.page_count);
-    if (access != Access::kInvalid) pages_[index].access = access;
-  }
-  attachments_ = attachments;
-  resume_by_ = resume_by;
-}
-
 // ---- programs
 
 void PageCache::on_fault(TimePoint now, PageIndex index, PageAccess access) {
@@ -220,69 +209,6 @@ void PageCache::on_peer_lost(TimePoint now, HostId peer) {
 
 void PageCache::on_owner_lost(TimePoint) { lose_all(false); }
 
-void PageCache::on_owner_restarted(TimePoint now, TimePoint resume_by) {
-  if (ending_) return;
-  peers_.erase(options_.owner);
-  resume_by_ = resume_by;
-  told_held_ = accused_ = false;
-  starved_.clear();
-  holds_.clear();
-  std::vector<PageIndex> all;
-  for (auto& [index, page] : pages_) {
-    forget_what_was_said(page);
-    all.push_back(index);
-  }
-  for (const PageIndex index : all) advance(now, index);
-}
-
-void PageCache::forget_what_was_said(Page& page) {
-  page.asked = Asked::kNothing;
-  page.waiting.clear();
-  page.early.clear();
-  page.new_peers.clear();
-  if (page.work != Work::kInstall && page.work != Work::kUpgrade) page.grant.reset();
-}
-
-// What the pager does is done soon; then it is known what there is.
-void PageCache::tell_if_at_rest() {
-  if (!resuming() || told_held_ || peers_.count(options_.owner) == 0) return;
-  for (const auto& [index, page] : pages_) {
-    if (page.work != Work::kNone) return;
-  }
-  tell_what_is_held();
-}
-
-// Pages in a row that are held in the same way go together.
-void PageCache::tell_what_is_held() {
-  told_held_ = true;
-  for (const auto& [index, page] : pages_) {
-    if (page.kept != nullptr) tell(PageKept{index, page.kept_for});
-  }
-  std::optional<PagesHeld> row;
-  for (const auto& [index, page] : pages_) {
-    if (page.access != Access::kShared && page.access != Access::kExclusive) continue;
-    const PageAccess access = page.access == Access::kExclusive ? PageAccess::kWrite : PageAccess::kRead;
-    const bool goes_on = row && row->access == access &&
-                         static_cast<std::uint32_t>(index) == static_cast<std::uint32_t>(row->page) + row->count;
-    if (goes_on) {
-      ++row->count;
-      continue;
-    }
-    if (row) tell(*row);
-    row = PagesHeld{index, 1, access};
-  }
-  if (row) tell(*row);
-  tell(SegmentHeld{static_cast<std::uint32_t>(attachments_)});
-}
-
-void PageCache::resume(TimePoint now) {
-  if (!resuming() || !told_held_) return accuse("it takes back what it was not told of");
-  resume_by_ = kNever;
-  std::vector<PageIndex> all;
-  for (const auto& [index, page] : pages_) all.push_back(index);
-  for (const PageIndex index : all) advance(now, index);
-}
-
 void PageCache::accuse(std::string text) {
   accused_ = true;
   Misbehaved out{std::move(text)};
@@ -314,11 +240,6 @@ void PageCache::on_time(TimePoint now) {
 TimePoint PageCache::deadline() const {
   const TimePoint hold = holds_.empty() ? kNever : holds_.begin()->first;
   return std::min(hold, resume_deadline());
-}
-
-// In a session with the owner it is the session's end that counts.
-TimePoint PageCache::resume_deadline() const {
-  return resuming() && peers_.count(options_.owner) == 0 ? resume_by_ : kNever;
 }
 
 // ---- one page
