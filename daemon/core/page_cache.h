@@ -1,7 +1,7 @@
 #pragma once
 
-// One host's pages of one distributed segment: from the first shmat there until the owner dismisses the host, or the
-// session with the owner ends. Turns faults into requests, and what the owner says into work for the pager.
+// One host's pages of one distributed segment: from the first shmat there, or on the owner's host from shmget, until
+// the owner dismisses the host or is lost. Turns faults into requests, and what the owner says into work for the pager.
 // Source: Li and Hudak (see page_directory.h); the hold time is Mirage's (Fleisch and Popek, SOSP 1989).
 //
 // In: on_*()   Out: take_actions(), deadline()   Owns: what access the host's programs have to each page; copies kept

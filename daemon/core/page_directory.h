@@ -126,7 +126,7 @@ class PageDirectory {
     std::vector<PageIndex> pages;
   };
   Changes take_changes() { return std::exchange(changes_, {}); }
-  PageRecord record(PageIndex page) const;
+  PageRecord record(PageIndex page) const;  // DIPC_CHECK: it was ever asked for
   std::map<HostId, MemberRecord> member_records() const;
 
   std::vector<Action> take_actions();
@@ -217,6 +217,10 @@ class PageDirectory {
   bool in_reach(HostId host) const;
   bool silent(HostId host) const;
   bool on_message_of_silent(TimePoint now, HostId host, const HostPageMessage& message);
+  bool on_message_too_late(TimePoint now, HostId host, const HostPageMessage& message);
+  void note_held(HostId host, const PagesHeld& pages);
+  void note_kept(HostId host, const PageKept& kept);
+  void resume(HostId host, const SegmentHeld& all);
   void go_on_with(HostId host, PageIndex index, Page& page, std::optional<PageAccess> held);
   bool may_hold(HostId host, PageIndex index, const Page& page, PageAccess access) const;
   void on_said(HostId host, PageIndex index, Page& page, std::optional<PageAccess> held);

@@ -33,60 +33,69 @@ void PageDirectory::on_host_restarted(TimePoint now, HostId host) {
   }
 }
 
-// False: it is none of those, or has nothing to do with what it holds.
+// False: it is for on(), as what any other host says.
 bool PageDirectory::on_message_of_silent(TimePoint now, HostId host, const HostPageMessage& message) {
-  const auto* pages = std::get_if<PagesHeld>(&message);
-  const auto* all = std::get_if<SegmentHeld>(&message);
-  const auto* kept = std::get_if<PageKept>(&message);
-  if (!silent(host)) {
-    if (in_reach(host) && members_.at(host).resumed && std::holds_alternative<SegmentCleared>(message)) {
-      on_host_lost(now, host);
-      return destroyed_;
-    }
-    if (std::holds_alternative<SegmentCleared>(message)) refused_.erase(host);
-    if (in_reach(host)) return false;
-    if (all != nullptr) {  // it came too late
-      refused_.insert(host);
-      send(host, SegmentRefused{});
-    }
-    const bool counts =
-        std::holds_alternative<SegmentAttached>(message) || std::holds_alternative<SegmentDetached>(message);
-    return pages != nullptr || kept != nullptr || all != nullptr || (counts && refused_.count(host) != 0);
-  }
-  Member& member = members_.at(host);
+  if (!silent(host)) return on_message_too_late(now, host, message);
   if (std::holds_alternative<SegmentCleared>(message)) {
     on_host_lost(now, host);
     return destroyed_;
   }
-  if (pages != nullptr) {
-    const auto first = static_cast<std::uint32_t>(pages->page);
-    if (first > options_.page_count || pages->count > options_.page_count - first) {
-      accuse(host, "it holds pages that there are not");
-      return true;
-    }
-    for (std::uint32_t number = first; number < first + pages->count; ++number) {
-      const PageIndex index{number};
-      const auto page = pages_.find(index);
-      if (page == pages_.end() || !may_hold(host, index, page->second, pages->access)) {
-        accuse(host, "it holds pages that it was not given");
-        return true;
-      }
-      member.told[index] = pages->access;
-    }
-    return true;
-  }
-  if (kept != nullptr) {
-    if (static_cast<std::uint32_t>(kept->page) < options_.page_count) {
-      member.told_kept[kept->page] = kept->transaction;
-    } else {
-      accuse(host, "it keeps pages that there are not");
-    }
-    return true;
-  }
-  if (all == nullptr) {
+  if (const auto* pages = std::get_if<PagesHeld>(&message)) {
+    note_held(host, *pages);
+  } else if (const auto* kept = std::get_if<PageKept>(&message)) {
+    note_kept(host, *kept);
+  } else if (const auto* all = std::get_if<SegmentHeld>(&message)) {
+    resume(host, *all);
+  } else {
     accuse(host, "it goes on without saying what it holds");
+  }
+  return true;
+}
+
+// Of a host that was taken for gone before it spoke, or whose own time was over before it was answered.
+bool PageDirectory::on_message_too_late(TimePoint now, HostId host, const HostPageMessage& message) {
+  const bool cleared = std::holds_alternative<SegmentCleared>(message);
+  if (cleared) refused_.erase(host);
+  if (in_reach(host)) {
+    if (!cleared || !members_.at(host).resumed) return false;
+    on_host_lost(now, host);
+    return destroyed_;
+  }
+  if (std::holds_alternative<SegmentHeld>(message)) {
+    refused_.insert(host);
+    send(host, SegmentRefused{});
     return true;
   }
+  const bool counts =
+      std::holds_alternative<SegmentAttached>(message) || std::holds_alternative<SegmentDetached>(message);
+  if (counts) return refused_.count(host) != 0;
+  return std::holds_alternative<PagesHeld>(message) || std::holds_alternative<PageKept>(message);
+}
+
+void PageDirectory::note_held(HostId host, const PagesHeld& pages) {
+  const auto first = static_cast<std::uint32_t>(pages.page);
+  if (first > options_.page_count || pages.count > options_.page_count - first) {
+    return accuse(host, "it holds pages that there are not");
+  }
+  for (std::uint32_t number = first; number < first + pages.count; ++number) {
+    const PageIndex index{number};
+    const auto page = pages_.find(index);
+    if (page == pages_.end() || !may_hold(host, index, page->second, pages.access)) {
+      return accuse(host, "it holds pages that it was not given");
+    }
+    members_.at(host).told[index] = pages.access;
+  }
+}
+
+// Of a page that nobody has asked for nothing is remembered, whatever is said.
+void PageDirectory::note_kept(HostId host, const PageKept& kept) {
+  if (pages_.find(kept.page) == pages_.end()) return accuse(host, "it keeps pages that it was not given");
+  members_.at(host).told_kept[kept.page] = kept.transaction;
+}
+
+// It has said all: it takes part again.
+void PageDirectory::resume(HostId host, const SegmentHeld& all) {
+  Member& member = members_.at(host);
   const std::map<PageIndex, PageAccess> told = std::exchange(member.told, {});
   const std::map<PageIndex, TransactionNumber> told_kept = std::exchange(member.told_kept, {});
   std::set<PageIndex> touched = member.held;
@@ -97,12 +106,11 @@ bool PageDirectory::on_message_of_silent(TimePoint now, HostId host, const HostP
   member.evictions.clear();
   member.silent = false;
   member.resumed = true;
-  member.attachments = all->attachments;
+  member.attachments = all.attachments;
   changes_.members = true;
   send(host, SegmentResumed{});
   for (const auto& [index, transaction] : told_kept) {
-    const auto page = pages_.find(index);
-    if (page != pages_.end() && page->second.unsettled) {
+    if (pages_.at(index).unsettled) {
       unsettled_.at(index).kept[host] = transaction;
     } else {
       send(host, ReleasePage{index, transaction});
@@ -117,7 +125,6 @@ bool PageDirectory::on_message_of_silent(TimePoint now, HostId host, const HostP
   if (member.attachments == 0 && host != options_.owner) leaving_.insert(host);
   continue_evictions();
   destroy_if_unused();
-  return true;
 }
 
 // As far as the owner knows what it has given.

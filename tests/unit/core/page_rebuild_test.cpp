@@ -185,6 +185,8 @@ TEST_F(PageRebuildTest, NobodyClaimsMoreThanWasWrittenDown) {
   EXPECT_THAT(out(), ElementsAre(HasSubstr("cid misbehaves"))) << "never had it";
   holds(kDan, PageAccess::kWrite);
   EXPECT_THAT(out(), ElementsAre(HasSubstr("dan misbehaves"))) << "may only read";
+  keeps(kCid, 1, p3);
+  EXPECT_THAT(out(), ElementsAre(HasSubstr("cid misbehaves"))) << "nobody has ever asked for it";
   keeps(kCid, 1);
   holds(kAmy, PageAccess::kRead);
   holds_all(kDan);
