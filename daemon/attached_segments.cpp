@@ -153,8 +153,8 @@ Pager::Options AttachedSegments::pager_options(const Key& key, const AttachReply
                          .directory = directory};
   // A segment of this host's ends with this daemon, if its directory does.
   if (key.first != hosts_.self() || directory >= 0) options.label = format_label({owner, key.second, shape});
-  if (options.label.size() >= MemoryRecord::kLabelMax)
-    options.label.clear();  // and so does one with declarations so long
+  // And so does one with declarations longer than a host may send.
+  if (options.label.size() >= MemoryRecord::kLabelMax) options.label.clear();
   return options;
 }
 

@@ -1,7 +1,8 @@
 #pragma once
 
 // The segments that programs of this host have attached, whoever owns them: a PageCache and a Pager of each, from the
-// first shmat that an owner has granted until the cache is finished.
+// first shmat that an owner has granted until the cache is finished. Of a segment of this host that is to outlive the
+// daemon they are there from shmget on: open().
 //
 //   owner grants a shmat       begin()      -> the offer, which the program maps
 //   the program has mapped it  attached()   -> 0 or an errno: it may use it

@@ -94,7 +94,7 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call
     shmctl(*id, IPC_RMID, nullptr);
     return tl::unexpected(pin.error());
   }
-  segments_.erase(*id);  // nobody can have it any more, or the kernel would not have given it
+  end_namesake(*id);
   DirectoryRecord record;
   if (options_.outlive) {
     auto made = DirectoryRecord::make(static_cast<std::uint32_t>(pages));
@@ -156,6 +156,19 @@ bool OwnedSegments::may_make(uid_t uid, HostId host) const {
   return true;
 }
 
+// The kernel has given its id to another: it was removed, of a daemon before (take_back()), and nobody could say any
+// more which of the two he means.
+void OwnedSegments::end_namesake(std::int32_t id) {
+  const auto found = segments_.find(id);
+  if (found == segments_.end()) return;
+  const ObjectRef ref = found->second.ref;
+  log_error("segments", words(ref, found->second.key) +
+                            ", which was removed, ends: its id is another segment's now; who touches it gets SIGBUS");
+  segments_.erase(found);
+  outbox_.send_order(hosts_.self(), ref, SegmentDestroyed{});
+  outbox_.on_destroyed(ref);
+}
+
 void OwnedSegments::unmake(const ObjectRef& segment) {
   if (find(segment) == nullptr) return;
   shmctl(segment.id, IPC_RMID, nullptr);
@@ -187,7 +200,7 @@ void OwnedSegments::take_back(TimePoint now, const ObjectRef& ref, const AttachR
                   .directory = PageDirectory(now, directory_options(shape.segment_bytes, shape.unit_bytes), known),
                   .record = std::move(record),
                   .written_members = known.members};
-  // One that was removed has an id that the kernel may give to another by now; none does so soon.
+  // One that was removed has an id that the kernel may give to another by now, see end_namesake(); none does so soon.
   if (has_name) {
     if (auto pin = SegmentPin::take(ref.id)) segment.pin = std::move(*pin);
   }

@@ -9,8 +9,8 @@
 // What is so of a segment is written down as it changes (directory_record.h), where programs' memory outlives this
 // daemon when it is killed: the next one goes on with it (take_back()).
 //
-// In: get(), call(), on_*()   Out: Outbox, deadline()   Owns: the segments, and the pins of their stand-ins.
-// Times of day are seconds since 1970.
+// In: look(), make(), unmake(), take_back(), call(), on_*()   Out: Outbox, deadline()
+// Owns: the segments, the pins of their stand-ins, what is written down. Times of day are seconds since 1970.
 
 #include <cstdint>
 #include <functional>
@@ -38,8 +38,8 @@ class OwnedSegments {
     virtual ~Outbox() = default;
     // `to` may be this host; then it is carried out before this returns or at least before anything else from outside.
     virtual void send_order(HostId to, const ObjectRef& segment, const OwnerPageMessage& message) = 0;
-    // Before a shmat is granted: this host is to store what nobody uses. `directory`: what is to outlive the daemon
-    // with that, -1: nothing. False: no memory or descriptors for that.
+    // Before a shmat is granted, and at once where it is to outlive the daemon: this host is to store what nobody uses.
+    // `directory`: what goes to the next daemon with that, -1: nothing. False: no memory or descriptors for that.
     virtual bool open_here(const ObjectRef& segment, const AttachReply& shape, int directory) = 0;
     virtual void on_misbehaved(HostId host, const std::string& text) = 0;
     // IPC_RMID: the cluster forgets its name.
@@ -70,8 +70,8 @@ class OwnedSegments {
   // shmget of one that is there. EINVAL: it is smaller; EACCES.
   tl::expected<Made, Error> look(const ObjectRef& segment, const GetCall& call, const Identity& as) const;
   // shmget of a new one, IPC_CREAT|IPC_EXCL. `page_bytes`: the largest page of the cluster's hosts. EINVAL: no size for
-  // a segment; ENOMEM; EEXIST: the kernel has another of that key; ENOSPC: no room in
-  // the kernel, or the user has made as many as may be.
+  // a segment; ENOMEM; EEXIST: the kernel has another of that key; ENOSPC: no room in the kernel, or the user has made
+  // as many as may be.
   tl::expected<Made, Error> make(const GetCall& call, std::uint64_t generation, const Identity& as, HostId host,
                                  std::int32_t process, std::uint32_t page_bytes);
   // No program has its id yet.
@@ -136,6 +136,7 @@ class OwnedSegments {
                const SegmentAttach& call);
   void remove(TimePoint now, Segment& segment);
   bool may_make(uid_t uid, HostId host) const;
+  void end_namesake(std::int32_t id);
   void note_unconverted(Segment& segment, HostId host, const Abi& abi);
   Stat stat_of(const Segment& segment) const;
   static AttachReply shape_of(const Segment& segment);

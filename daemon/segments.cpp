@@ -32,11 +32,15 @@ tl::expected<ObjectMade, Error> Segments::make(const GetCall& call, std::uint64_
   std::uint32_t page_bytes = options_.page_bytes;
   for (const auto& [peer, bytes] : page_bytes_) page_bytes = std::max(page_bytes, bytes);
   const auto made = owned_.make(call, generation, as, hosts_.admit(host), process, page_bytes);
+  deliver();
   if (!made) return tl::unexpected(made.error());
   return ObjectMade{made->id, call.size};
 }
 
-void Segments::unmake(const ObjectRef& segment) { owned_.unmake(segment); }
+void Segments::unmake(const ObjectRef& segment) {
+  owned_.unmake(segment);
+  deliver();
+}
 
 void Segments::on_stand_in_gone(const ObjectRef& segment) {
   owned_.on_stand_in_gone(loop_now(), segment);
@@ -110,6 +114,7 @@ std::set<ObjectRef> Segments::take_back(std::vector<KeptSegment> kept,
       own.insert(label->segment);
     }
   }
+  if (!own.empty()) attached_.on_peer(loop_now(), hosts_.self());  // they say at once what they hold
   deliver();
   return own;
 }
@@ -128,7 +133,6 @@ bool Segments::take_back_own(const ObjectRef& segment, const AttachReply& shape,
   if (const std::string creator = record->facts().creator_host; !creator.empty()) hosts_.admit(creator);
   const DirectoryRecords records = record->read(hosts_);
   owned_.take_back(loop_now(), segment, shape, std::move(*record), records, has_name);
-  attached_.on_peer(loop_now(), hosts_.self());
   return true;
 }
 

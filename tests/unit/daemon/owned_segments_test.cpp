@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <fstream>
 
 #include "tests/unit/daemon/segment_hosts_fixture.h"
 
@@ -99,6 +100,13 @@ TEST_F(OwnedSegmentsTest, OneThatNobodyHasAttachedGoesOnAsWell) {
   EXPECT_EQ(read(*moon_, kPage), 0);
 }
 
+TEST_F(OwnedSegmentsTest, OneThatIsUnmadeLeavesNoMemory) {
+  const ObjectRef segment = make(*sun_, 4096);
+  EXPECT_EQ(sun_->segments->attached().count(), 1u);
+  sun_->segments->unmake(segment);
+  until([&] { return sun_->segments->attached().count() == 0; });
+}
+
 TEST_F(OwnedSegmentsTest, OneThatWasRemovedGoesOnUntilItsLastDetach) {
   const ObjectRef segment = attached_by_all();
   write(*moon_, kPage, 42);
@@ -108,6 +116,24 @@ TEST_F(OwnedSegmentsTest, OneThatWasRemovedGoesOnUntilItsLastDetach) {
   EXPECT_EQ(stat(*sun_, segment).key, 0);
   for (Host* host : {sun_, moon_, earth_}) host->pagers.back()->detach();
   until([&] { return sun_->segments->owned().views().empty(); });
+}
+
+TEST_F(OwnedSegmentsTest, OneThatWasRemovedEndsWhenTheKernelGivesItsIdToAnother) {
+  const ObjectRef removed = attached_by_all();
+  write(*moon_, kPage, 42);
+  ASSERT_EQ(control(*sun_, removed, ControlCommand::kRemove), Error::kNone);
+  EXPECT_TRUE(restart(*sun_, 20s, false));
+  quiet();
+  ScriptedPager* const of_removed = sun_->pagers.back();
+  {
+    std::ofstream next("/proc/sys/kernel/shm_next_id");
+    if (!(next << removed.id).flush()) GTEST_SKIP() << "a kernel without CONFIG_CHECKPOINT_RESTORE";
+  }
+  const ObjectRef made = make(*sun_, 4096);
+  if (made.id != removed.id) GTEST_SKIP() << "another program has got the id";
+  until([&] { return of_removed->all_lost && moon_->pagers.back()->all_lost && earth_->pagers.back()->all_lost; });
+  EXPECT_THAT(moon_->gone, ElementsAre(Pair("sun", removed)));
+  EXPECT_EQ(stat(*sun_, made).key, kKey);
 }
 
 TEST_F(OwnedSegmentsTest, WithoutTheOwnersNextDaemonInTimeItIsTakenFromPrograms) {

@@ -332,7 +332,7 @@ class SegmentHostsTest : public LoopTest {
     made_.push_back(made->id);
     return {Kind::kSegment, made->id, generations_};
   }
-  // shmat of a program of `host`, all of it. The owner's answer; nullptr: it was refused.
+  // shmat of a program of `host`, all of it: what the owner or the host refuses it with, or kNone.
   Error attach(Host& host, Host& owner, const ObjectRef& segment, bool read_only = false, std::int32_t pid = 1,
                uid_t uid = 0) {
     const SegmentAttach body{.object = segment, .read_only = read_only, .page_bytes = 4096};
