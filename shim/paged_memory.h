@@ -9,8 +9,7 @@
 // the memory should be: it is SIGBUS from then on.
 //
 // What is mapped over a part of an attachment while it is attached is taken for that part, but for attachments with
-// SHM_REMAP. A child made by a raw
-// clone(2) has its parent's memory and no helper: it is not served.
+// SHM_REMAP. A child made by a raw clone(2) has its parent's memory and no helper: it is not served.
 
 #include <signal.h>
 #include <stddef.h>

@@ -595,7 +595,7 @@ struct Announced {
 
 struct SegmentReport {
   # Host that takes part -> owner. About a segment that the owner does not have (any more): ignored, it has crossed with
-  # `destroyed`. What makes no sense at this point ends the session.
+  # `destroyed`; but holdsAll is answered by refused. What makes no sense at this point ends the session.
   segment @0 :ObjectRef;       # of kind segment
   page @1 :UInt32;             # of all but attached, detached, cleared and holdsAll
   transaction @2 :UInt64;      # of installed, noData, dropped, relayed, failed, keeps: the one that it answers
