@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "arch/abi_names.h"
 #include "daemon/core/object_name.h"
 #include "daemon/core/segment_pages.h"
 #include "daemon/io/log.h"
@@ -303,8 +304,8 @@ Reply OwnedSegments::attach(TimePoint now, HostId host, Segment& segment, const 
 void OwnedSegments::note_unconverted(Segment& segment, HostId host, const Abi& abi) {
   if (++segment.unconverted > 1) return;
   log_trouble(LogLevel::kWarning, "types",
-              {words(segment.ref, segment.key) + " is shared without a declaration between this host (" +
-                   to_string(measured_abi()) + ") and a program of " + hosts_.name(host) + " (" + to_string(abi) + ")",
+              {words(segment.ref, segment.key) + " is shared without a declaration between this host, " +
+                   spoken(measured_abi()) + ", and a program of " + hosts_.name(host) + ", " + spoken(abi),
                "unless it is text, declare it in types.d and make it again; dipcctl objects counts"});
 }
 

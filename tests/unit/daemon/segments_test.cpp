@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <sys/shm.h>
 
+#include "arch/abi_names.h"
 #include "tests/unit/daemon/segment_hosts_fixture.h"
 
 namespace dipc::test {
@@ -156,8 +157,12 @@ TEST_F(SegmentsTest, WithoutADeclarationPagesAreBytesAndUnlikeMachinesAreCounted
   const ObjectRef segment = make(*sun_, 4096);
   for (Host* host : {sun_, moon_}) ASSERT_EQ(attach(*host, *sun_, segment), Error::kNone);
   EXPECT_EQ(sun_->segments->owned().views().front().unconverted, 0u);
+  testing::internal::CaptureStderr();
   ASSERT_EQ(attach(venus, *sun_, segment), Error::kNone);
   ASSERT_EQ(attach(venus, *sun_, segment), Error::kNone);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("between this host, " + spoken(measured_abi()) + ", and a program of venus, " +
+                        spoken(of_the_other_order())));
   EXPECT_EQ(sun_->segments->owned().views().front().unconverted, 2u);
   SegmentAttach call{.object = segment, .page_bytes = 4096};
   call.abi = measured_abi();
