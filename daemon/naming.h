@@ -60,7 +60,7 @@ class Naming final : private Gets::Objects {
   // Before start(). Without it segments are not served (ENOSYS).
   void attach(Segments& segments) { segments_ = &segments; }
 
-  // Once, before start(). Of the segments that the state file lists those that do not go on, since nothing is left of
+  // Once, before start(). Ends the segments of the state file but those that go on: of the others nobody knows any more
   // where their pages are.
   void end_segments_but(const std::set<ObjectRef>& kept);
 

@@ -9,7 +9,7 @@
 namespace dipc {
 namespace {
 
-// Transactions of one directory; far more than there can be.
+// Of the numbers of one directory's transactions; the bits above are its epoch. It can't use them up.
 constexpr unsigned kTransactionBits = 40;
 
 }  // namespace
@@ -114,8 +114,8 @@ void PageDirectory::settle(PageIndex index, Page& page) {
   advance(index, page);
 }
 
-// Nobody was granted it for writing while another one had it, so one of two who say so lies: not this host, which is
-// ours; else that is who reads.
+// Nobody was granted it for writing while another one had it. So if another one says that it has it, one of the two
+// lies: not our own host; of others the first that says that it may write is believed.
 void PageDirectory::settle_writer(PageIndex index, Page& page, const Unsettled& known, HostId writer) {
   if (writer != options_.owner && known.held.count(options_.owner) != 0) {
     Unsettled right = known;

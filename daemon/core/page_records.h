@@ -16,7 +16,7 @@ struct PageRecord {
   std::set<HostId> holders;
   std::optional<HostId> requester;  // was granted the page and has not said that it has it
   bool requester_writes = false;    // it was granted it for writing
-  bool written = false;             // by somebody else
+  bool written = false;             // ever, by somebody else than that one
   bool lost = false;
   bool exclusive = false;  // the one holder may write
   bool in_doubt = false;   // one that is out of reach may have written to it since, if nobody else has it
