@@ -216,6 +216,7 @@ std::string mtype_text(const TypeSet& types, std::size_t structure, const AsMess
 std::string struct_text(const TypeSet& types, std::size_t structure, const std::vector<std::string>& machines,
                         const std::vector<Shapes>& shapes) {
   std::vector<Placed> placed;
+  placed.reserve(shapes.size());
   for (const Shapes& on_one : shapes) {
     placed.push_back({on_one.form(), on_one[structure], placed_fields(types, structure, on_one)});
   }

@@ -137,7 +137,7 @@ int UserfaultThread::zero(Span span) {
 // not find may have been swapped out.
 bool UserfaultThread::has_hole(Span span) {
   std::vector<unsigned char> resident((span.length + kernel_page_bytes() - 1) / kernel_page_bytes());
-  if (mincore(reinterpret_cast<void*>(own_address_of(span)), span.length, resident.data()) == 0 &&
+  if (mincore(static_cast<char*>(own_address_) + span.offset, span.length, resident.data()) == 0 &&
       std::all_of(resident.begin(), resident.end(), [](unsigned char page) { return (page & 1U) != 0; })) {
     return false;
   }
