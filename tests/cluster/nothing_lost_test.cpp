@@ -70,18 +70,21 @@ TEST_P(NothingLost, EachMessageOfFourHostsComesOnceAndInOrderThoughConnectionsAr
   const auto all = std::to_string(each * kHosts.size());
   const std::string key = "0x5101";
   ASSERT_EQ(cluster.run("vax", "alice", {load("vax"), "make", key}).status, 0);
-  const auto receiver = cluster.start("sun", "alice", {load("sun"), "receive", key, all});
-  std::vector<std::unique_ptr<Program>> senders;
   // Under qemu one TLS handshake takes longer than 50 ms.
   Cutter cutter(cluster, is_m68k() ? "1" : "0.05");
-  for (const std::string& host : kHosts) {
-    const auto self = std::to_string(senders.size());
-    senders.push_back(cluster.start(host, "alice", {load(host), "send", key, self, std::to_string(each)}));
+  // A fast machine has all the messages through before the connections were cut often enough: then once more.
+  for (int round = 0; cutter.cuts() < (is_m68k() ? 2 : 20); ++round) {
+    ASSERT_LT(round, 20) << "the connections are not cut";
+    const auto receiver = cluster.start("sun", "alice", {load("sun"), "receive", key, all});
+    std::vector<std::unique_ptr<Program>> senders;
+    for (const std::string& host : kHosts) {
+      const auto self = std::to_string(senders.size());
+      senders.push_back(cluster.start(host, "alice", {load(host), "send", key, self, std::to_string(each)}));
+    }
+    std::string said;
+    ASSERT_EQ(receiver->wait(200s, &said), 0) << said;
+    for (const auto& sender : senders) EXPECT_EQ(sender->wait(10s, &said), 0) << said;
   }
-  std::string said;
-  ASSERT_EQ(receiver->wait(200s, &said), 0) << said;
-  for (const auto& sender : senders) EXPECT_EQ(sender->wait(10s, &said), 0) << said;
-  EXPECT_GE(cutter.cuts(), is_m68k() ? 2 : 20);
 }
 
 class Restarted : public NothingLost {

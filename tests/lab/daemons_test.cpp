@@ -45,14 +45,6 @@ class LabDaemons : public testing::Test {
     fs::remove_all(place);
     return found;
   }
-  static std::vector<std::string> kept_logs(const Lab& lab) {
-    std::vector<std::string> places;
-    for (const auto& entry : fs::directory_iterator("/tmp")) {
-      const std::string place = entry.path().string();
-      if (place.starts_with("/tmp/dipc-lab-" + lab.name() + "-")) places.push_back(place);
-    }
-    return places;
-  }
 };
 
 TEST_F(LabDaemons, UpWaitsUntilEveryDaemonAnswers) {
@@ -139,9 +131,9 @@ TEST_F(LabDaemons, DaemonThatRefusesItsConfigurationFailsUpWithTheReason) {
   const auto up = lab.up();
   EXPECT_EQ(up.status, 1);
   EXPECT_THAT(up.output, AllOf(HasSubstr("the daemon of vax ended with status"), HasSubstr("logins.map:1")));
-  EXPECT_THAT(kept_logs(lab), testing::SizeIs(1));
+  EXPECT_THAT(lab.kept_logs(), testing::SizeIs(1));
   EXPECT_TRUE(remove_kept_logs(up.output, "vax.log")) << up.output;
-  EXPECT_THAT(kept_logs(lab), testing::IsEmpty());
+  EXPECT_THAT(lab.kept_logs(), testing::IsEmpty());
   EXPECT_FALSE(fs::exists(lab.directory()));
   EXPECT_THAT(lab.processes(), testing::IsEmpty());
 }
@@ -159,7 +151,7 @@ TEST_F(LabDaemons, UpThatFailsByNoDaemonsFaultLeavesNothing) {
   const auto up = lab.up();
   EXPECT_EQ(up.status, 1);
   EXPECT_THAT(up.output, Not(HasSubstr("logs are kept")));
-  EXPECT_THAT(kept_logs(lab), testing::IsEmpty());
+  EXPECT_THAT(lab.kept_logs(), testing::IsEmpty());
   EXPECT_FALSE(fs::exists(lab.directory()));
   EXPECT_THAT(lab.processes(), testing::IsEmpty());
 }

@@ -149,6 +149,15 @@ std::vector<pid_t> Lab::processes() const {
   return found;
 }
 
+std::vector<std::string> Lab::kept_logs() const {
+  std::vector<std::string> places;
+  for (const auto& entry : fs::directory_iterator("/tmp")) {
+    const std::string place = entry.path().string();
+    if (place.starts_with("/tmp/dipc-lab-" + name_ + "-")) places.push_back(place);
+  }
+  return places;
+}
+
 std::string state_of_the_machine() {
   std::string state;
   // Names only: the counters behind them change by themselves.

@@ -72,6 +72,8 @@ class Lab {
 
   // Processes of this lab that are still there, by their command line.
   std::vector<pid_t> processes() const;
+  // Folders with logs that were kept of it.
+  std::vector<std::string> kept_logs() const;
 
  private:
   std::string name_;
