@@ -64,7 +64,7 @@ Result<MemoryRecord> MemoryRecord::make(std::string_view label, std::uint64_t me
   made.header_->memory_bytes = memory_bytes;
   made.header_->unit_bytes = unit_bytes;
   made.header_->page_count = page_count;
-  std::memcpy(made.header_->label, label.data(), label.size());
+  std::memcpy(made.header_->label, name.c_str(), name.size() + 1);
   return made;
 }
 
@@ -75,7 +75,7 @@ MemoryRecord::Header* MemoryRecord::map(int fd) {
   void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (at == MAP_FAILED) return nullptr;
   auto* header = static_cast<Header*>(at);
-  if (header->version == Header{}.version && bytes == bytes_for(header->page_count) && header->slots_end <= kSlotsMax) {
+  if (header->version == kVersion && bytes == bytes_for(header->page_count) && header->slots_end <= kSlotsMax) {
     return header;
   }
   munmap(at, bytes);

@@ -34,6 +34,7 @@ class MemoryRecord {
   static constexpr std::uint32_t kSlotsMax = 4096;
   static constexpr std::uint32_t kRangesMax = 8;
   static constexpr std::size_t kLabelMax = 65'536;
+  static constexpr std::uint32_t kVersion = 2;
   struct Attachment {
     std::uint32_t used = 0;
     std::uint32_t writable = 0;
@@ -45,7 +46,7 @@ class MemoryRecord {
     MappedRange ranges[kRangesMax];
   };
   struct Header {
-    std::uint32_t version = 2;
+    std::uint32_t version = kVersion;
     std::int32_t daemon = 0;  // whose descriptors these are
     std::uint32_t keep = 0;   // for the next daemon; else to be taken from the programs
     // More than can be written down here, or it is not known what is so: not to be kept.
@@ -61,7 +62,7 @@ class MemoryRecord {
     std::uint64_t unit_bytes = 0;
     std::uint32_t page_count = 0;
     std::uint32_t slots_end = 0;  // none is used from here on
-    char label[kLabelMax] = {};   // Pager::Options
+    char label[kLabelMax];        // Pager::Options. Ends with a 0; what is behind it takes no memory
   };
 
   MemoryRecord() = default;

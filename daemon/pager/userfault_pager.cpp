@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 #include "daemon/core/segment_pages.h"
@@ -96,8 +97,13 @@ UserfaultPager::UserfaultPager(Options options, Handler& handler, std::unique_pt
 
 UserfaultPager::~UserfaultPager() {
   if (paging_->thread->stop(kEndsWithin)) return;
-  // The loop has more to do than to wait for a program.
-  std::thread([paging = std::move(paging_)]() mutable { paging.reset(); }).detach();
+  // The loop has more to do than to wait for a program; without a thread to be had it waits.
+  try {
+    std::thread([paging = paging_.get()] { const std::unique_ptr<Paging> ends(paging); }).detach();
+    static_cast<void>(paging_.release());
+  } catch (const std::system_error&) {
+    paging_.reset();
+  }
 }
 
 void UserfaultPager::install(PageIndex page, PageContents contents, bool writable) {
