@@ -67,10 +67,11 @@ TEST(UserfaultRuns, EachPageIsFilledWithItsOwnAndProtected) {
   program.say('r');  // waits for the first
   ASSERT_TRUE(host.faulted(0, PageAccess::kRead));
   EXPECT_EQ(host.install_all(letters()), letters());
-  EXPECT_EQ(hear_all(program), letters());
+  EXPECT_EQ(hear_all(program), letters());  // may be ahead of who fills them
+  const std::size_t faults = host.faults.size();
   other.say('w');
   ASSERT_TRUE(host.faulted(40, PageAccess::kWrite));
-  EXPECT_EQ(host.faults.size(), 2u);
+  EXPECT_EQ(host.faults.size(), faults + 1);
   EXPECT_TRUE(host.upgrade(40));
   EXPECT_EQ(other.hear(), '.');
   std::string now = letters();
