@@ -261,27 +261,37 @@ bool PagedHost::install(std::uint32_t page, char fill, bool writable) {
   return finish(page);
 }
 
-std::string PagedHost::install_all(const std::string& fills) {
+std::string PagedHost::install_all(const std::string& fills, const std::set<std::uint32_t>& writable) {
   const PageContents::Block block = PageContents::make_block(fills.size() * options_.unit_bytes);
   for (std::uint32_t page = 0; page < fills.size(); ++page) {
     const std::size_t offset = page * options_.unit_bytes;
     std::fill_n(block.get() + offset, options_.unit_bytes, static_cast<std::byte>(fills[page]));
     pages_[page].contents = {block, offset, options_.unit_bytes};
-    pages_[page].busy = true;
-    pages_[page].coming = Access::kRead;
   }
-  for (std::uint32_t page = 0; page < fills.size(); ++page) {
-    pager_->install(PageIndex{page}, pages_[page].contents, false);
-  }
-  return finish_all(static_cast<std::uint32_t>(fills.size()));
+  return install_each(static_cast<std::uint32_t>(fills.size()), writable);
 }
 
-std::string PagedHost::take_all(std::uint32_t count) {
+std::string PagedHost::install_put(std::uint32_t count) { return install_each(count, {}); }
+
+std::string PagedHost::install_each(std::uint32_t count, const std::set<std::uint32_t>& writable) {
   for (std::uint32_t page = 0; page < count; ++page) {
     pages_[page].busy = true;
-    pages_[page].coming = Access::kRead;
+    pages_[page].coming = writable.contains(page) ? Access::kWrite : Access::kRead;
   }
-  for (std::uint32_t page = 0; page < count; ++page) pager_->protect_and_read(PageIndex{page}, false);
+  for (std::uint32_t page = 0; page < count; ++page) {
+    pager_->install(PageIndex{page}, pages_[page].contents, writable.contains(page));
+  }
+  return finish_all(count);
+}
+
+std::string PagedHost::take_all(std::uint32_t count, const std::set<std::uint32_t>& dropped) {
+  for (std::uint32_t page = 0; page < count; ++page) {
+    pages_[page].busy = true;
+    pages_[page].coming = dropped.contains(page) ? Access::kNone : Access::kRead;
+  }
+  for (std::uint32_t page = 0; page < count; ++page) {
+    pager_->protect_and_read(PageIndex{page}, dropped.contains(page));
+  }
   return finish_all(count);
 }
 

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -109,8 +110,9 @@ class PagedHost : public Pager::Handler {
   void lose_all();
   void settle();
   // Pages from 0 on, asked for at once: their letters when all are done, '!' for those that failed.
-  std::string install_all(const std::string& fills);
-  std::string take_all(std::uint32_t count);
+  std::string install_all(const std::string& fills, const std::set<std::uint32_t>& writable = {});  // of one block
+  std::string install_put(std::uint32_t count);  // for reading, of as many blocks: what was `put`
+  std::string take_all(std::uint32_t count, const std::set<std::uint32_t>& dropped = {});
   // What a fault on the page will be answered with.
   void put(std::uint32_t page, char fill);
 
@@ -152,6 +154,7 @@ class PagedHost : public Pager::Handler {
   void turn(int timeout_ms);
   void grant(std::uint32_t page, PageAccess access);
   bool finish(std::uint32_t page);
+  std::string install_each(std::uint32_t count, const std::set<std::uint32_t>& writable);
   std::string finish_all(std::uint32_t count);
   void on_packet(Process& process);
 

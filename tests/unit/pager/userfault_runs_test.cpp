@@ -19,8 +19,8 @@ PagedHost::Options of_many_pages(std::size_t unit_pages = 1) {
   return {.segment_bytes = kPages * unit_pages * kPage, .unit_bytes = unit_pages * kPage, .grants = false};
 }
 
-// Says the byte at the begin of each page when it hears 'r', writes one of page 40 at 'w', removes page 20 at 'x' and
-// fills it where nobody watches at 'f'.
+// Says the byte at the begin of each page when it hears 'r', that of page 40 at '4', writes one of that at 'w', removes
+// page 20 at 'x' and fills it where nobody watches at 'f'.
 int works_with_all(Program& program) {
   volatile char* memory = program.attach();
   if (!memory) return 1;
@@ -29,6 +29,9 @@ int works_with_all(Program& program) {
     switch (program.hear()) {
       case 'r':
         for (std::size_t page = 0; page < kPages; ++page) program.say(memory[page * kPage]);
+        break;
+      case '4':
+        program.say(memory[40 * kPage]);
         break;
       case 'w':
         memory[40 * kPage] = 'w';
@@ -79,6 +82,39 @@ TEST(UserfaultRuns, EachPageIsFilledWithItsOwnAndProtected) {
   EXPECT_EQ(host.take_all(kPages), now);
 }
 
+TEST(UserfaultRuns, WhoWaitsForALaterPageGoesOnToo) {
+  PagedHost host(of_many_pages());
+  Process program(host, works_with_all);
+  Process other(host, works_with_all);
+  for (Process* each : {&program, &other}) ASSERT_EQ(each->hear(), '!');
+  program.say('r');  // waits for the first
+  other.say('4');
+  ASSERT_TRUE(host.faulted(0, PageAccess::kRead) && host.faulted(40, PageAccess::kRead));
+  EXPECT_EQ(host.install_all(letters()), letters());
+  EXPECT_EQ(other.hear(), letters()[40]);
+  EXPECT_EQ(hear_all(program), letters());
+}
+
+TEST(UserfaultRuns, OneThatIsToBeWrittenIsFilledForThat) {
+  PagedHost host(of_many_pages());
+  Process program(host, works_with_all);
+  ASSERT_EQ(program.hear(), '!');
+  EXPECT_EQ(host.install_all(letters(), {40}), letters());
+  program.say('w');
+  EXPECT_EQ(program.hear(), '.');
+  EXPECT_TRUE(host.faults.empty());
+}
+
+TEST(UserfaultRuns, ContentsThatHaveComeApartAreEachTheirPages) {
+  PagedHost host(of_many_pages());
+  Process program(host, works_with_all);
+  ASSERT_EQ(program.hear(), '!');
+  for (std::uint32_t page = 0; page < kPages; ++page) host.put(page, letters()[page]);
+  EXPECT_EQ(host.install_put(kPages), letters());
+  program.say('r');
+  EXPECT_EQ(hear_all(program), letters());
+}
+
 TEST(UserfaultRuns, PagesThatAreReadAreProtectedBefore) {
   PagedHost host(of_many_pages());
   Process program(host, works_with_all);
@@ -92,6 +128,61 @@ TEST(UserfaultRuns, PagesThatAreReadAreProtectedBefore) {
   EXPECT_EQ(host.take_all(kPages), now);
   program.say('w');
   EXPECT_TRUE(host.faulted(40, PageAccess::kWrite));
+}
+
+// Those before it are protected already.
+TEST(UserfaultRuns, AnExclusivePageBehindSharedOnesIsProtectedBefore) {
+  PagedHost host(of_many_pages());
+  Process program(host, works_with_all);
+  ASSERT_EQ(program.hear(), '!');
+  ASSERT_EQ(host.install_all(letters(), {40}), letters());
+  program.say('w');
+  ASSERT_EQ(program.hear(), '.');
+  std::string now = letters();
+  now[40] = 'w';
+  EXPECT_EQ(host.take_all(kPages), now);
+  ASSERT_TRUE(host.faults.empty());
+  program.say('w');
+  EXPECT_TRUE(host.faulted(40, PageAccess::kWrite));
+}
+
+// As long as readers have copies of a page nobody can write to it.
+TEST(UserfaultRuns, APageBehindThoseOfWhichReadersHaveCopiesIsProtectedBefore) {
+  PagedHost host(of_many_pages());
+  Process reader(host, [](Program& it) {
+    volatile char* memory = it.attach(false);
+    if (!memory) return 1;
+    it.say('!');
+    if (it.hear() == 0) return 0;
+    for (std::size_t page = 0; page < 40; ++page) it.say(memory[page * kPage]);
+    it.hear();
+    return 0;
+  });
+  Process writer(host, works_with_all);
+  for (Process* each : {&reader, &writer}) ASSERT_EQ(each->hear(), '!');
+  for (std::uint32_t page = 0; page < kPages; ++page) ASSERT_TRUE(host.install(page, letters()[page], true));
+  reader.say('r');
+  for (std::uint32_t page = 0; page < 40; ++page) ASSERT_EQ(reader.hear(), letters()[page]);
+  writer.say('w');
+  ASSERT_EQ(writer.hear(), '.');
+  std::string now = letters();
+  now[40] = 'w';
+  EXPECT_EQ(host.take_all(kPages), now);
+  ASSERT_TRUE(host.faults.empty()) << "all were exclusive";
+  writer.say('w');
+  EXPECT_TRUE(host.faulted(40, PageAccess::kWrite));
+}
+
+TEST(UserfaultRuns, OneThatIsToBeDroppedIsNotThereAfterwards) {
+  PagedHost host(of_many_pages());
+  Process program(host, works_with_all);
+  ASSERT_EQ(program.hear(), '!');
+  ASSERT_EQ(host.install_all(letters()), letters());
+  EXPECT_EQ(host.take_all(kPages, {40}), letters());
+  program.say('4');
+  EXPECT_TRUE(host.faulted(40, PageAccess::kRead));
+  EXPECT_TRUE(host.install(40, 'n'));
+  EXPECT_EQ(program.hear(), 'n');
 }
 
 TEST(UserfaultRuns, APageThatAProgramHasRemovedIsZeros) {
