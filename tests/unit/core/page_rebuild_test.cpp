@@ -48,6 +48,7 @@ class PageRebuildTest : public PageDirectoryTest {
     if (at != std::string::npos) line.replace(at, line.find_first_of(" ", at) - at, "#n");
     return line;
   }
+  static std::uint64_t number_in(const std::string& line) { return std::stoull(line.substr(line.find('#') + 1)); }
 
   std::uint64_t epoch_ = 0;
 };
@@ -122,6 +123,16 @@ TEST_F(PageRebuildTest, WhatIsKeptIsNotGivenBackIfAHostOutOfReachMayHaveWrittenS
   EXPECT_EQ(directory_.state(p0), PageState::kLost);
 }
 
+TEST_F(PageRebuildTest, WhatAnotherHasWrittenSinceIsNotGivenBackToWhoKeptIt) {
+  amy_writes();
+  write(kBob);
+  installed(kBob, 2);  // amy has not heard of it
+  restart();
+  keeps(kAmy, 2);
+  EXPECT_THAT(after_all_have_spoken(), UnorderedElementsAre("LOST p0", "amy release p0 #2")) << "bob has it no more";
+  EXPECT_EQ(directory_.state(p0), PageState::kLost);
+}
+
 TEST_F(PageRebuildTest, WhatNobodyHasAnyMoreIsLostIfItWasEverWritten) {
   amy_writes();
   write(kBob, p1);
@@ -167,7 +178,7 @@ TEST_F(PageRebuildTest, WhoWasOutOfReachBeforeStillIsForAFence) {
   ASSERT_EQ(out().size(), 1u);
 }
 
-TEST_F(PageRebuildTest, ALostPageStaysLostAndIsTakenFromWhoStillHasIt) {
+TEST_F(PageRebuildTest, ALostPageStaysLost) {
   amy_writes();
   lose(kAmy);
   EXPECT_THAT(out(), ElementsAre("LOST p0"));
@@ -175,6 +186,22 @@ TEST_F(PageRebuildTest, ALostPageStaysLostAndIsTakenFromWhoStillHasIt) {
   after_all_have_spoken({kBob, kCid});
   read(kBob);
   EXPECT_THAT(out(), ElementsAre("bob lost p0"));
+}
+
+TEST_F(PageRebuildTest, WhatIsLeftOfALostPageIsReadByNobody) {
+  amy_writes();
+  write(kBob);
+  lose(kBob);
+  EXPECT_THAT(out(), testing::Contains("LOST p0")) << "bob may have written to it";
+  restart();
+  holds(kAmy, PageAccess::kWrite);  // was asked for nothing yet
+  const auto lines = after_all_have_spoken({kAmy, kCid});
+  ASSERT_EQ(lines.size(), 1u);
+  EXPECT_EQ(masked(lines[0]), "amy invalidate p0 #n");
+  read(kCid);
+  EXPECT_THAT(out(), IsEmpty());
+  dropped(kAmy, number_in(lines[0]));
+  EXPECT_THAT(out(), ElementsAre("cid lost p0"));
 }
 
 TEST_F(PageRebuildTest, NobodyClaimsMoreThanWasWrittenDown) {
@@ -209,6 +236,22 @@ TEST_F(PageRebuildTest, OfTwoWhoSayThatTheyAreWriterTheOwnersHostIsRight) {
   EXPECT_THAT(directory_.holders(p0), ElementsAre(kOwner));
 }
 
+TEST_F(PageRebuildTest, TheOwnersHostIsRightThoughItOnlyReadsWhatAnotherSaysThatItWrites) {
+  directory_.on_attach(now_, kOwner, true);
+  write(kOwner);
+  installed(kOwner, 1);
+  write(kAmy);
+  out();
+  restart(false);
+  holds(kOwner, PageAccess::kRead);
+  holds_all(kOwner);
+  holds(kAmy, PageAccess::kWrite);
+  holds_all(kAmy);
+  EXPECT_THAT(out(), ElementsAre("owner resumed", "amy resumed", HasSubstr("amy misbehaves")));
+  EXPECT_THAT(directory_.holders(p0), ElementsAre(kOwner));
+  EXPECT_EQ(directory_.state(p0), PageState::kRead);
+}
+
 TEST_F(PageRebuildTest, ARemovedSegmentGoesOnUntilItsLastAttachment) {
   directory_.on_remove(now_);
   restart();
@@ -233,6 +276,20 @@ TEST_F(PageRebuildTest, AHostWhoseDaemonIsStartedAgainMeanwhileSpeaksAnew) {
   ASSERT_EQ(lines.size(), 0u) << "bob's request was heard before bob had spoken, and is nothing";
   read(kBob);
   EXPECT_EQ(masked(out().at(0)), "amy fetch p0 #n for bob");
+}
+
+TEST_F(PageRebuildTest, WhatSuchAHostHasSaidBeforeIsNotTakenForAll) {
+  amy_writes();
+  write(kBob);
+  restart();
+  holds(kBob, PageAccess::kWrite);
+  holds_all(kBob);
+  directory_.on_host_restarted(now_, kBob);
+  keeps(kAmy, 2);
+  EXPECT_THAT(after_all_have_spoken({kAmy, kCid}), IsEmpty()) << "bob may have written to it";
+  holds(kBob, PageAccess::kWrite);
+  EXPECT_THAT(after_all_have_spoken({kBob}), ElementsAre("amy release p0 #2"));
+  EXPECT_THAT(directory_.holders(p0), ElementsAre(kBob));
 }
 
 TEST_F(PageRebuildTest, ItMayHappenAgainBeforeAllHaveSpoken) {
