@@ -314,7 +314,6 @@ void OwnedSegments::remove(TimePoint now, Segment& segment) {
   if (segment.directory.removed()) return;  // a second IPC_RMID changes nothing
   shmctl(ref.id, IPC_RMID, nullptr);        // the key is free; the pin keeps the id
   segment.key = 0;
-  segment.change_time_s = options_.time_of_day();
   outbox_.on_removed(ref);
   segment.directory.on_remove(now);
   write_facts(segment);

@@ -86,7 +86,9 @@ TEST_F(OwnedSegmentsTest, ARemovedSegmentGoesOnUntilItsLastDetachAnywhere) {
   const ObjectRef segment = make(*sun_, 4096);
   EXPECT_EQ(attach(*moon_, *sun_, segment), Error::kNone);
   write(*moon_, kPage, 42);
+  time_of_day_ = 2000;
   EXPECT_EQ(control(*sun_, segment, ControlCommand::kRemove), Error::kNone);
+  EXPECT_EQ(stat(*sun_, segment).change_time_s, 1000) << "as in a kernel, which counts IPC_SET alone";
   EXPECT_THAT(sun_->removed, ElementsAre(segment));
   EXPECT_EQ(shmget(kKey, 0, 0), -1) << "the key is free";
   EXPECT_EQ(stat(*sun_, segment).mode, 01600u);
