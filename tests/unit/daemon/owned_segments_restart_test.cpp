@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/shm.h>
 
 #include <chrono>
 #include <fstream>
@@ -61,6 +62,31 @@ TEST_F(OwnedSegmentsRestartTest, TheNextDaemonGoesOnWithItsRecord) {
             Error::kAccess);
 }
 
+TEST_F(OwnedSegmentsRestartTest, WhatIsLockedStaysLocked) {
+  const ObjectRef segment = attached_by_all();
+  EXPECT_EQ(control(*sun_, segment, ControlCommand::kLock), Error::kNone);
+  EXPECT_TRUE(restart(*sun_));
+  quiet();
+  EXPECT_EQ(stat(*sun_, segment).mode, 02600u);
+  EXPECT_EQ(control(*sun_, segment, ControlCommand::kUnlock), Error::kNone);
+  EXPECT_TRUE(restart(*sun_));
+  quiet();
+  EXPECT_EQ(stat(*sun_, segment).mode, 0600u);
+}
+
+TEST_F(OwnedSegmentsRestartTest, WhoHasMadeItIsKnownThoughThatHostHasNothingOfIt) {
+  segments_per_peer_ = 1;
+  Host& mars = add("mars");
+  const auto made_by_moon = [&]() -> Error {
+    const GetCall call{.name = {Kind::kSegment, 0}, .create = true, .exclusive = true, .mode = 0600, .size = 1};
+    const auto segment = mars.segments->make(call, ++generations_, kAlice, "moon", 77);
+    return segment ? Error::kNone : segment.error();
+  };
+  EXPECT_EQ(made_by_moon(), Error::kNone);
+  EXPECT_TRUE(restart(mars));
+  EXPECT_EQ(made_by_moon(), Error::kNoSpace) << "limits.segments_per_peer";
+}
+
 TEST_F(OwnedSegmentsRestartTest, AFaultThatTheDaemonBeforeNeverAnsweredIsAnsweredByTheNext) {
   attached_by_all();
   write(*moon_, kPage, 42);
@@ -106,6 +132,31 @@ TEST_F(OwnedSegmentsRestartTest, OneThatWasRemovedGoesOnUntilItsLastDetach) {
   EXPECT_EQ(stat(*sun_, segment).key, 0);
   for (Host* host : {sun_, moon_, earth_}) host->pagers.back()->detach();
   until([&] { return sun_->segments->owned().views().empty(); });
+}
+
+// The daemon before was killed between the state file, which says who has a name, and what it knows of the segment.
+TEST_F(OwnedSegmentsRestartTest, OneThatHasNoNameWasRemovedWhateverElseIsWrittenDown) {
+  const ObjectRef segment = attached_by_all();
+  write(*moon_, kPage, 42);
+  ASSERT_EQ(shmctl(segment.id, IPC_RMID, nullptr), 0);
+  EXPECT_TRUE(restart(*sun_, 20s, false));
+  EXPECT_EQ(read(*earth_, kPage), 42);
+  EXPECT_EQ(stat(*sun_, segment).mode, 01600u);
+  EXPECT_EQ(stat(*sun_, segment).key, 0);
+  for (Host* host : {sun_, moon_, earth_}) host->pagers.back()->detach();
+  until([&] { return sun_->segments->owned().views().empty(); });
+}
+
+TEST_F(OwnedSegmentsRestartTest, OneThatIsRemovedAfterwardsKeepsItsIdFromOthers) {
+  const ObjectRef segment = attached_by_all();
+  EXPECT_TRUE(restart(*sun_));
+  quiet();
+  ASSERT_EQ(control(*sun_, segment, ControlCommand::kRemove), Error::kNone);
+  shmid_ds record{};
+  EXPECT_EQ(shmctl(segment.id, IPC_STAT, &record), 0) << "the stand-in is not gone before the segment is";
+  for (Host* host : {sun_, moon_, earth_}) host->pagers.back()->detach();
+  until([&] { return sun_->segments->owned().views().empty(); });
+  EXPECT_EQ(shmctl(segment.id, IPC_STAT, &record), -1);
 }
 
 TEST_F(OwnedSegmentsRestartTest, OneThatWasRemovedEndsWhenTheKernelGivesItsIdToAnother) {
