@@ -160,12 +160,17 @@ bool OwnedSegments::may_make(uid_t uid, HostId host) const {
 // The kernel has given its id to another: it was removed, of a daemon before (take_back()), and nobody could say any
 // more which of the two he means.
 void OwnedSegments::end_namesake(std::int32_t id) {
+  if (segments_.contains(id)) end(id, "it was removed, and its id is another segment's now");
+}
+
+void OwnedSegments::end(std::int32_t id, const std::string& why) {
   const auto found = segments_.find(id);
-  if (found == segments_.end()) return;
   const ObjectRef ref = found->second.ref;
-  log_error("segments", words(ref, found->second.key) +
-                            ", which was removed, ends: its id is another segment's now; who touches it gets SIGBUS");
+  log_error("segments", words(ref, found->second.key) + " ends, who touches it gets SIGBUS: " + why);
+  const bool has_name = !found->second.directory.removed();
+  if (has_name) shmctl(id, IPC_RMID, nullptr);
   segments_.erase(found);
+  if (has_name) outbox_.on_removed(ref);
   outbox_.send_order(hosts_.self(), ref, SegmentDestroyed{});
   outbox_.on_destroyed(ref);
 }
@@ -453,6 +458,9 @@ void OwnedSegments::advance(std::int32_t id) {
       log_error("segments", words(ref, key) + ": page " + std::to_string(static_cast<std::uint32_t>(lost->page)) +
                                 " is lost with the host that had it; who touches it gets SIGBUS");
     } else if (const auto* misbehaved = std::get_if<PageDirectory::Misbehaved>(&action)) {
+      if (misbehaved->host == hosts_.self()) {
+        return end(id, "this host itself says of it what can't be: " + misbehaved->text);
+      }
       outbox_.on_misbehaved(misbehaved->host, words(ref, key) + ": " + misbehaved->text);
     } else {
       segments_.erase(id);

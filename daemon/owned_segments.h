@@ -137,6 +137,7 @@ class OwnedSegments {
   void remove(TimePoint now, Segment& segment);
   bool may_make(uid_t uid, HostId host) const;
   void end_namesake(std::int32_t id);
+  void end(std::int32_t id, const std::string& why);
   void note_unconverted(Segment& segment, HostId host, const Abi& abi);
   Stat stat_of(const Segment& segment) const;
   static AttachReply shape_of(const Segment& segment);

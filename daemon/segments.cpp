@@ -116,6 +116,7 @@ std::set<ObjectRef> Segments::take_back(std::vector<KeptSegment> kept,
   }
   if (!own.empty()) attached_.on_peer(loop_now(), hosts_.self());  // they say at once what they hold
   deliver();
+  std::erase_if(own, [this](const ObjectRef& segment) { return !owned_.shape(segment); });
   return own;
 }
 

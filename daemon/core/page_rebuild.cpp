@@ -26,6 +26,8 @@ PageDirectory::PageDirectory(TimePoint now, PageDirectoryOptions options, const 
     if (from.out_of_reach) member.fence_end = now + options_.fence;
     if (host != options_.owner) member.silent_until = now + options_.patience;
   }
+  Member& own = members_.at(options_.owner);
+  own.silent = true;
   for (const auto& [index, before] : records.pages) {
     Page& page = pages_[index];
     page.written = before.written;
@@ -33,6 +35,8 @@ PageDirectory::PageDirectory(TimePoint now, PageDirectoryOptions options, const 
     page.unsettled = true;
     Unsettled& known = unsettled_[index];
     known.before = before;
+    known.silent.insert(options_.owner);  // it may say more than is written down, see may_hold()
+    own.requests.insert(index);
     for (const HostId host : before.holders) {
       add_holder(index, page, host);
       if (silent(host)) known.silent.insert(host);
@@ -45,11 +49,6 @@ PageDirectory::PageDirectory(TimePoint now, PageDirectoryOptions options, const 
       on_never_said(*before.requester, index, page);
     }
   }
-  std::vector<PageIndex> known;
-  for (const auto& [index, what] : unsettled_) {
-    if (what.silent.empty()) known.push_back(index);
-  }
-  for (const PageIndex index : known) settle(index, pages_.at(index));
   destroy_if_unused();
 }
 
@@ -59,6 +58,10 @@ void PageDirectory::on_said(HostId host, PageIndex index, Page& page, std::optio
   if (held) {
     known.held[host] = *held;
     add_holder(index, page, host);
+  } else if (known.before.requester == host) {
+    known.before.requester.reset();
+    known.before.requester_writes = false;
+    changed(index);
   }
   if (known.silent.empty()) settle(index, page);
 }
@@ -73,20 +76,26 @@ void PageDirectory::on_silent_again(HostId host, PageIndex index) {
   members_.at(host).requests.insert(index);
 }
 
-// It is out of reach now, and what it has said counts no more.
+// It is out of reach now, and what it has said counts no more. What it was granted it may have, unless it has said
+// that it has not.
 void PageDirectory::on_never_said(HostId host, PageIndex index, Page& page) {
   Unsettled& known = unsettled_.at(index);
   PageRecord& before = known.before;
   changed(index);
-  if (known.silent.erase(host) != 0 && before.requester == host) {
+  known.silent.erase(host);
+  const auto held = known.held.find(host);
+  if (held != known.held.end()) {
+    before.in_doubt |= held->second == PageAccess::kWrite;
+  } else if (before.requester == host) {
+    before.in_doubt |= before.requester_writes;
+  }
+  if (before.requester == host) {
     before.requester.reset();
-    before.in_doubt |= std::exchange(before.requester_writes, false);
+    before.requester_writes = false;
     before.holders.insert(host);
     add_holder(index, page, host);
-  } else if (const auto held = known.held.find(host); held != known.held.end()) {
-    before.in_doubt |= held->second == PageAccess::kWrite;
-    known.held.erase(held);
   }
+  known.held.erase(host);
   known.kept.erase(host);
   if (known.silent.empty()) settle(index, page);
 }

@@ -105,6 +105,11 @@ void PagesWorld::write_down() {
     if ((written == records_.pages.end() ? PageRecord{} : written->second) != directory_->record(page)) {
       violation("not written down: page " + std::to_string(number(page)));
     }
+    std::set<HostId> spoken_of = directory_->record(page).holders;
+    if (const auto requester = directory_->record(page).requester) spoken_of.insert(*requester);
+    for (const HostId host : spoken_of) {
+      if (!records_.members.contains(host)) violation("not written down: a host that a page speaks of");
+    }
   }
 }
 

@@ -42,6 +42,17 @@ class PageRebuildTest : public PageDirectoryTest {
     std::erase_if(lines, [](const std::string& line) { return line.ends_with(" resumed"); });
     return lines;
   }
+  // Who else is spoken of can't be written down.
+  void expect_members_alone() {
+    const auto members = directory_.member_records();
+    for (const PageIndex page : directory_.asked_for()) {
+      const PageRecord record = directory_.record(page);
+      for (const HostId host : record.holders) EXPECT_TRUE(members.contains(host)) << Words::name(host);
+      if (record.requester) {
+        EXPECT_TRUE(members.contains(*record.requester)) << Words::name(*record.requester);
+      }
+    }
+  }
   // The number that the directory gives to what comes next, from its lines.
   static std::string masked(std::string line) {
     const std::size_t at = line.find('#');
@@ -252,6 +263,47 @@ TEST_F(PageRebuildTest, TheOwnersHostIsRightThoughItOnlyReadsWhatAnotherSaysThat
   EXPECT_EQ(directory_.state(p0), PageState::kRead);
 }
 
+// It said so before the owner's host had given the page away.
+TEST_F(PageRebuildTest, TheOwnersHostIsRightAgainstOneThatHasInstalledWhatItWasNotSent) {
+  for (const PageAccess access : {PageAccess::kWrite, PageAccess::kRead}) {
+    directory_ = PageDirectory({kOwner, kPages, 4096, kFence, kPatience});
+    for (const HostId host : {kOwner, kAmy, kBob, kCid}) directory_.on_attach(now_, host, true);
+    write(kOwner);
+    installed(kOwner, 1);
+    say(kAmy, PageRequest{p0, access});
+    installed(kAmy, 2);
+    restart(false);
+    holds(kOwner, PageAccess::kWrite);
+    holds_all(kOwner);
+    EXPECT_THAT(out(), ElementsAre("owner resumed"));
+    holds(kAmy, access);
+    EXPECT_THAT(after_all_have_spoken(), ElementsAre(HasSubstr("amy misbehaves")));
+    EXPECT_THAT(directory_.holders(p0), ElementsAre(kOwner));
+    read(kBob);
+    EXPECT_THAT(out().at(0), HasSubstr("owner fetch p0"));
+  }
+}
+
+TEST_F(PageRebuildTest, WhatIsRefusedInPartIsRefusedAsAWhole) {
+  amy_writes();
+  write(kBob, p1);
+  installed(kBob, 2, p1);
+  restart();
+  say(kAmy, PagesHeld{p0, 2, PageAccess::kWrite});
+  EXPECT_THAT(out(), ElementsAre(HasSubstr("amy misbehaves")));
+  holds(kBob, PageAccess::kWrite, p1);
+  holds_all(kAmy);
+  EXPECT_THAT(after_all_have_spoken({kBob, kCid}), ElementsAre("LOST p0"));
+}
+
+TEST_F(PageRebuildTest, NobodyHoldsAPageTwice) {
+  amy_writes();
+  restart();
+  holds(kAmy, PageAccess::kWrite);
+  holds(kAmy, PageAccess::kRead);
+  EXPECT_THAT(out(), ElementsAre(HasSubstr("amy misbehaves")));
+}
+
 TEST_F(PageRebuildTest, ARemovedSegmentGoesOnUntilItsLastAttachment) {
   directory_.on_remove(now_);
   restart();
@@ -290,6 +342,46 @@ TEST_F(PageRebuildTest, WhatSuchAHostHasSaidBeforeIsNotTakenForAll) {
   holds(kBob, PageAccess::kWrite);
   EXPECT_THAT(after_all_have_spoken({kBob}), ElementsAre("amy release p0 #2"));
   EXPECT_THAT(directory_.holders(p0), ElementsAre(kBob));
+}
+
+TEST_F(PageRebuildTest, WhatIsWrittenDownOfAPageSpeaksOfHostsThatTakePart) {
+  amy_and_bob_read();
+  write(kCid, p1);  // granted
+  read(kCid);       // likewise
+  restart();
+  holds_all(kCid, 0);
+  EXPECT_THAT(out(), testing::Contains("cid dismissed"));
+  expect_members_alone();
+  holds(kAmy, PageAccess::kRead);
+  holds_all(kAmy);
+  expect_members_alone();
+}
+
+TEST_F(PageRebuildTest, WhatAHostHadThatSpokeAndIsClearedSinceIsLostWithIt) {
+  amy_writes();
+  write(kBob);  // granted
+  restart();
+  holds(kBob, PageAccess::kWrite);
+  holds_all(kBob);
+  lose(kBob);
+  say(kBob, SegmentCleared{});
+  expect_members_alone();
+  keeps(kAmy, 2);
+  const auto lines = after_all_have_spoken({kAmy, kCid});
+  EXPECT_THAT(lines, testing::Contains("LOST p0"));
+  EXPECT_THAT(lines, testing::Contains("amy release p0 #2"));
+}
+
+TEST_F(PageRebuildTest, WhoSpokeAndHadNothingOfAGrantIsNoCauseToLoseThePage) {
+  amy_writes();
+  write(kBob);  // granted
+  restart();
+  holds_all(kBob);
+  lose(kBob);
+  expect_members_alone();
+  restart();
+  keeps(kAmy, 2);
+  EXPECT_THAT(after_all_have_spoken({kAmy, kCid}), ElementsAre("amy restore p0 #2"));
 }
 
 TEST_F(PageRebuildTest, ItMayHappenAgainBeforeAllHaveSpoken) {

@@ -210,6 +210,32 @@ TEST_F(OwnedSegmentsRestartTest, WhoClaimsWhatItWasNotGivenLosesItsSession) {
   EXPECT_EQ(read(*sun_, kPage), 42);
 }
 
+TEST_F(OwnedSegmentsRestartTest, WhoSaysThatItHasAPageBeforeItWasSentTakesNothingFromTheOwner) {
+  sharing_.hold_time = 20s;
+  const ObjectRef segment = attached_by_all();
+  write(*sun_, kPage, 42);  // and it is not given up sooner
+  quiet();
+  sun_->segments->on_peer_message("earth", SegmentReport{segment, PageRequest{kPage, PageAccess::kWrite}, 0});
+  sun_->segments->on_peer_message("earth", SegmentReport{segment, PageInstalled{kPage, TransactionNumber{2}}, 0});
+  EXPECT_TRUE(restart(*sun_));
+  EXPECT_EQ(sun_->pagers.back()->state(kPage), ScriptedPager::State::kExclusive);
+  sun_->pagers.back()->write(kPage, std::byte{43});
+  quiet();
+  EXPECT_THAT(sun_->ended, IsEmpty());
+  EXPECT_EQ(read(*moon_, kPage), 43);
+}
+
+TEST_F(OwnedSegmentsRestartTest, WithPagesHereThatNothingWasWrittenDownOfItEnds) {
+  const ObjectRef segment = attached_by_all();
+  sun_->pagers.back()->install(kSecond, nullptr, true);
+  EXPECT_FALSE(restart(*sun_));
+  EXPECT_THAT(sun_->removed, ElementsAre(segment));
+  EXPECT_EQ(shmget(kKey, 0, 0), -1) << "the key is free";
+  until([&] {
+    return sun_->pagers.back()->all_lost && moon_->pagers.back()->all_lost && earth_->pagers.back()->all_lost;
+  });
+}
+
 TEST_F(OwnedSegmentsRestartTest, WithoutALastingMemoryItEndsWithItsDaemon) {
   outlive_ = false;
   Host& venus = add("venus");
