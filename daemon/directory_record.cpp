@@ -53,7 +53,7 @@ struct Facts {
   std::uint32_t uid, gid, cuid, cgid, mode;
   std::int64_t attach_time_s, detach_time_s, change_time_s;
   std::uint64_t unconverted;
-  std::uint8_t locked, removed;
+  std::uint8_t locked;
   Name creator_host;
 };
 
@@ -188,7 +188,6 @@ void DirectoryRecord::write(const SegmentFacts& facts) {
              .change_time_s = facts.change_time_s,
              .unconverted = facts.unconverted,
              .locked = flag(facts.locked, 1),
-             .removed = flag(facts.removed, 1),
              .creator_host = {}};
   set_name(next.creator_host, facts.creator_host);
   header_->facts.become(next);
@@ -203,7 +202,6 @@ SegmentFacts DirectoryRecord::facts() const {
           .cgid = now.cgid,
           .mode = now.mode,
           .locked = now.locked != 0,
-          .removed = now.removed != 0,
           .creator_host = text_of(now.creator_host),
           .creator_pid = now.creator_pid,
           .last_pid = now.last_pid,
@@ -321,7 +319,6 @@ void DirectoryRecord::read_pages(std::uint32_t first, std::uint32_t end, std::ma
 DirectoryRecords DirectoryRecord::read(SegmentHosts& hosts) {
   DirectoryRecords records;
   records.epoch = epoch();
-  records.removed = facts().removed;
   for (std::uint8_t slot = 0; slot < kMembersMax; ++slot) {
     const Member& member = header_->members[slot];
     if (member.state.current == 0) continue;

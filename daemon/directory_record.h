@@ -27,12 +27,11 @@
 
 namespace dipc {
 
-// See IPC_STAT; OwnedSegments has these.
+// See IPC_STAT; OwnedSegments has these. Whether it was removed is known from its name.
 struct SegmentFacts {
   std::int32_t key = 0;
   std::uint32_t uid = 0, gid = 0, cuid = 0, cgid = 0, mode = 0;
   bool locked = false;
-  bool removed = false;
   std::string creator_host;
   std::int32_t creator_pid = 0, last_pid = 0;
   std::int64_t attach_time_s = 0, detach_time_s = 0, change_time_s = 0;
@@ -72,8 +71,8 @@ class DirectoryRecord {
   void write_members(const std::map<HostId, MemberRecord>& members, const SegmentHosts& hosts);
   // DIPC_CHECK: the hosts in it are members that were written.
   void write_page(PageIndex page, const PageRecord& record);
-  // After open(), before any write_members() or write_page(): what is so; `hosts` knows its hosts from then on. Of
-  // pages those that were ever written down.
+  // After open(), before any write_members() or write_page(): what is so, but for `removed`; `hosts` knows its hosts
+  // from then on. Of pages those that were ever written down.
   DirectoryRecords read(SegmentHosts& hosts);
 
  private:

@@ -321,7 +321,6 @@ void OwnedSegments::remove(TimePoint now, Segment& segment) {
   segment.key = 0;
   outbox_.on_removed(ref);
   segment.directory.on_remove(now);
-  write_facts(segment);
   advance(ref.id);
 }
 
@@ -416,7 +415,6 @@ void OwnedSegments::write_facts(Segment& segment) const {
       .cgid = permissions.cgid,
       .mode = permissions.mode,
       .locked = segment.locked,
-      .removed = segment.directory.removed(),
       .creator_host = segment.creator_host == SegmentHosts::kStranger ? "" : hosts_.name(segment.creator_host),
       .creator_pid = segment.creator_pid,
       .last_pid = segment.last_pid,

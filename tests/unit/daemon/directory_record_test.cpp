@@ -27,7 +27,6 @@ SegmentFacts some_facts() {
           .cgid = 1004,
           .mode = 0640,
           .locked = true,
-          .removed = false,
           .creator_host = "alpha.example.org",
           .creator_pid = 42,
           .last_pid = 43,
@@ -112,11 +111,11 @@ TEST(DirectoryRecord, NextDaemonWritesOnWithItsOwnNumbers) {
     second.write_members(read.members, next.all);
     second.write_page(PageIndex{9}, {.holders = {next["gamma"], next["alpha"]}});
     SegmentFacts facts = some_facts();
-    facts.removed = true;
+    facts.locked = false;
     second.write(facts);
   }
   DirectoryRecord third = opened(record.fd());
-  EXPECT_TRUE(third.facts().removed);
+  EXPECT_FALSE(third.facts().locked);
   const DirectoryRecords read = third.read(hosts.all);
   EXPECT_EQ(read.members.size(), 3u);
   EXPECT_EQ(read.members.at(hosts["gamma"]).attachments, 5u);
@@ -278,7 +277,7 @@ TEST_F(DirectoryRecordKill, FactsAreWhole) {
   SegmentFacts old = some_facts();
   old.key = 1;
   old.creator_host = "an older name";
-  const SegmentFacts next{.removed = true, .creator_host = "b", .detach_time_s = 9};
+  const SegmentFacts next{.locked = false, .creator_host = "b", .detach_time_s = 9};
   record_.write(old);
   at_each_instruction([&] { record_.write(next); },
                       [&] {
