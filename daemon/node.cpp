@@ -13,13 +13,13 @@
 #include "daemon/kernel/processes.h"
 #include "daemon/pager/descriptor_table.h"
 #include "daemon/pager/kept_memory.h"
-#include "daemon/pager/memory_guard.h"
 
 namespace dipc {
 
 namespace {
 
 constexpr std::uint16_t kProtocolVersion = 1;
+constexpr auto kGuardAgainAfter = std::chrono::milliseconds(100);
 
 Result<void> make_folder(const std::string& path, std::filesystem::perms mode) {
   std::error_code error;
@@ -188,6 +188,27 @@ Result<void> Node::start_executor(uv_loop_t* loop, std::optional<keeper::Reached
   return {};
 }
 
+// If it ends before us, another takes its place, soon and again and again.
+bool Node::start_guard(uv_loop_t* loop, const GuardOptions& options) {
+  auto guard = start_memory_guard(options);
+  if (!guard) {
+    log_trouble(LogLevel::kError, "pager", guard.error());
+    if (guard_timer_) guard_timer_->start_at(loop_now() + kGuardAgainAfter);
+    return false;
+  }
+  guard_ = std::move(*guard);
+  if (!guard_) return true;
+  if (!guard_timer_) {
+    guard_timer_ = std::make_unique<Timer>(loop, [this, loop, options] { start_guard(loop, options); });
+  }
+  guard_poll_ = std::make_unique<ReadPoll>(loop, guard_.get(), [this] {
+    log_error("pager", "the guard of segments (dipc-guard) was killed; another one is started");
+    guard_poll_.reset();
+    guard_timer_->start_at(loop_now() + kGuardAgainAfter);
+  });
+  return true;
+}
+
 void Node::start_segments(uv_loop_t* loop) {
   const Configuration& configuration = policy_.configuration;
   const PagerChoice choice = pager_of(configuration.memory.pager);
@@ -201,10 +222,7 @@ void Node::start_segments(uv_loop_t* loop) {
   const std::string guard_socket = configuration.paths.run + "/guard.sock";
   KeptMemory kept = KeptMemory::fetch(guard_socket);
   const auto alone_max = std::chrono::duration_cast<std::chrono::milliseconds>(configuration.timing.peer_timeout);
-  if (auto guarded = can_page_ ? start_memory_guard({guard_socket, alone_max}) : Result<void>{}; !guarded) {
-    log_trouble(LogLevel::kError, "pager", guarded.error());
-    can_page_ = false;
-  }
+  can_page_ = can_page_ && start_guard(loop, {guard_socket, alone_max});
   struct sysinfo memory {};
   ::sysinfo(&memory);
   Segments::Options options;

@@ -15,6 +15,7 @@
 #include "daemon/kernel/users.h"
 #include "daemon/local_calls.h"
 #include "daemon/naming.h"
+#include "daemon/pager/memory_guard.h"
 #include "daemon/remote_calls.h"
 #include "daemon/segment_calls.h"
 #include "daemon/segments.h"
@@ -45,6 +46,7 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
 
   Result<void> start_executor(uv_loop_t* loop, std::optional<keeper::Reached> keeper);
   void start_segments(uv_loop_t* loop);
+  bool start_guard(uv_loop_t* loop, const GuardOptions& options);
 
   // ShimServer::Handler
   void on_request(LocalRequest request) override;
@@ -96,6 +98,9 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
   std::unique_ptr<Administration> administration_;
   std::unique_ptr<ShimServer> programs_;
   std::map<std::pair<ClientId, std::uint64_t>, Gets::OperationId> gets_;
+  Descriptor guard_;  // readable when the guard of segments has ended; none: it is not to be had that way
+  std::unique_ptr<ReadPoll> guard_poll_;
+  std::unique_ptr<Timer> guard_timer_;
   bool can_page_ = false;  // programs' memory of distributed segments
   bool stopping_ = false;
 };

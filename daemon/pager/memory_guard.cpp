@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <cstring>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "daemon/pager/descriptor_table.h"
@@ -104,6 +105,22 @@ int guard(void* of) {
   _exit(0);
 }
 
+void close_all(const Guarded& of) {
+  for (const int fd : {of.pidfd, of.listener, of.folder}) {
+    if (fd >= 0) close(fd);
+  }
+}
+
+// In the daemon: what its guard looks at.
+Guarded g_latest;
+pid_t g_latest_guard = 0;  // 0: there was none
+
+void forget_latest() {
+  if (g_latest_guard == 0) return;
+  waitpid(std::exchange(g_latest_guard, 0), nullptr, WNOHANG);
+  close_all(std::exchange(g_latest, {}));
+}
+
 // Opens its folder of descriptors at the number that it knows. The guard can't do so later: when the daemon is killed,
 // the table that they share may be full.
 bool open_folder_of(pid_t guard, int number) {
@@ -172,7 +189,7 @@ std::optional<Descriptor> hear_of_segment(int socket) {
   _exit(0);
 }
 
-Result<void> start_told_guard() {
+Result<Descriptor> start_told_guard() {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
     return trouble(std::string("socketpair: ") + std::strerror(errno));
@@ -189,7 +206,7 @@ Result<void> start_told_guard() {
     guard_what_it_is_told(hears.get());
   }
   g_told = std::move(told);
-  return {};
+  return Descriptor();
 }
 
 }  // namespace
@@ -215,7 +232,8 @@ bool tell_memory_guard(int memory) {
   return sent == 1;
 }
 
-Result<void> start_memory_guard(const GuardOptions& options) {
+Result<Descriptor> start_memory_guard(const GuardOptions& options) {
+  forget_latest();
   // They stay open: the guard looks at them.
   Guarded daemon;
   daemon.pid = getpid();
@@ -224,20 +242,27 @@ Result<void> start_memory_guard(const GuardOptions& options) {
   if (daemon.pidfd < 0) return trouble(std::string("pidfd_open: ") + std::strerror(errno));
   if (!options.socket.empty()) {
     daemon.listener = listen_at(options.socket);
-    if (daemon.listener < 0) return trouble(options.socket + ": " + std::strerror(errno));
+    if (daemon.listener < 0) {
+      const int error = errno;
+      close(daemon.pidfd);
+      return trouble(options.socket + ": " + std::strerror(error));
+    }
   }
   daemon.folder = fcntl(daemon.pidfd, F_DUPFD_CLOEXEC, 0);  // until there is a guard
   alignas(64) static char stack[kStackBytes];
   const pid_t made = daemon.folder < 0 ? -1 : clone(guard, stack + sizeof stack, CLONE_FILES | SIGCHLD, &daemon);
-  if (made > 0 && open_folder_of(made, daemon.folder)) return {};
+  Descriptor ended(made > 0 ? static_cast<int>(syscall(SYS_pidfd_open, made, 0)) : -1);
+  if (ended && open_folder_of(made, daemon.folder)) {
+    g_latest = daemon;
+    g_latest_guard = made;
+    return ended;
+  }
   const int error = errno;
   if (made > 0) {
     kill(made, SIGKILL);
     waitpid(made, nullptr, 0);
   }
-  for (const int fd : {daemon.pidfd, daemon.listener, daemon.folder}) {
-    if (fd >= 0) close(fd);
-  }
+  close_all(daemon);
   if (made < 0 && error == EINVAL) return start_told_guard();
   return trouble(std::string("the guard of segments: ") + std::strerror(error));
 }

@@ -16,6 +16,7 @@
 #include <chrono>
 #include <string>
 
+#include "wire/descriptor.h"
 #include "wire/result.h"
 
 namespace dipc {
@@ -28,9 +29,11 @@ struct GuardOptions {
   std::chrono::milliseconds alone_max{0};  // peer_timeout: longer does nobody count with what was kept
 };
 
-// Once, from the daemon. The guard is named dipc-guard and ends with the daemon, or when it has no more to keep; a
-// supervisor must not kill both at once. Trouble: no process, socket or descriptor to be had.
-Result<void> start_memory_guard(const GuardOptions& options = {});
+// From the daemon, first and when its guard has ended before it: without one programs would read zeros when the daemon
+// is killed. The guard is named dipc-guard and ends with the daemon, or when it has no more to keep; a supervisor must
+// not kill both at once. What comes is readable when the guard has ended; nothing, if it is one that is told.
+// Trouble: no process, socket or descriptor to be had.
+Result<Descriptor> start_memory_guard(const GuardOptions& options = {});
 
 // A segment's memory, made since. False: the guard, which has to be told, can't be.
 bool tell_memory_guard(int memory);

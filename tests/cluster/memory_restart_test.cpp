@@ -159,6 +159,35 @@ TEST_F(MemoryRestart, WithoutANextDaemonInTimeItsProgramsGetSigbusAndThePagesTha
   EXPECT_EQ(ask(*sun, "get 1 4096"), "2 -");
 }
 
+TEST_F(MemoryRestart, AGuardThatIsKilledHasASuccessorThatGuardsTheSameSegments) {
+  const auto moon = sharer("moon"), sun = sharer("sun");
+  EXPECT_EQ(ask(*sun, "put 0 0 1"), "0 -");
+  EXPECT_EQ(ask(*moon, "put 0 4096 2"), "0 -");
+  const std::string each_guard = "for p in /proc/[0-9]*; do test \"$(cat $p/comm)\" = dipc-guard && ";
+  const auto guards = [&](const std::string& what) {
+    return cluster_->run("sun", "root", {"sh", "-c", each_guard + what + " ${p#/proc/}; done 2>&-"}).output;
+  };
+  for (int times = 0; times < 2; ++times) {
+    const std::string before = guards("echo");
+    ASSERT_NE(before, "");
+    guards("kill -9");
+    const auto until = std::chrono::steady_clock::now() + kLimit;
+    std::string after;
+    do after = guards("echo");
+    while ((after.empty() || after == before) && std::chrono::steady_clock::now() < until);
+    ASSERT_NE(after, before);
+  }
+  EXPECT_THAT(cluster_->log_of("sun"), HasSubstr("(dipc-guard) was killed"));
+  lab({"kill", "sun", "daemon"});
+  EXPECT_EQ(ask(*sun, "put 0 0 3"), "0 -");
+  sun->write_line("get 0 4096");
+  std::this_thread::sleep_for(200ms);
+  EXPECT_FALSE(sun->has_output()) << "zeros are what a page is without a guard";
+  lab({"start", "sun"});
+  EXPECT_EQ(sun->read_line(kLimit), "2 -");
+  EXPECT_EQ(ask(*moon, "get 0 0"), "3 -");
+}
+
 // ---- the owner's daemon
 
 TEST_F(MemoryRestart, TheNextDaemonOfTheOwnerGoesOnWithItsSegments) {

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -65,11 +66,15 @@ class MemoryGuard : public testing::Test {
   }
   // A guard that shares descriptors has the end that is written to, too, until it has done its work.
   enum class Table { kHasRoom, kIsFull };
-  void start_daemon(int memory, Table table = Table::kHasRoom) {
+  void start_daemon(int memory, Table table = Table::kHasRoom, int guards_killed = 0) {
     daemon_ = fork();
     if (daemon_ == 0) {
       const rlimit few{64, 64};
       if (setrlimit(RLIMIT_NOFILE, &few) != 0) _exit(1);
+      while (guards_killed-- > 0) {
+        const auto guard = start_memory_guard();
+        if (!guard || !kills(*guard)) say('n');
+      }
       const bool guarded = start_memory_guard() && tell_memory_guard(memory);
       while (table == Table::kIsFull && dup(0) >= 0) {
       }
@@ -78,6 +83,13 @@ class MemoryGuard : public testing::Test {
     }
     told_ = Descriptor();
     ASSERT_EQ(hear(), 'y');
+  }
+  // One that is told has no descriptor. False: it does not end.
+  static bool kills(const Descriptor& guard) {
+    if (!guard) return true;
+    pollfd ended{guard.get(), POLLIN, 0};
+    if (poll(&ended, 1, 0) != 0) return false;
+    return syscall(SYS_pidfd_send_signal, guard.get(), SIGKILL, nullptr, 0) == 0 && poll(&ended, 1, 20'000) == 1;
   }
   // A program that writes a page which never comes into the memory.
   void start_writer(int memory) {
@@ -118,6 +130,13 @@ TEST_F(MemoryGuard, TruncatesTheSegmentsOfAKilledDaemonAndNothingElse) {
 TEST_F(MemoryGuard, DoesSoWhereTheTableOfDescriptorsIsFull) {
   const Descriptor segment = memory("dipc segment 5 of sun");
   start_daemon(segment.get(), Table::kIsFull);
+  end(daemon_);
+  expect_empty(segment.get());
+}
+
+TEST_F(MemoryGuard, OneThatWasKilledHasASuccessorHoweverOften) {
+  const Descriptor segment = memory("dipc segment 5 of sun");
+  start_daemon(segment.get(), Table::kHasRoom, 100);  // what each leaves open would be too much
   end(daemon_);
   expect_empty(segment.get());
 }
