@@ -72,33 +72,44 @@ void pass_on(int signal, siginfo_t* info, void* context) {
   }
 }  // the mask is the interrupted code's again when we return
 
-// Where the machine does not tell a store from a load: a thread that faults on the same address again, though nothing
-// has changed since it was let go on, was let read and wants to write.
+// What the thread was let go on with.
 struct LastFault {
+  const PagedMemory* memory = nullptr;  // null: it could not read there
   uintptr_t address = 0;
   uint32_t changes = 0;
 };
 constinit thread_local LastFault t_last;
 
-FaultedAccess judge(const PagedMemory& memory, uintptr_t address, const void* context) {
+// Whether it could read there when it was let go on, and still can.
+bool could_read(const PagedMemory& memory, uintptr_t address) {
+  return t_last.memory == &memory && t_last.address == address && t_last.changes == memory.changes.load();
+}
+
+bool can_read(const PagedMemory& memory, uintptr_t address) {
+  uint32_t changes = 0;
+  bool can = is_readable(memory, address, &changes);
+  t_last = {can ? &memory : nullptr, address, changes};
+  return can;
+}
+
+// False: it can't be served. Where the machine does not tell a store from a load, a thread that faults where it can
+// read wants to write; it must have been able to all the time since it was let go on, as pages come and go.
+bool serve(PagedMemory* memory, uintptr_t address, const void* context) {
   FaultedAccess access = faulted_access(context);
-  if (access != FaultedAccess::kUnknown) return access;
-  bool again = t_last.address == address && t_last.changes == memory.changes.load(std::memory_order_acquire);
-  return again ? FaultedAccess::kStore : FaultedAccess::kLoad;
+  bool is_told = access != FaultedAccess::kUnknown;
+  if (!is_told) access = could_read(*memory, address) ? FaultedAccess::kStore : FaultedAccess::kLoad;
+  if (access == FaultedAccess::kStore && !memory->writable) return false;
+  if (!is_told && access == FaultedAccess::kLoad && can_read(*memory, address)) return true;  // it has come meanwhile
+  if (!await_access(memory, address, access)) return false;
+  if (!is_told) can_read(*memory, address);
+  return true;
 }
 
 void on_fault(int signal, siginfo_t* info, void* context) {
   int saved = errno;
   uintptr_t address = reinterpret_cast<uintptr_t>(info->si_addr);
   PagedMemory* memory = info->si_code > 0 && has_paged_memory() ? paged_memory_at(address) : nullptr;
-  bool is_served = false;
-  if (memory) {
-    FaultedAccess access = judge(*memory, address, context);
-    bool is_wrong = access == FaultedAccess::kStore && !memory->writable;
-    is_served = !is_wrong && await_access(memory, address, access);
-    t_last = {address, memory->changes.load(std::memory_order_acquire)};
-  }
-  if (!is_served) pass_on(signal, info, context);
+  if (!memory || !serve(memory, address, context)) pass_on(signal, info, context);
   errno = saved;
 }
 

@@ -49,6 +49,24 @@ void bump(std::atomic<uint32_t>& word) {
 
 uint32_t page_bytes() { return static_cast<uint32_t>(getpagesize()); }
 
+// Around each change of access, on the receiver's thread.
+void begin_change(PagedMemory& memory) { memory.changes.fetch_add(1); }
+void end_change(PagedMemory& memory) { bump(memory.changes); }
+
+size_t pages_in(size_t bytes) { return (bytes + page_bytes() - 1) / page_bytes(); }
+
+bool make_readable(PagedMemory& memory) {
+  void* made = mmap(nullptr, pages_in(memory.bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (made == MAP_FAILED) return false;
+  memory.readable = static_cast<uint8_t*>(made);
+  return true;
+}
+
+void forget_readable(PagedMemory& memory) {
+  if (memory.readable) raw(SYS_munmap, memory.readable, pages_in(memory.bytes));
+  memory.readable = nullptr;
+}
+
 // The pages of a record, as far as they are attached.
 struct Bytes {
   uintptr_t begin;
@@ -75,17 +93,31 @@ void send_to_daemon(const PagedMemory& memory, const local::PagingRecord& record
   }
 }
 
+void note_readable(const PagedMemory& memory, const Bytes& bytes, bool is) {
+  size_t first = (bytes.begin - memory.address) / page_bytes();
+  for (size_t page = first; page < first + pages_in(bytes.length); ++page) {
+    __atomic_store_n(&memory.readable[page], uint8_t{is}, __ATOMIC_RELAXED);
+  }
+}
+
+bool protect(const PagedMemory& memory, const Bytes& bytes, int bits) {
+  if (raw(SYS_mprotect, bytes.begin, bytes.length, bits) != 0) return false;
+  note_readable(memory, bytes, bits != PROT_NONE);
+  return true;
+}
+
 // Each change in the row of pages costs a mapping, of which a process has not so many (vm.max_map_count). Where there
 // is no more, all of the memory is taken from the program, which then asks again for what it needs.
 void set_access(const PagedMemory& memory, const Bytes& bytes, local::PagingAccess access) {
   int bits = protection(memory, access);
-  if (raw(SYS_mprotect, bytes.begin, bytes.length, bits) == 0) return;
-  if (raw(SYS_mprotect, memory.address, memory.bytes, PROT_NONE) != 0) return take_away(memory.address, memory.bytes);
-  if (bits != PROT_NONE) raw(SYS_mprotect, bytes.begin, bytes.length, bits);
+  if (protect(memory, bytes, bits)) return;
+  if (!protect(memory, {memory.address, memory.bytes}, PROT_NONE)) return take_away(memory.address, memory.bytes);
+  if (bits != PROT_NONE) protect(memory, bytes, bits);
 }
 
 void carry_out(PagedMemory& memory, const local::PagingRecord& record) {
   Bytes bytes = bytes_of(memory, record);
+  begin_change(memory);
   if (record.op == local::PagingOp::kSetAccess && bytes.length > 0) {
     set_access(memory, bytes, record.access);
   } else if (record.op == local::PagingOp::kTakeAway && bytes.length > 0) {
@@ -97,7 +129,7 @@ void carry_out(PagedMemory& memory, const local::PagingRecord& record) {
     done.number = record.number;
     send_to_daemon(memory, done);
   }
-  bump(memory.changes);
+  end_change(memory);
 }
 
 void send_faults(PagedMemory& memory) {
@@ -176,8 +208,9 @@ void* run_receiver(void* of) {
     carry_out(memory, record);
   }
   if (!is_ending(memory)) {
+    begin_change(memory);
     take_away(memory.address, memory.bytes);
-    bump(memory.changes);
+    end_change(memory);
   } else {
     // The daemon takes our hanging up for the end of all access.
     raw(SYS_mprotect, memory.address, memory.bytes, PROT_NONE);
@@ -202,6 +235,7 @@ PagedMemory* take_paged_memory() {
 }
 
 void give_back(PagedMemory* memory) {
+  forget_readable(*memory);
   memory->use.store(PagedMemory::kFree, std::memory_order_release);
   g_count.fetch_sub(1, std::memory_order_acq_rel);
 }
@@ -225,6 +259,9 @@ PagedMemory* paged_memory_in(uintptr_t address, size_t bytes) {
 
 bool start_helpers(PagedMemory* memory, int socket) {
   constexpr uint32_t kStarting = 1;
+  forget_readable(*memory);  // the parent's, if this is a forked child
+  if (!make_readable(*memory)) return false;
+  memory->changes.store((memory->changes.load() | 1) + 1);  // the parent may have been at one
   memory->socket = socket;
   memory->process = current_pid();
   memory->helpers.store(kStarting, std::memory_order_release);
@@ -249,6 +286,7 @@ bool end_helpers(PagedMemory* memory) {
   for (uint32_t helpers; (helpers = memory->helpers.load(std::memory_order_acquire)) != 0;) {
     wait_while(memory->helpers, helpers, -1);
   }
+  memory->changes.fetch_add(1);
   bump(memory->changes);  // whoever waits for what is unmapped now
   return true;
 }
@@ -271,13 +309,21 @@ bool await_access(PagedMemory* memory, uintptr_t address, FaultedAccess access) 
   slot->access = access == FaultedAccess::kStore ? local::PagingAccess::kWrite : local::PagingAccess::kRead;
   slot->use.store(PagedMemory::Slot::kPosted, std::memory_order_release);
   bump(memory->posted);
-  while (memory->changes.load(std::memory_order_acquire) == seen) {
-    wait_while(memory->changes, seen, kLookNs);
+  for (uint32_t now; (now = memory->changes.load(std::memory_order_acquire)) == seen || now % 2 != 0;) {
+    wait_while(memory->changes, now, kLookNs);
     if (memory->use.load(std::memory_order_acquire) != PagedMemory::kActive) return true;
     // The child of a vfork is served by its parent's helpers, in the same memory; that of a raw clone by nobody.
-    if (memory->changes.load(std::memory_order_acquire) == seen && memory->process != current_pid()) return false;
+    if (memory->changes.load(std::memory_order_acquire) == now && memory->process != current_pid()) return false;
   }
   return true;
+}
+
+bool is_readable(const PagedMemory& memory, uintptr_t address, uint32_t* at) {
+  uint32_t changes = memory.changes.load();
+  bool is = changes % 2 == 0 &&
+            __atomic_load_n(&memory.readable[(address - memory.address) / page_bytes()], __ATOMIC_ACQUIRE) != 0;
+  *at = changes;
+  return is && memory.changes.load() == changes;
 }
 
 void touch_paged(const void* buffer, size_t bytes, bool writes) {

@@ -38,7 +38,8 @@ struct PagedMemory {
   bool writable = false;
   int32_t process = 0;
   int socket = -1;                   // in the helpers' table, and until they have it in the program's
-  std::atomic<uint32_t> changes{0};  // futex: grows with each change of access
+  std::atomic<uint32_t> changes{0};  // futex: grows with each change of access, and is odd while one is under way
+  uint8_t* readable = nullptr;       // by page: 1 if it may be read now, as long as `changes` stays what it is
   std::atomic<uint32_t> posted{0};   // futex: grows with each fault put into a slot
   std::atomic<uint32_t> helpers{0};  // futex: so many are at work
   Slot slots[8];
@@ -56,7 +57,7 @@ PagedMemory* paged_memory_at(uintptr_t address);
 PagedMemory* paged_memory_in(uintptr_t address, size_t bytes);
 
 // Makes the helpers of a memory that is filled in and mapped without access; it is then active. `socket` may be closed
-// by the caller afterwards. False: there is no room for threads.
+// by the caller afterwards. False: there is no room for threads, or no memory.
 bool start_helpers(PagedMemory* memory, int socket);
 // Ends them: from then on nobody changes what is mapped there. Then unmap and give_back(). False: another thread does
 // so.
@@ -65,6 +66,9 @@ bool end_helpers(PagedMemory* memory);
 // Waits until the daemon has said something since the access at `address` failed; the thread may try again then. False:
 // nobody would ever answer.
 bool await_access(PagedMemory* memory, uintptr_t address, FaultedAccess access);
+
+// Whether the page at `address` may be read; then it may as long as `changes` stays what *at is now.
+bool is_readable(const PagedMemory& memory, uintptr_t address, uint32_t* at);
 
 // Touches what of a program's buffer lies in paged memory, so that the kernel finds it there.
 void touch_paged(const void* buffer, size_t bytes, bool writes);

@@ -493,6 +493,21 @@ int counts_in_threads(Program& test) {
   return 0;
 }
 
+int reads_while_pages_come_and_go(Program& test) {
+  std::atomic<bool> ends{false};
+  std::vector<std::thread> threads;
+  for (char* memory : {attach(), attach(nullptr, SHM_RDONLY)}) {
+    threads.emplace_back([&, memory] {
+      for (std::size_t page = 0; !ends; page = (page + 1) % 2) g_seen = byte_at(memory, page);
+    });
+  }
+  test.say('!');
+  test.hear();
+  ends = true;
+  for (std::thread& thread : threads) thread.join();
+  return 0;
+}
+
 #define FUNCTION(name) \
   { #name, name }
 const std::map<std::string, std::function<int(Program&)>> kFunctions = {
@@ -526,6 +541,7 @@ const std::map<std::string, std::function<int(Program&)>> kFunctions = {
     FUNCTION(reads_a_lost_page),
     FUNCTION(loses_all),
     FUNCTION(counts_in_threads),
+    FUNCTION(reads_while_pages_come_and_go),
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 // shmat and shmdt through the shim, of a program that knows nothing of it: attach_subject.cpp.
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -10,6 +11,11 @@
 
 namespace dipc::test {
 namespace {
+
+using testing::_;
+using testing::Contains;
+using testing::Not;
+using testing::Pair;
 
 class Attach : public testing::TestWithParam<PagerKind> {
  protected:
@@ -212,6 +218,19 @@ TEST_P(Attach, ThreadsOfTwoProgramsLoseNoStoreWhilePagesComeAndGo) {
   EXPECT_EQ(sum.counted, sum.declared);
   EXPECT_EQ(sum.others, others);
   EXPECT_GT(sum.counted, 0);
+}
+
+TEST_P(Attach, AReaderIsNotTakenForAWriterWhilePagesComeAndGo) {
+  daemon_.put(1, 'y');
+  const auto program = run_under_shim(daemon_, "reads_while_pages_come_and_go");
+  ASSERT_EQ(program->hear(), '!');
+  for (std::uint32_t taken = 0; taken < 2000; ++taken) {
+    ASSERT_TRUE(daemon_.until([&] { return daemon_.is_here(taken % 2); }));
+    ASSERT_TRUE(daemon_.take(taken % 2, true));
+  }
+  program->say('e');
+  EXPECT_EQ(program->status(), 0);
+  EXPECT_THAT(daemon_.faults, Not(Contains(Pair(_, PageAccess::kWrite))));
 }
 
 // Both where both can be.
