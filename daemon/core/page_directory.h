@@ -42,8 +42,8 @@
 //   it is the holder, in a transaction      it holds it: as NoPageData, unless the data came; else as if it were gone
 //   it has the page                         so it is; unless it says nothing of it, then it has it no more
 // If it was the owner's daemon, the next one makes the directory again from what this one has written down
-// (page_records.h; take_changes()). All hosts are then such as above, the owner's own too; and when all have spoken, or
-// are out of reach, who were written down for a page, it is known what it is:
+// (page_records.h; take_changes()). All hosts are then such as above, the owner's own too; and when that one and all
+// who were written down for a page have spoken, or are out of reach, it is known what it is:
 //   one holds it for writing                it is its writer
 //   some hold it for reading                they are its readers, with those that are out of reach
 //   nobody, but one keeps a copy            RestorePage: it was given to nobody; lost if it was, to a host out of reach
@@ -231,6 +231,7 @@ class PageDirectory {
   void settle_readers(PageIndex index, Page& page, Unsettled& known);
   void settle_lost(PageIndex index, Page& page, const Unsettled& known);
   bool must_wait(const Page& page) const;
+  bool may_change(HostId host) const;
   std::optional<HostId> pick_holder(const Page& page, HostId except) const;
   bool has_active_writer(const Page& page) const;
   void add_holder(PageIndex index, Page& page, HostId host);

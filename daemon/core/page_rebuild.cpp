@@ -148,7 +148,8 @@ void PageDirectory::settle_readers(PageIndex index, Page& page, Unsettled& known
   auto restored = known.kept.end();
   for (auto one = known.kept.begin(); one != known.kept.end() && known.held.empty() && !known.before.in_doubt; ++one) {
     if (page.holders.count(one->first) == 0) continue;  // who got it then has said that it has it
-    if (restored == known.kept.end() || one->second > restored->second) restored = one;
+    const auto worth = [this](const auto& kept) { return std::pair(may_change(kept->first), kept->second); };
+    if (restored == known.kept.end() || worth(one) > worth(restored)) restored = one;
   }
   const std::set<HostId> holders = page.holders;
   for (const HostId host : holders) {

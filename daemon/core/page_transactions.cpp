@@ -65,13 +65,14 @@ void PageDirectory::start(PageIndex index, Page& page, Request request) {
   if (page.running->awaited.empty()) grant(index, page);
 }
 
-// False: nothing to do, the host is in use again or has not got the page any more. A page that nobody else has goes to
-// the owner's host first, as if read there: its grant must not wait for anybody, as the data would come before it. What
-// the host has left is evicted next.
+// False: nothing to do, the host is in use again or has not got the page any more. A page that nobody else has, or who
+// may only read it, goes to the owner's host first, as if read there: its grant must not wait for anybody, as the data
+// would come before it. What the host has left is evicted next.
 bool PageDirectory::start_eviction(const Page& page, Transaction& transaction) {
   const HostId host = transaction.request.host;
   if (!in_reach(host) || members_.at(host).attachments != 0 || page.holders.count(host) == 0) return false;
-  if (!page.written || page.failed_here || pick_holder(page, host)) {
+  const std::optional<HostId> other = pick_holder(page, host);
+  if (!page.written || page.failed_here || (other && (may_change(*other) || !may_change(host)))) {
     transaction.gives = false;
     transaction.awaited.insert(host);
   } else {
@@ -80,14 +81,20 @@ bool PageDirectory::start_eviction(const Page& page, Transaction& transaction) {
   return true;
 }
 
-// Whose copy is sent: the owner's own if there is one, for its answer is the next to come.
+// Whose copy is sent: the owner's own if there is one, for its answer is the next to come. That of a host that may only
+// read is the last to be taken: what it sends others would read.
 std::optional<HostId> PageDirectory::pick_holder(const Page& page, HostId except) const {
   if (page.holders.count(options_.owner) != 0 && except != options_.owner) return options_.owner;
+  std::optional<HostId> reader;
   for (const HostId host : page.holders) {
-    if (host != except && in_reach(host)) return host;
+    if (host == except || !in_reach(host)) continue;
+    if (may_change(host)) return host;
+    if (!reader) reader = host;
   }
-  return std::nullopt;
+  return reader;
 }
+
+bool PageDirectory::may_change(HostId host) const { return host == options_.owner || members_.at(host).may_write; }
 
 // Without attachments there nobody writes any more: so it is with what the owner's host stores.
 bool PageDirectory::has_active_writer(const Page& page) const {

@@ -182,5 +182,36 @@ TEST_F(PageDirectoryTest, APagerThatFailsForAWriterLosesThePage) {
   EXPECT_THAT(out(), ElementsAre("amy release p0 #2", "amy invalidate p0 #3", "LOST p0"));
 }
 
+// ---- hosts that may only read: what they send others would believe
+
+TEST_F(PageDirectoryTest, AHostThatMayOnlyReadSendsAPageIfNobodyElseCan) {
+  directory_ = PageDirectory({kOwner, kPages, 4096, kFence, kPatience});
+  for (const HostId host : {kAmy, kBob, kCid}) directory_.on_attach(now_, host, host != kAmy);
+  write(kBob);
+  installed(kBob, 1);
+  read(kAmy);
+  installed(kAmy, 2);
+  out();
+  read(kCid);
+  EXPECT_THAT(out(), ElementsAre("bob fetch p0 #3 for cid", "cid grant p0 #3 read from bob"));
+  installed(kCid, 3);
+  for (const HostId host : {kBob, kCid}) lose(host);
+  directory_.on_attach(now_, kCid, true);
+  read(kCid);
+  EXPECT_THAT(out(), ElementsAre("amy fetch p0 #4 for cid", "cid grant p0 #4 read from amy"));
+}
+
+TEST_F(PageDirectoryTest, WhoLeavesGivesThePageToTheOwnerIfOthersMayOnlyReadIt) {
+  directory_ = PageDirectory({kOwner, kPages, 4096, kFence, kPatience});
+  for (const HostId host : {kAmy, kBob, kCid}) directory_.on_attach(now_, host, host == kBob);
+  write(kBob);
+  installed(kBob, 1);
+  read(kAmy);
+  installed(kAmy, 2);
+  out();
+  say(kBob, SegmentDetached{1});
+  EXPECT_THAT(out(), ElementsAre("bob fetch p0 #3 for owner", "owner grant p0 #3 read from bob, no hold, to store"));
+}
+
 }  // namespace
 }  // namespace dipc::test

@@ -120,6 +120,19 @@ TEST_F(PageRebuildTest, AGrantThatCameToNothingGivesThePageBackToWhoKeptIt) {
   EXPECT_EQ(directory_.state(p0), PageState::kRead);
 }
 
+TEST_F(PageRebuildTest, WhoMayOnlyReadKeepsNothingThatAWriterKeepsToo) {
+  directory_.on_attach(now_, kDan, false);
+  amy_writes();
+  read(kDan);
+  installed(kDan, 2);
+  write(kBob);  // amy is asked for it, dan does not say that he has dropped his copy
+  restart();
+  keeps(kAmy, 3);
+  keeps(kDan, 1000);
+  holds_all(kDan);
+  EXPECT_THAT(after_all_have_spoken(), UnorderedElementsAre("dan release p0 #1000", "amy restore p0 #3"));
+}
+
 TEST_F(PageRebuildTest, WhatIsKeptIsNotGivenBackIfAHostOutOfReachMayHaveWrittenSince) {
   amy_writes();
   write(kBob);
