@@ -88,12 +88,12 @@ class SharedMemory : public testing::TestWithParam<Hosts> {
     EXPECT_EQ(ask(program, "shmat " + id + " 0"), "0 -");
     return id;
   }
-  void expect_soon(Program& program, const std::string& command, const std::string& expected) {
+  void expect_soon(Program& program, const std::string& command, const testing::Matcher<std::string>& expected) {
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     std::string last;
     do last = ask(program, command);
-    while (last != expected && std::chrono::steady_clock::now() < until);
-    EXPECT_EQ(last, expected) << command;
+    while (!expected.Matches(last) && std::chrono::steady_clock::now() < until);
+    EXPECT_THAT(last, expected) << command;
   }
 
   std::unique_ptr<Cluster> cluster_;
@@ -205,11 +205,7 @@ TEST_P(SharedMemory, AKilledProgramIsDetached) {
   EXPECT_EQ(ask(*sun, "put 0 0 42"), "0 -");
   sun->signal(SIGKILL);
   sun.reset();
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  std::string stat;
-  do stat = ask(*vax, "stat " + id);
-  while (stat.find("nattch 1") == std::string::npos && std::chrono::steady_clock::now() < until);
-  EXPECT_THAT(stat, HasSubstr("nattch 1"));
+  expect_soon(*vax, "stat " + id, HasSubstr("nattch 1"));
   EXPECT_EQ(ask(*vax, "get 0 0"), "42 -") << "what it had written is not lost with it";
 }
 
@@ -233,6 +229,23 @@ TEST_P(SharedMemory, ARemovedSegmentGoesOnUntilItsLastDetach) {
   expect_soon(*vax, "stat " + theirs, "-1 EINVAL");
   expect_soon(*moon, "stat " + idle, "-1 EINVAL");
   EXPECT_THAT(ask(*moon, "stat " + fresh), HasSubstr("nattch 0 mode 600"));
+}
+
+// By a root who knows nothing of DIPC.
+TEST_P(SharedMemory, WhenItsStandInOnTheOwnerIsRemovedItIsRemoved) {
+  const auto vax = sharer("vax"), sun = sharer("sun");
+  attach(*vax);
+  const std::string id = attach(*sun);
+  const auto remover = cluster_->start("vax", "root", {"ipcrm", "-M", "0x20"}, false);
+  ASSERT_EQ(remover->wait(std::chrono::seconds(20)), 0);
+  expect_soon(*sun, "stat " + id, HasSubstr("nattch 2 mode 1600"));
+  EXPECT_EQ(ask(*vax, "shmget 0x20 0 " + get_flags(0)), "-1 ENOENT");
+  EXPECT_EQ(ask(*sun, "shmget 0x20 0 " + get_flags(0)), "-1 ENOENT");
+  EXPECT_EQ(ask(*sun, "put 0 0 42"), "0 -");
+  EXPECT_EQ(ask(*vax, "get 0 0"), "42 -");
+  EXPECT_EQ(ask(*vax, "shmdt 0"), "0 -");
+  EXPECT_EQ(ask(*sun, "shmdt 0"), "0 -");
+  expect_soon(*sun, "stat " + id, "-1 EINVAL");
 }
 
 TEST_P(SharedMemory, SizesAndPermissionsAreJudgedByTheOwner) {
