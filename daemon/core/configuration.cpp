@@ -241,6 +241,10 @@ class Reader : private SettingReader {
       if (const toml::node* value = table.get(key); value != nullptr && !segments) {
         wrong(line_of(*value), std::string(key) + " is for segments, and kind does not name \"shm\"",
               "take " + std::string(key) + " out, or add \"shm\" to kind");
+      } else if (value != nullptr && rule.refuse) {
+        wrong(line_of(*value),
+              std::string(key) + " is for segments that are shared, and refuse keeps these keys from being so",
+              "take out " + std::string(key) + " or refuse");
       }
     }
     if (const toml::node* size = table.get("page_size"); size != nullptr && rule.unit == CoherenceUnit::kSegment) {
