@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <utility>
 
 #include "daemon/core/object_name.h"
 #include "daemon/ctl/printable.h"
@@ -36,6 +37,24 @@ std::string map_of(const PagesReport& report, std::size_t width) {
   return text;
 }
 
+// One after the other, in as many lines as it takes; a piece that is wider than a line has one of its own.
+std::string in_lines(const std::vector<std::string>& pieces, const std::string& between, std::size_t indent,
+                     std::size_t width) {
+  std::string text, line;
+  for (const std::string& piece : pieces) {
+    const bool fits = line.empty() || indent + line.size() + between.size() + piece.size() <= width;
+    if (!fits) text.append(indent, ' ').append(std::exchange(line, {})).append("\n");
+    line.append(line.empty() ? "" : between).append(piece);
+  }
+  return text.append(indent, ' ').append(line).append("\n");
+}
+
+std::string legend_of(const PagesReport& report, std::size_t width) {
+  std::vector<std::string> signs = {". free", "r read", "w written", "* on its way", "! lost"};
+  if (report.cell_pages > 1) signs.push_back("(" + std::to_string(report.cell_pages) + " pages each)");
+  return in_lines(signs, "   ", kLabelWidth, width);
+}
+
 }  // namespace
 
 std::string show(const SegmentsReport& report) {
@@ -56,13 +75,13 @@ std::string show(const SegmentsReport& report) {
 
 std::string show(const PagesReport& report, std::size_t width) {
   const SegmentsReport::Row& segment = report.segment;
-  std::string text = "segment " + key_of(segment) + ", id " + std::to_string(segment.id) + ": " +
-                     show_bytes(segment.bytes) + ", " + std::to_string(segment.pages) +
-                     (segment.pages == 1 ? " page of " : " pages of ") + show_bytes(segment.page_bytes) + ", " +
-                     std::to_string(segment.attachments) + " attachments\n\n" + map_of(report, width);
-  text.append("            . free   r read   w written   * on its way   ! lost");
-  if (report.cell_pages > 1) text.append("   (" + std::to_string(report.cell_pages) + " pages each)");
-  text.append("\n");
+  const std::string pages = std::to_string(segment.pages) + (segment.pages == 1 ? " page of " : " pages of ") +
+                            show_bytes(segment.page_bytes);
+  std::string text =
+      in_lines({"segment " + key_of(segment) + ", id " + std::to_string(segment.id) + ": " + show_bytes(segment.bytes),
+                pages, std::to_string(segment.attachments) + " attachments"},
+               ", ", 0, width);
+  text.append("\n").append(map_of(report, width)).append(legend_of(report, width));
   if (!report.hosts.empty()) {
     std::vector<std::vector<std::string>> rows = {{"HOST", "FAULTS", "AHEAD", "SENT", "MOVED", "TAKEN", "BOUNCES"}};
     for (const auto& [name, traffic] : report.hosts) {

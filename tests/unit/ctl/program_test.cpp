@@ -184,12 +184,13 @@ TEST(Dipcctl, PagesAreDrawnAnewAsLongAsTheyAreWatched) {
   const TemporaryFolder folder;
   const std::string watch = "--timeout 1 --socket " + (folder / "sock").string() + " pages 0x20 --watch";
   FakeDaemon daemon(folder / "sock", FakeDaemon::answering(0, to_json(report)), 2);
-  const Outcome seen = run_in_terminal(watch, 5, 52);
+  const Outcome seen = run_in_terminal(watch, 6, 52);
   EXPECT_EQ(seen.status, 3) << "the third time nobody answers";
   const std::string line(40, 'w');
   const std::string picture =
-      "\033[H\033[Ksegment 0x00000020, id 0: 0 B, 100 pages of 0 B, 0 a\r\n\033[K\r\n\033[K         0  " + line +
-      "\r\n\033[K        40  " + line + "\r\n\033[J";
+      "\033[H\033[Ksegment 0x00000020, id 0: 0 B, 100 pages of 0 B\r\n\033[K0 attachments\r\n\033[K\r\n\033[K         "
+      "0  " +
+      line + "\r\n\033[K        40  " + line + "\r\n\033[J";
   EXPECT_THAT(seen.out, StartsWith(picture + picture + "dipcctl: "));
   for (const std::string& packet : {daemon.join().packets[1], daemon.join().packets[3]}) {
     EXPECT_THAT(packet, testing::EndsWith("pages 0x00000020"));

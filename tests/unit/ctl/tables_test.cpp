@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sstream>
+
 namespace dipc {
 namespace {
 
@@ -154,7 +156,7 @@ TEST(Tables, PagesAreAMapAndWhoFightsOverThem) {
                    .traffic = {.faults = 6, .transfers = 5, .invalidations = 5, .bounces = 5},
                    .bounces = {{"moon", 3}, {"sun\x1b[2J", 2}}},
                   {.page = 1, .state = "read", .holders = {"sun"}, .busy = false, .traffic = {}, .bounces = {}}};
-  const std::string text = show(report, 20);
+  const std::string text = show(report, 100);
   EXPECT_THAT(text, HasSubstr("segment 0x00000020, id 5: 12.0 KiB, 3 pages of 4.0 KiB, 2 attachments\n\n"));
   EXPECT_THAT(text, HasSubstr("         0  wr.\n"));
   EXPECT_THAT(text, HasSubstr("moon 3, sun?[2J 2\n"));
@@ -169,6 +171,21 @@ TEST(Tables, APictureIsNoLargerThanItsTerminal) {
   EXPECT_EQ(redraw("one\ntwo\nthree", 80, 3), "\033[H\033[Kone\n\033[Ktwo\n\033[J");
   EXPECT_EQ(redraw("\u00e4\u00f6\u00fc", 2, 3), "\033[H\033[K\u00e4\u00f6\n\033[J");
   EXPECT_EQ(redraw("", 2, 3), "\033[H\033[J");
+}
+
+TEST(Tables, LinesAboveAndBelowTheMapOfPagesAreNoLongerThanTheScreenIsWide) {
+  PagesReport report;
+  report.segment.key = 0x20;
+  report.segment.page_bytes = 16 << 20;
+  report.map = ".";
+  report.cell_pages = 16;
+  for (const std::size_t width : {40u, 60u, 80u}) {
+    std::istringstream text(show(report, width));
+    for (std::string line; std::getline(text, line);) EXPECT_LE(line.size(), width) << line;
+  }
+  EXPECT_THAT(show(report, 60), HasSubstr("            . free   r read   w written   * on its way\n"
+                                          "            ! lost   (16 pages each)\n"));
+  EXPECT_THAT(show(report, 100), HasSubstr("* on its way   ! lost   (16 pages each)\n"));
 }
 
 TEST(Tables, SegmentsHaveALineEach) {
