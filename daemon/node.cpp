@@ -214,8 +214,8 @@ void Node::start_segments(uv_loop_t* loop) {
   const PagerChoice choice = pager_of(configuration.memory.pager);
   can_page_ = choice.kind == PagerKind::kSignal || choice.reason.empty();
   if (!can_page_) {
-    log_error("pager",
-              choice.reason + "; memory.pager demands it: shmget with IPC_DIPC fails with ENOSYS on this host");
+    log_error("pager", choice.reason +
+                           "; memory.pager demands it: shmget of distributed segments fails with ENOSYS on this host");
   } else if (!choice.reason.empty()) {
     log_warning("pager", choice.reason + "; programs of this host page shared memory by SIGSEGV");
   }

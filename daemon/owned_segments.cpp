@@ -71,7 +71,8 @@ tl::expected<OwnedSegments::Made, Error> OwnedSegments::make(const GetCall& call
   const auto bytes = static_cast<std::uint64_t>(call.size);
   if (call.size < 1) return tl::unexpected(Error::kInvalid);
   if (bytes > options_.segment_bytes_max) {
-    log_warning("refused", name + ": " + std::to_string(bytes) + " bytes; limits.segment_size is " +
+    log_warning("refused", name + ": uid " + std::to_string(as.uid) + ", for a program of " + hosts_.name(host) +
+                               ", asks for " + std::to_string(bytes) + " bytes; limits.segment_size is " +
                                std::to_string(options_.segment_bytes_max));
     return tl::unexpected(Error::kInvalid);
   }
@@ -453,8 +454,12 @@ void OwnedSegments::advance(std::int32_t id) {
     if (const auto* send = std::get_if<PageDirectory::Send>(&action)) {
       outbox_.send_order(send->to, ref, send->message);
     } else if (const auto* lost = std::get_if<PageDirectory::Lost>(&action)) {
+      std::string had_it;
+      for (const HostId host : lost->hosts) had_it.append(had_it.empty() ? "" : " and ").append(hosts_.name(host));
       log_error("segments", words(ref, key) + ": page " + std::to_string(static_cast<std::uint32_t>(lost->page)) +
-                                " is lost with the host that had it; who touches it gets SIGBUS");
+                                " is lost" +
+                                (had_it.empty() ? ", no host has it" : " with " + had_it + ", which had it") +
+                                "; who touches it gets SIGBUS");
     } else if (const auto* misbehaved = std::get_if<PageDirectory::Misbehaved>(&action)) {
       if (misbehaved->host == hosts_.self()) {
         return end(id, "this host itself says of it what can't be: " + misbehaved->text);

@@ -28,8 +28,7 @@ class KeyPolicy {
   KeyPolicy() = default;  // IPC_DIPC alone distributes
   KeyPolicy(std::vector<KeyRule> rules, std::string_view file);
 
-  // `key` 0 is IPC_PRIVATE. `ipc_dipc`: the get flags carry IPC_DIPC. For segments only IPC_DIPC counts: a range that
-  // names them must not break programs that use their host's.
+  // `key` 0 is IPC_PRIVATE. `ipc_dipc`: the get flags carry IPC_DIPC.
   Decision decide(Kind kind, std::int32_t key, bool ipc_dipc) const;
 
   // How a segment of that key is shared: of the first table that speaks of it. 0 is IPC_PRIVATE.

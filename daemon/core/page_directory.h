@@ -91,9 +91,10 @@ class PageDirectory {
     HostId to{};
     OwnerPageMessage message;
   };
-  // For the log: contents are lost with the host that had them.
+  // For the log: contents are lost with the hosts that had them. None: no host had them any more.
   struct Lost {
     PageIndex page{};
+    std::set<HostId> hosts;
   };
   // The host said what it can't have to say: its session is to be ended. What it said had no effect.
   struct Misbehaved {
@@ -248,7 +249,7 @@ class PageDirectory {
   void lose_holder(PageIndex index, Page& page);
   void end(PageIndex index, Page& page);
   void close(PageIndex index, const Request& request);
-  void lose(PageIndex index, Page& page);
+  void lose(PageIndex index, Page& page, std::set<HostId> with);
   void lose_if_gone(PageIndex index, Page& page);
   void clear(HostId host);
   void continue_evictions();

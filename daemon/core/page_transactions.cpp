@@ -54,7 +54,7 @@ void PageDirectory::start(PageIndex index, Page& page, Request request) {
     transaction.through_owner = request.through_owner;
   } else {
     page.queue.push_front(request);  // one of those who are told
-    return lose(index, page);
+    return lose(index, page, page.holders);
   }
   page.running = std::move(transaction);
   if (page.running->access == PageAccess::kWrite) ask_readers(index, page);
@@ -163,7 +163,7 @@ void PageDirectory::lose_requester(PageIndex index, Page& page) {
 // The transaction is over, and whoever was to write has the page or not: it is lost. Its holder may not have begun to
 // give it away, and counts as holder until it has.
 void PageDirectory::lose_with_writer(PageIndex index, Page& page, const Transaction& failed) {
-  if (failed.origin != PageOrigin::kHolder || failed.holder_lost) return lose(index, page);
+  if (failed.origin != PageOrigin::kHolder || failed.holder_lost) return lose(index, page, {failed.requester});
   Transaction transaction;
   transaction.number = TransactionNumber{++last_transaction_};
   transaction.request = {failed.holder, Purpose::kEvict};
@@ -174,7 +174,7 @@ void PageDirectory::lose_with_writer(PageIndex index, Page& page, const Transact
   page.running = std::move(transaction);
   page.lost = true;
   changed(index);
-  actions_.emplace_back(Lost{index});
+  actions_.emplace_back(Lost{index, {failed.requester}});
 }
 
 void PageDirectory::lose_holder(PageIndex index, Page& page) {
@@ -203,16 +203,16 @@ void PageDirectory::lose_if_gone(PageIndex index, Page& page) {
   for (const HostId host : page.holders) {
     if (in_reach(host) || silent(host)) return;
   }
-  lose(index, page);
+  lose(index, page, page.holders);
 }
 
 // The page is lost for ever; who waits for it is told.
-void PageDirectory::lose(PageIndex index, Page& page) {
+void PageDirectory::lose(PageIndex index, Page& page, std::set<HostId> with) {
   page.lost = true;
   changed(index);
   const std::set<HostId> holders = page.holders;
   for (const HostId host : holders) remove_holder(index, page, host);
-  actions_.emplace_back(Lost{index});
+  actions_.emplace_back(Lost{index, std::move(with)});
   advance(index, page);
 }
 

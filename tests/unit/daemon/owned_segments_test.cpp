@@ -171,7 +171,10 @@ TEST_F(OwnedSegmentsTest, SizesAreJudgedAsByAKernel) {
   };
   EXPECT_EQ(made(0), Error::kInvalid);
   EXPECT_EQ(made(-1), Error::kInvalid);
+  testing::internal::CaptureStderr();
   EXPECT_EQ(made((1 << 20) + 1), Error::kInvalid) << "limits.segment_size";
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("uid " + std::to_string(kAlice.uid) + ", for a program of sun, asks for 1048577 bytes; "));
   EXPECT_EQ(made(1 << 20), Error::kNoMemory) << "more than there is";
   EXPECT_EQ(made(5000), Error::kNone);
   EXPECT_EQ(made(5000), Error::kExists);

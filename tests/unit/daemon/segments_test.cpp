@@ -283,6 +283,18 @@ TEST_F(SegmentsTest, AHostThatComesBackSaysThatItHasNothingAndMayAttachAgain) {
   EXPECT_THAT(sun_->ended, IsEmpty());
 }
 
+TEST_F(SegmentsTest, APageThatIsLostIsInTheLogWithTheHostThatHadIt) {
+  const ObjectRef segment = make(*sun_, 3 * 4096);
+  everybody_attaches(segment);
+  write(*moon_, kPage, 41);
+  write(*earth_, kSecond, 42);
+  testing::internal::CaptureStderr();
+  disconnect(*moon_, *sun_);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              AllOf(HasSubstr("page 0 is lost with moon, which had it; who touches it gets SIGBUS"),
+                    Not(HasSubstr("page 1")), Not(HasSubstr("earth"))));
+}
+
 TEST_F(SegmentsTest, AWriteWaitsUntilALostReaderCertainlyReadsNoMore) {
   const ObjectRef segment = make(*sun_, 4096);
   everybody_attaches(segment);
