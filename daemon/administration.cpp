@@ -6,7 +6,6 @@
 #include <cerrno>
 
 #include "arch/abi_names.h"
-#include "daemon/core/admin_command.h"
 #include "daemon/core/number_text.h"
 #include "daemon/core/object_name.h"
 #include "daemon/io/log.h"
@@ -111,19 +110,28 @@ void Administration::on_request(const LocalRequest& request) {
       return answer_or_fail(request, dead_letters_.requeue(command->letter, who(request)));
     case AdminCommand::Verb::kSegments:
       return answer(request.client, request.header.call, 0, to_json(report_segments(parts_.segments, parts_.users)));
-    case AdminCommand::Verb::kPages: {
-      const auto report = report_pages(parts_.segments, parts_.users, command->object.key);
-      if (report) return answer(request.client, request.header.call, 0, to_json(*report));
-      for (const StandIn& stand_in : parts_.naming.stand_ins()) {
-        if (!(stand_in.name == command->object)) continue;
-        return fail(request, ENOENT, "this segment lives on " + stand_in.owner, "run dipcctl pages there");
-      }
-      return fail(request, ENOENT, "no segment of that key lives on this host",
-                  "dipcctl objects says which host is its owner; ask there");
-    }
+    case AdminCommand::Verb::kPages:
+      return pages(request, *command);
     case AdminCommand::Verb::kDropLetter:
       return answer_or_fail(request, dead_letters_.drop(command->letter, who(request)));
   }
+}
+
+void Administration::pages(const LocalRequest& request, const AdminCommand& command) {
+  const auto segment =
+      command.id ? parts_.segments.owned().with_id(*command.id) : segment_of_key(parts_.segments, command.object.key);
+  const auto report = segment ? report_pages(parts_.segments, parts_.users, *segment) : std::nullopt;
+  if (report) return answer(request.client, request.header.call, 0, to_json(*report));
+  for (const StandIn& stand_in : parts_.naming.stand_ins()) {
+    if (stand_in.object.kind != Kind::kSegment) continue;
+    if (command.id ? stand_in.id != *command.id : !(stand_in.name == command.object)) continue;
+    return fail(
+        request, ENOENT, "this segment lives on " + stand_in.owner,
+        "run dipcctl pages " + (command.id ? "--id " + std::to_string(stand_in.object.id) + " " : "") + "there");
+  }
+  fail(request, ENOENT, std::string("no segment of that ") + (command.id ? "id" : "key") + " lives on this host",
+       command.id ? "dipcctl segments lists those that do; another host's has another id there, and is asked for there"
+                  : "dipcctl objects says which host is its owner; ask there");
 }
 
 void Administration::reload(const LocalRequest& request) {

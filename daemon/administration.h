@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/core/admin_command.h"
 #include "daemon/core/status_report.h"
 #include "daemon/dead_letter_commands.h"
 #include "daemon/io/configuration_files.h"
@@ -70,6 +71,7 @@ class Administration {
   void finish(RequestId id);
   void reload(const LocalRequest& request);
   void forget(const LocalRequest& request, const ObjectName& name);
+  void pages(const LocalRequest& request, const AdminCommand& command);
   template <typename T>
   void answer_or_fail(const LocalRequest& request, const Result<T>& result);
   std::string who(const LocalRequest& request);

@@ -73,9 +73,16 @@ SegmentsReport report_segments(const Segments& segments, Users& users) {
   return report;
 }
 
-std::optional<PagesReport> report_pages(const Segments& segments, Users& users, std::int32_t key) {
+std::optional<ObjectRef> segment_of_key(const Segments& segments, std::int32_t key) {
   for (const OwnedSegments::View& view : segments.owned().views()) {
-    if (view.key != key) continue;
+    if (view.key == key) return view.ref;
+  }
+  return std::nullopt;
+}
+
+std::optional<PagesReport> report_pages(const Segments& segments, Users& users, const ObjectRef& segment) {
+  for (const OwnedSegments::View& view : segments.owned().views()) {
+    if (view.ref != segment) continue;
     const PageDirectory& directory = *view.directory;
     PagesReport report;
     report.segment = row_of(view, users);

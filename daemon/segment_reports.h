@@ -12,8 +12,10 @@
 namespace dipc {
 
 SegmentsReport report_segments(const Segments& segments, Users& users);
-// The segment of that key. Nothing: none lives here.
-std::optional<PagesReport> report_pages(const Segments& segments, Users& users, std::int32_t key);
+// Nothing: no such segment lives here.
+std::optional<PagesReport> report_pages(const Segments& segments, Users& users, const ObjectRef& segment);
+// The segment of that key, which is not IPC_PRIVATE.
+std::optional<ObjectRef> segment_of_key(const Segments& segments, std::int32_t key);
 std::optional<ObjectRow> row_of_segment(const Segments& segments, Users& users, const OwnedObject& object);
 
 }  // namespace dipc

@@ -14,8 +14,8 @@ using Verb = AdminCommand::Verb;
 using Words = std::span<const std::string_view>;
 
 const std::string kRemedy =
-    "known are: status, objects, reload, forget KIND KEY, segments, pages KEY, deadletters [show ID | requeue ID | "
-    "drop ID]";
+    "known are: status, objects, reload, forget KIND KEY, segments, pages [KEY | id ID], deadletters [show ID | "
+    "requeue ID | drop ID]";
 
 Result<AdminCommand> parse_forget(Words arguments) {
   if (arguments.size() != 2) return trouble("forget takes a kind and a key", "write forget msg 0x1234");
@@ -30,8 +30,17 @@ Result<AdminCommand> parse_forget(Words arguments) {
 }
 
 Result<AdminCommand> parse_pages(Words arguments) {
+  if (arguments.size() == 2 && arguments[0] == "id") {
+    const auto id = parse_number<std::int32_t>(arguments[1]);
+    if (id && *id >= 0) return AdminCommand{Verb::kPages, {}, 0, 0, *id};
+    return trouble(in_quotes(arguments[1]) + " is not the id of a segment",
+                   "write a number as dipcctl segments shows it, pages --id 12");
+  }
   const auto key = arguments.size() == 1 ? parse_key(arguments[0]) : std::nullopt;
-  if (!key || *key == 0) return trouble("pages takes the key of a segment", "write pages 0x1234");
+  if (!key || *key == 0) {
+    return trouble("pages takes the key of a segment, or the id of one that has none",
+                   "write pages 0x1234, or pages --id 12; dipcctl segments lists both");
+  }
   return AdminCommand{Verb::kPages, ObjectName{Kind::kSegment, *key}};
 }
 
@@ -89,7 +98,7 @@ std::string to_string(const AdminCommand& command) {
     case Verb::kSegments:
       return "segments";
     case Verb::kPages:
-      return "pages " + format_key(command.object.key);
+      return "pages " + (command.id ? "id " + std::to_string(*command.id) : format_key(command.object.key));
   }
   return {};
 }

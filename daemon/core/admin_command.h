@@ -2,10 +2,11 @@
 
 // What dipcctl asks of a daemon, as the text in the payload of local::Op::kAdmin: "status", "objects", "reload",
 // "forget msg 0x00001234", "deadletters", "deadletters after 500", "deadletters show 7", "deadletters show 7 from
-// 65536", "deadletters requeue 7", "deadletters drop 7", "segments", "pages 0x00001234". The daemon answers with one
-// JSON text (status_report.h).
+// 65536", "deadletters requeue 7", "deadletters drop 7", "segments", "pages 0x00001234", "pages id 12". The daemon
+// answers with one JSON text (status_report.h).
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,12 +26,14 @@ struct AdminCommand {
     kRequeueLetter,  // AdminDone: `letter` goes back to the tail of its queue
     kDropLetter,     // AdminDone: `letter` is deleted
     kSegments,       // SegmentsReport, of this host
-    kPages,          // PagesReport of `object`, a segment of this host
+    kPages,          // PagesReport of `object` or, if it is there, `id`: a segment of this host
   };
   Verb verb{};
   ObjectName object;         // kForget, kPages; its key is never IPC_PRIVATE
   std::uint64_t letter = 0;  // number of a dead letter, from 1; kDeadLetters: 0 is the beginning
   std::uint64_t offset = 0;  // kShowLetter
+  // kPages: of one that has no key, or had one; `object` says nothing then.
+  std::optional<std::int32_t> id = std::nullopt;
   bool operator==(const AdminCommand&) const = default;
 
   // Members of group dipc may read; what changes something is root's (or the login's that runs the daemon).

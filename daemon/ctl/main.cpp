@@ -172,7 +172,10 @@ int run(int argc, char** argv) {
   auto* segments = app.add_subcommand("segments", "the segments that live on this host, and what moves of them");
   segments->add_flag("--json", as_json, "the daemon's own text, for programs");
   auto* pages = app.add_subcommand("pages", "a segment of this host: who has which page, and what moves");
-  pages->add_option("KEY", key, "as dipcctl segments shows it: 0x00001234")->required();
+  auto* of_key = pages->add_option("KEY", key, "as dipcctl segments shows it: 0x00001234");
+  std::string id;
+  auto* of_id = pages->add_option("--id", id, "instead of KEY, for one that is private or removed: its id there");
+  of_id->excludes(of_key);
   pages->add_flag("--json", as_json, "the daemon's own text, for programs");
   bool watch = false;
   pages->add_flag("--watch", watch, "again and again, until interrupted");
@@ -281,7 +284,7 @@ int run(int argc, char** argv) {
   if (*objects) return ask(socket, {Verb::kObjects, {}}, limit, as_json);
   if (*segments) return ask(socket, {Verb::kSegments, {}}, limit, as_json);
   if (*pages) {
-    const auto command = parse_admin_command("pages " + key);
+    const auto command = parse_admin_command("pages " + (of_id->count() != 0 ? "id " + id : key));
     if (!command) {
       complain(command.error());
       return kUsage;

@@ -77,10 +77,10 @@ std::string show(const PagesReport& report, std::size_t width) {
   const SegmentsReport::Row& segment = report.segment;
   const std::string pages = std::to_string(segment.pages) + (segment.pages == 1 ? " page of " : " pages of ") +
                             show_bytes(segment.page_bytes);
-  std::string text =
-      in_lines({"segment " + key_of(segment) + ", id " + std::to_string(segment.id) + ": " + show_bytes(segment.bytes),
-                pages, std::to_string(segment.attachments) + " attachments"},
-               ", ", 0, width);
+  std::string text = in_lines(
+      {"segment " + key_of(segment) + ", id " + std::to_string(segment.id) + ": " + show_bytes(segment.bytes), pages,
+       std::to_string(segment.attachments) + (segment.attachments == 1 ? " attachment" : " attachments")},
+      ", ", 0, width);
   text.append("\n").append(map_of(report, width)).append(legend_of(report, width));
   if (!report.hosts.empty()) {
     std::vector<std::vector<std::string>> rows = {{"HOST", "FAULTS", "AHEAD", "SENT", "MOVED", "TAKEN", "BOUNCES"}};

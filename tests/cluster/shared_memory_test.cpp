@@ -5,6 +5,7 @@
 #include <sys/shm.h>
 
 #include <memory>
+#include <regex>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -14,6 +15,7 @@
 namespace dipc::test {
 namespace {
 
+using testing::AllOf;
 using testing::AnyOf;
 using testing::HasSubstr;
 
@@ -426,7 +428,7 @@ TEST_P(SharedMemory, WithItsOwnerASegmentIsLost) {
 
 TEST_P(SharedMemory, DipcctlShowsWhoHasWhat) {
   const auto sun = sharer("sun"), moon = sharer("moon");
-  attach(*sun);
+  const std::string here = attach(*sun);
   attach(*moon);
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(ask(*sun, "put 0 0 1"), "0 -");
@@ -443,6 +445,11 @@ TEST_P(SharedMemory, DipcctlShowsWhoHasWhat) {
   EXPECT_EQ(elsewhere.status, 1);
   EXPECT_THAT(cluster_->run("sun", "root", {"sh", "-c", "dipcctl pages 0x20 2>&1"}).output,
               HasSubstr("this segment lives on vax"));
+  std::smatch id;
+  ASSERT_TRUE(std::regex_search(pages.output, id, std::regex("id ([0-9]+):")));
+  ASSERT_EQ(ask(*sun, "rm " + here), "0 -");
+  EXPECT_THAT(cluster_->run("vax", "root", {"dipcctl", "pages", "--id", id[1]}).output,
+              AllOf(HasSubstr("segment removed, "), HasSubstr("moon 3, sun 2")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Hosts, SharedMemory,

@@ -16,7 +16,8 @@ TEST(AdminCommand, WhatIsWrittenIsRead) {
         AdminCommand{Verb::kDeadLetters, {}, 500}, AdminCommand{Verb::kShowLetter, {}, 7},
         AdminCommand{Verb::kShowLetter, {}, 7, 65536}, AdminCommand{Verb::kRequeueLetter, {}, ~0ull},
         AdminCommand{Verb::kDropLetter, {}, 1}, AdminCommand{Verb::kSegments, {}},
-        AdminCommand{Verb::kPages, {Kind::kSegment, -2}}}) {
+        AdminCommand{Verb::kPages, {Kind::kSegment, -2}}, AdminCommand{Verb::kPages, {}, 0, 0, 0},
+        AdminCommand{Verb::kPages, {}, 0, 0, 0x7fffffff}}) {
     const auto read = parse_admin_command(to_string(command));
     ASSERT_TRUE(read) << to_string(command);
     EXPECT_EQ(*read, command);
@@ -46,6 +47,11 @@ TEST(AdminCommand, MistakesComeWithARemedy) {
                            "pages 0",
                            "pages x",
                            "pages 1 2",
+                           "pages id",
+                           "pages id x",
+                           "pages id -1",
+                           "pages id 2147483648",
+                           "pages id 1 2",
                            "forget",
                            "forget msg",
                            "forget pipe 1",

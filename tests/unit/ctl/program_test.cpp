@@ -66,11 +66,29 @@ Outcome run_in_terminal(const std::string& arguments, unsigned short rows, unsig
 }
 
 TEST(Dipcctl, WrongUsageIsStatus2) {
-  for (const char* arguments :
-       {"", "frobnicate", "status extra", "forget msg", "forget pipe 0x1", "forget msg 0", "ca", "ca issue",
-        "ca issue some-other-host", "deadletters show", "deadletters show x", "deadletters drop 0",
-        "deadletters shwo 1", "ftok /srv/app", "ftok srv/app A", "ftok /srv/app 256", "ca issue a --request x --into y",
-        "--timeout -1 status", "ca init --days 0"}) {
+  for (const char* arguments : {"",
+                                "frobnicate",
+                                "status extra",
+                                "forget msg",
+                                "forget pipe 0x1",
+                                "forget msg 0",
+                                "ca",
+                                "ca issue",
+                                "ca issue some-other-host",
+                                "deadletters show",
+                                "deadletters show x",
+                                "deadletters drop 0",
+                                "deadletters shwo 1",
+                                "ftok /srv/app",
+                                "ftok srv/app A",
+                                "ftok /srv/app 256",
+                                "ca issue a --request x --into y",
+                                "--timeout -1 status",
+                                "ca init --days 0",
+                                "pages",
+                                "pages --id x",
+                                "pages --id -1",
+                                "pages 0x20 --id 5"}) {
     const Outcome result = run(arguments);
     EXPECT_EQ(result.status, 2) << arguments << "\n" << result.out;
     EXPECT_FALSE(result.out.empty());
@@ -195,6 +213,16 @@ TEST(Dipcctl, PagesAreDrawnAnewAsLongAsTheyAreWatched) {
   for (const std::string& packet : {daemon.join().packets[1], daemon.join().packets[3]}) {
     EXPECT_THAT(packet, testing::EndsWith("pages 0x00000020"));
   }
+}
+
+TEST(Dipcctl, PagesOfWhatHasNoKeyAreAskedForById) {
+  PagesReport report;
+  report.segment.id = 12;
+  report.segment.removed = true;
+  const TemporaryFolder folder;
+  FakeDaemon daemon(folder / "sock", FakeDaemon::answering(0, to_json(report)));
+  EXPECT_THAT(run("pages --id 12 --socket " + (folder / "sock").string()).out, StartsWith("segment removed, id 12: "));
+  EXPECT_THAT(daemon.join().packets[1], testing::EndsWith("pages id 12"));
 }
 
 TEST(Dipcctl, AFailureIsStatus1WithWhatAndRemedy) {

@@ -28,7 +28,7 @@ class SegmentReportsTest : public SegmentHostsTest {
   }
   PagesReport pages() {
     quiet();
-    return report_pages(*sun_->segments, users_, kKey).value_or(PagesReport{});
+    return report_pages(*sun_->segments, users_, segment_).value_or(PagesReport{});
   }
 
   Host *sun_ = nullptr, *moon_ = nullptr, *earth_ = nullptr;
@@ -97,8 +97,12 @@ TEST_F(SegmentReportsTest, LostPagesAreSeen) {
 }
 
 TEST_F(SegmentReportsTest, ARemovedSegmentHasNoKeyToBeFoundBy) {
+  EXPECT_EQ(segment_of_key(*sun_->segments, kKey), segment_);
+  write(*moon_, kSecond, 1);
   EXPECT_EQ(control(*sun_, segment_, ControlCommand::kRemove), Error::kNone);
-  EXPECT_FALSE(report_pages(*sun_->segments, users_, kKey));
+  EXPECT_FALSE(segment_of_key(*sun_->segments, kKey));
+  EXPECT_TRUE(pages().segment.removed);
+  EXPECT_EQ(pages().map, ".w........");
   ASSERT_THAT(report_segments(*sun_->segments, users_).rows, SizeIs(1));
   EXPECT_TRUE(report_segments(*sun_->segments, users_).rows[0].removed);
 }
