@@ -66,11 +66,12 @@ struct ObjectsReport {
     std::int32_t id = 0;  // on the owner
     // On the host that was asked: the owner's, or its stand-in's; none: not used here.
     std::optional<std::int32_t> local_id;
-    std::string login;                           // of the object's owner, as the owning host calls it
-    std::uint32_t mode = 0;                      // nine bits; in JSON a string of octal digits, "660"
-    std::uint64_t used_bytes = 0, messages = 0;  // queues
-    std::uint64_t semaphores = 0;                // semaphore sets
-    std::uint64_t unconverted = 0;               // queues and segments: see wire's ObjectRow
+    std::string login;              // of the object's owner, as the owning host calls it
+    std::uint32_t mode = 0;         // nine bits; in JSON a string of octal digits, "660"
+    std::uint64_t used_bytes = 0;   // of a queue; of a segment its size
+    std::uint64_t messages = 0;     // queues
+    std::uint64_t semaphores = 0;   // semaphore sets
+    std::uint64_t unconverted = 0;  // queues and segments: see wire's ObjectRow
     bool operator==(const Row&) const = default;
   };
   struct SilentHost {

@@ -161,7 +161,8 @@ int run(int argc, char** argv) {
 
   auto* status = app.add_subcommand("status", "this host: peers, certificates, counters, what needs attention");
   status->add_flag("--json", as_json, "the daemon's own text, for programs");
-  auto* objects = app.add_subcommand("objects", "all distributed queues, semaphore sets and segments of the cluster");
+  auto* objects = app.add_subcommand(
+      "objects", "all distributed queues, semaphore sets and segments of the cluster, but what is removed");
   objects->add_flag("--json", as_json, "the daemon's own text, for programs");
   auto* reload = app.add_subcommand("reload", "read configuration, hosts.allow, logins.map and certificates again");
   auto* forget = app.add_subcommand("forget", "make the referee forget a key whose owner will not come back");

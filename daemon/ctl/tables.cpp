@@ -156,14 +156,13 @@ std::string show(const ObjectsReport& report) {
     std::vector<std::vector<std::string>> rows = {
         {"KIND", "KEY", "OWNER", "ID", "ID HERE", "LOGIN", "PERMS", "USED-BYTES", "MESSAGES", "NSEMS"}};
     for (const auto& row : report.rows) {
-      const bool queue = row.name.kind == Kind::kMessageQueue;
+      const bool queue = row.name.kind == Kind::kMessageQueue, set = row.name.kind == Kind::kSemaphoreSet;
       char permissions[8];
       std::snprintf(permissions, sizeof permissions, "%03o", row.mode & 0777u);
       rows.push_back({std::string(kind_name(row.name.kind)), key_of(row.name), printable(row.owner),
                       std::to_string(row.id), row.local_id ? std::to_string(*row.local_id) : "-",
-                      dash_if_empty(printable(row.login)), permissions, queue ? std::to_string(row.used_bytes) : "-",
-                      queue ? std::to_string(row.messages) : "-",
-                      row.name.kind == Kind::kSemaphoreSet ? std::to_string(row.semaphores) : "-"});
+                      dash_if_empty(printable(row.login)), permissions, set ? "-" : std::to_string(row.used_bytes),
+                      queue ? std::to_string(row.messages) : "-", set ? std::to_string(row.semaphores) : "-"});
     }
     text = format_table(rows, {3, 4, 7, 8, 9});
   }

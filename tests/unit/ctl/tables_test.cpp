@@ -25,12 +25,14 @@ TEST(Tables, WidthCountsCharactersNotBytes) {
 TEST(Tables, ObjectsAreListedLikeIpcsDoes) {
   ObjectsReport report;
   report.rows = {{{Kind::kMessageQueue, 0x1234}, "vax", 5, 17, "alice", 0660, 100, 2, 0},
-                 {{Kind::kSemaphoreSet, 0}, "sun", 3, std::nullopt, "", 0600, 0, 0, 4}};
+                 {{Kind::kSemaphoreSet, 0}, "sun", 3, std::nullopt, "", 0600, 0, 0, 4},
+                 {{Kind::kSegment, 0x20}, "sun", 4, std::nullopt, "bob", 0600, 8192}};
   report.silent_hosts = {{"mips", "no session"}};
   EXPECT_EQ(show(report),
             "KIND  KEY         OWNER  ID  ID HERE  LOGIN  PERMS  USED-BYTES  MESSAGES  NSEMS\n"
             "msg   0x00001234  vax     5       17  alice  660           100         2      -\n"
             "sem   private     sun     3        -  -      600             -         -      4\n"
+            "shm   0x00000020  sun     4        -  bob    600          8192         -      -\n"
             "warning: objects of mips are not listed: no session\n");
   EXPECT_EQ(show(ObjectsReport{}), "no distributed objects\n");
 }
