@@ -74,22 +74,20 @@ void pass_on(int signal, siginfo_t* info, void* context) {
 
 // What the thread was let go on with.
 struct LastFault {
-  const PagedMemory* memory = nullptr;  // null: it could not read there
+  const PagedMemory* memory = nullptr;
   uintptr_t address = 0;
-  uint32_t changes = 0;
+  uint32_t readable_as = 0;
 };
 constinit thread_local LastFault t_last;
 
-// Whether it could read there when it was let go on, and still can.
-bool could_read(const PagedMemory& memory, uintptr_t address) {
-  return t_last.memory == &memory && t_last.address == address && t_last.changes == memory.changes.load();
+bool could_read_all_the_time(const PagedMemory& memory, uintptr_t address) {
+  return t_last.readable_as != 0 && t_last.memory == &memory && t_last.address == address &&
+         t_last.readable_as == readable_as(memory, address);
 }
 
-bool can_read(const PagedMemory& memory, uintptr_t address) {
-  uint32_t changes = 0;
-  bool can = is_readable(memory, address, &changes);
-  t_last = {can ? &memory : nullptr, address, changes};
-  return can;
+bool note_whether_it_can_read(const PagedMemory& memory, uintptr_t address) {
+  t_last = {&memory, address, readable_as(memory, address)};
+  return t_last.readable_as != 0;
 }
 
 // False: it can't be served. Where the machine does not tell a store from a load, a thread that faults where it can
@@ -97,11 +95,11 @@ bool can_read(const PagedMemory& memory, uintptr_t address) {
 bool serve(PagedMemory* memory, uintptr_t address, const void* context) {
   FaultedAccess access = faulted_access(context);
   bool is_told = access != FaultedAccess::kUnknown;
-  if (!is_told) access = could_read(*memory, address) ? FaultedAccess::kStore : FaultedAccess::kLoad;
+  if (!is_told) access = could_read_all_the_time(*memory, address) ? FaultedAccess::kStore : FaultedAccess::kLoad;
   if (access == FaultedAccess::kStore && !memory->writable) return false;
-  if (!is_told && access == FaultedAccess::kLoad && can_read(*memory, address)) return true;  // it has come meanwhile
+  if (!is_told && access == FaultedAccess::kLoad && note_whether_it_can_read(*memory, address)) return true;
   if (!await_access(memory, address, access)) return false;
-  if (!is_told) can_read(*memory, address);
+  if (!is_told) note_whether_it_can_read(*memory, address);
   return true;
 }
 

@@ -23,14 +23,15 @@ constexpr int64_t kLookNs = 1'000'000'000;  // how often a waiting thread asks i
 constinit PagedMemory g_memories[kMemories];
 constinit std::atomic<uint32_t> g_count{0};
 
-void wait_while(std::atomic<uint32_t>& word, uint32_t value, int64_t timeout_ns) {
+// False: the time is up.
+bool wait_while(std::atomic<uint32_t>& word, uint32_t value, int64_t timeout_ns) {
 #ifdef SYS_futex_time64
   constexpr long kNumber = SYS_futex_time64;
 #else
   constexpr long kNumber = SYS_futex;
 #endif
   int64_t limit[2] = {timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};  // struct __kernel_timespec
-  raw(kNumber, &word, FUTEX_WAIT_PRIVATE, value, timeout_ns < 0 ? nullptr : limit, 0L, 0L);
+  return raw(kNumber, &word, FUTEX_WAIT_PRIVATE, value, timeout_ns < 0 ? nullptr : limit, 0L, 0L) != -ETIMEDOUT;
 }
 
 void wake_all(std::atomic<uint32_t>& word) {
@@ -49,22 +50,22 @@ void bump(std::atomic<uint32_t>& word) {
 
 uint32_t page_bytes() { return static_cast<uint32_t>(getpagesize()); }
 
-// Around each change of access, on the receiver's thread.
-void begin_change(PagedMemory& memory) { memory.changes.fetch_add(1); }
-void end_change(PagedMemory& memory) { bump(memory.changes); }
-
 size_t pages_in(size_t bytes) { return (bytes + page_bytes() - 1) / page_bytes(); }
 
+// Room to note of each page whether it may be read; of none it may yet.
 bool make_readable(PagedMemory& memory) {
-  void* made = mmap(nullptr, pages_in(memory.bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  size_t pages = pages_in(memory.bytes);
+  if (memory.readable_room.load() >= pages) {  // of an attachment before, or of the parent
+    for (size_t page = 0; page < pages; ++page) std::atomic_ref(memory.readable.load()[page]).store(0);
+    return true;
+  }
+  size_t room = page_bytes() / sizeof(uint32_t);
+  while (room < pages) room *= 2;  // so that what stays behind is never more than what is used
+  void* made = mmap(nullptr, room * sizeof(uint32_t), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (made == MAP_FAILED) return false;
-  memory.readable = static_cast<uint8_t*>(made);
+  memory.readable.store(static_cast<uint32_t*>(made));
+  memory.readable_room.store(room);  // after it: who sees this room sees what has it
   return true;
-}
-
-void forget_readable(PagedMemory& memory) {
-  if (memory.readable) raw(SYS_munmap, memory.readable, pages_in(memory.bytes));
-  memory.readable = nullptr;
 }
 
 // The pages of a record, as far as they are attached.
@@ -93,16 +94,20 @@ void send_to_daemon(const PagedMemory& memory, const local::PagingRecord& record
   }
 }
 
-void note_readable(const PagedMemory& memory, const Bytes& bytes, bool is) {
+void note_readable(const PagedMemory& memory, const Bytes& bytes, uint32_t as) {
   size_t first = (bytes.begin - memory.address) / page_bytes();
   for (size_t page = first; page < first + pages_in(bytes.length); ++page) {
-    __atomic_store_n(&memory.readable[page], uint8_t{is}, __ATOMIC_RELAXED);
+    std::atomic_ref(memory.readable.load()[page]).store(as);
   }
 }
 
+// A page's number goes before access to it is taken, and a new one comes after it was given: who has found a number
+// before an access that failed, and finds it again, could read all the time.
 bool protect(const PagedMemory& memory, const Bytes& bytes, int bits) {
+  static constinit std::atomic<uint32_t> given{0};
+  note_readable(memory, bytes, 0);
   if (raw(SYS_mprotect, bytes.begin, bytes.length, bits) != 0) return false;
-  note_readable(memory, bytes, bits != PROT_NONE);
+  if (bits != PROT_NONE) note_readable(memory, bytes, given.fetch_add(2) + 1);
   return true;
 }
 
@@ -117,10 +122,10 @@ void set_access(const PagedMemory& memory, const Bytes& bytes, local::PagingAcce
 
 void carry_out(PagedMemory& memory, const local::PagingRecord& record) {
   Bytes bytes = bytes_of(memory, record);
-  begin_change(memory);
   if (record.op == local::PagingOp::kSetAccess && bytes.length > 0) {
     set_access(memory, bytes, record.access);
   } else if (record.op == local::PagingOp::kTakeAway && bytes.length > 0) {
+    note_readable(memory, bytes, 0);
     take_away(bytes.begin, bytes.length);
   }
   if (record.number != 0) {
@@ -129,7 +134,7 @@ void carry_out(PagedMemory& memory, const local::PagingRecord& record) {
     done.number = record.number;
     send_to_daemon(memory, done);
   }
-  end_change(memory);
+  bump(memory.changes);
 }
 
 void send_faults(PagedMemory& memory) {
@@ -208,9 +213,8 @@ void* run_receiver(void* of) {
     carry_out(memory, record);
   }
   if (!is_ending(memory)) {
-    begin_change(memory);
     take_away(memory.address, memory.bytes);
-    end_change(memory);
+    bump(memory.changes);
   } else {
     // The daemon takes our hanging up for the end of all access.
     raw(SYS_mprotect, memory.address, memory.bytes, PROT_NONE);
@@ -235,7 +239,6 @@ PagedMemory* take_paged_memory() {
 }
 
 void give_back(PagedMemory* memory) {
-  forget_readable(*memory);
   memory->use.store(PagedMemory::kFree, std::memory_order_release);
   g_count.fetch_sub(1, std::memory_order_acq_rel);
 }
@@ -259,9 +262,7 @@ PagedMemory* paged_memory_in(uintptr_t address, size_t bytes) {
 
 bool start_helpers(PagedMemory* memory, int socket) {
   constexpr uint32_t kStarting = 1;
-  forget_readable(*memory);  // the parent's, if this is a forked child
   if (!make_readable(*memory)) return false;
-  memory->changes.store((memory->changes.load() | 1) + 1);  // the parent may have been at one
   memory->socket = socket;
   memory->process = current_pid();
   memory->helpers.store(kStarting, std::memory_order_release);
@@ -286,7 +287,6 @@ bool end_helpers(PagedMemory* memory) {
   for (uint32_t helpers; (helpers = memory->helpers.load(std::memory_order_acquire)) != 0;) {
     wait_while(memory->helpers, helpers, -1);
   }
-  memory->changes.fetch_add(1);
   bump(memory->changes);  // whoever waits for what is unmapped now
   return true;
 }
@@ -309,21 +309,19 @@ bool await_access(PagedMemory* memory, uintptr_t address, FaultedAccess access) 
   slot->access = access == FaultedAccess::kStore ? local::PagingAccess::kWrite : local::PagingAccess::kRead;
   slot->use.store(PagedMemory::Slot::kPosted, std::memory_order_release);
   bump(memory->posted);
-  for (uint32_t now; (now = memory->changes.load(std::memory_order_acquire)) == seen || now % 2 != 0;) {
-    wait_while(memory->changes, now, kLookNs);
+  while (memory->changes.load(std::memory_order_acquire) == seen) {
+    bool is_time_up = !wait_while(memory->changes, seen, kLookNs);
     if (memory->use.load(std::memory_order_acquire) != PagedMemory::kActive) return true;
     // The child of a vfork is served by its parent's helpers, in the same memory; that of a raw clone by nobody.
-    if (memory->changes.load(std::memory_order_acquire) == now && memory->process != current_pid()) return false;
+    if (is_time_up && memory->process != current_pid()) return false;
   }
   return true;
 }
 
-bool is_readable(const PagedMemory& memory, uintptr_t address, uint32_t* at) {
-  uint32_t changes = memory.changes.load();
-  bool is = changes % 2 == 0 &&
-            __atomic_load_n(&memory.readable[(address - memory.address) / page_bytes()], __ATOMIC_ACQUIRE) != 0;
-  *at = changes;
-  return is && memory.changes.load() == changes;
+uint32_t readable_as(const PagedMemory& memory, uintptr_t address) {
+  size_t room = memory.readable_room.load();
+  size_t page = (address - memory.address) / page_bytes();
+  return page < room ? std::atomic_ref(memory.readable.load()[page]).load() : 0;
 }
 
 void touch_paged(const void* buffer, size_t bytes, bool writes) {

@@ -38,11 +38,14 @@ struct PagedMemory {
   bool writable = false;
   int32_t process = 0;
   int socket = -1;                   // in the helpers' table, and until they have it in the program's
-  std::atomic<uint32_t> changes{0};  // futex: grows with each change of access, and is odd while one is under way
-  uint8_t* readable = nullptr;       // by page: 1 if it may be read now, as long as `changes` stays what it is
+  std::atomic<uint32_t> changes{0};  // futex: grows with each change of access
   std::atomic<uint32_t> posted{0};   // futex: grows with each fault put into a slot
   std::atomic<uint32_t> helpers{0};  // futex: so many are at work
   Slot slots[8];
+  // By page: 0, or a number that it has as long as it may be read and nobody changes that. What a handler may still be
+  // looking at is never unmapped, nor made smaller.
+  std::atomic<uint32_t*> readable{nullptr};
+  std::atomic<size_t> readable_room{0};  // in pages
 
   bool has(uintptr_t at) const { return at - address < bytes; }
 };
@@ -67,8 +70,8 @@ bool end_helpers(PagedMemory* memory);
 // nobody would ever answer.
 bool await_access(PagedMemory* memory, uintptr_t address, FaultedAccess access);
 
-// Whether the page at `address` may be read; then it may as long as `changes` stays what *at is now.
-bool is_readable(const PagedMemory& memory, uintptr_t address, uint32_t* at);
+// 0: the page at `address` may not be read now. Else a number: as long as it is the same, the page may.
+uint32_t readable_as(const PagedMemory& memory, uintptr_t address);
 
 // Touches what of a program's buffer lies in paged memory, so that the kernel finds it there.
 void touch_paged(const void* buffer, size_t bytes, bool writes);

@@ -220,6 +220,7 @@ TEST_P(Attach, ThreadsOfTwoProgramsLoseNoStoreWhilePagesComeAndGo) {
   EXPECT_GT(sum.counted, 0);
 }
 
+// Where the machine itself tells a store from a load (arch/fault_context.h) nothing is put to the test.
 TEST_P(Attach, AReaderIsNotTakenForAWriterWhilePagesComeAndGo) {
   daemon_.put(1, 'y');
   const auto program = run_under_shim(daemon_, "reads_while_pages_come_and_go");
