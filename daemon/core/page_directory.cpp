@@ -200,6 +200,7 @@ void PageDirectory::on(HostId host, const PageFailed& message) {
   if (found == pages_.end() || found->second.holders.count(host) == 0) return;
   Page& page = found->second;
   if (page.running && page.running->awaited.count(host) != 0) return;  // it answers that too
+  if (page.unsettled) take_back_what_it_said(host, message.page);
   remove_holder(message.page, page, host);
   if (page.running && page.running->origin == PageOrigin::kHolder && page.running->holder == host) {
     lose_holder(message.page, page);

@@ -227,6 +227,7 @@ class PageDirectory {
   void on_said(HostId host, PageIndex index, Page& page, std::optional<PageAccess> held);
   void on_silent_again(HostId host, PageIndex index);
   void on_never_said(HostId host, PageIndex index, Page& page);
+  void take_back_what_it_said(HostId host, PageIndex index);
   void settle(PageIndex index, Page& page);
   void settle_writer(PageIndex index, Page& page, const Unsettled& known, HostId writer);
   void settle_readers(PageIndex index, Page& page, Unsettled& known);

@@ -76,6 +76,16 @@ void PageDirectory::on_silent_again(HostId host, PageIndex index) {
   members_.at(host).requests.insert(index);
 }
 
+// It has it no more. A page that it wrote to is lost with it.
+void PageDirectory::take_back_what_it_said(HostId host, PageIndex index) {
+  Unsettled& known = unsettled_.at(index);
+  const auto held = known.held.find(host);
+  if (held == known.held.end()) return;
+  known.before.in_doubt |= held->second == PageAccess::kWrite;
+  known.held.erase(held);
+  changed(index);
+}
+
 // It is out of reach now, and what it has said counts no more. What it was granted it may have, unless it has said
 // that it has not.
 void PageDirectory::on_never_said(HostId host, PageIndex index, Page& page) {
@@ -144,9 +154,12 @@ void PageDirectory::settle_writer(PageIndex index, Page& page, const Unsettled& 
   page.written = true;
 }
 
+// What is kept is worth nothing beside a copy, but for one of a host that may only read.
 void PageDirectory::settle_readers(PageIndex index, Page& page, Unsettled& known) {
+  const bool is_held =
+      std::any_of(known.held.begin(), known.held.end(), [this](const auto& one) { return may_change(one.first); });
   auto restored = known.kept.end();
-  for (auto one = known.kept.begin(); one != known.kept.end() && known.held.empty() && !known.before.in_doubt; ++one) {
+  for (auto one = known.kept.begin(); one != known.kept.end() && !is_held && !known.before.in_doubt; ++one) {
     if (page.holders.count(one->first) == 0) continue;  // who got it then has said that it has it
     const auto worth = [this](const auto& kept) { return std::pair(may_change(kept->first), kept->second); };
     if (restored == known.kept.end() || worth(one) > worth(restored)) restored = one;

@@ -16,14 +16,19 @@ void PageDirectory::advance(PageIndex index, Page& page) {
   }
 }
 
-// Those who have the page, if anybody has, are to say so first.
+// Those who have the page, if anybody has, are to say so first; so are those who may write, where only others are in
+// reach.
 bool PageDirectory::must_wait(const Page& page) const {
-  bool waits = false;
+  bool is_there = false, reader_waits = false, writer_waits = false;
   for (const HostId host : page.holders) {
-    if (in_reach(host)) return false;
-    waits |= silent(host);
+    if (in_reach(host)) {
+      if (may_change(host)) return false;
+      is_there = true;
+    } else if (silent(host)) {
+      (may_change(host) ? writer_waits : reader_waits) = true;
+    }
   }
-  return waits && page.written;
+  return page.written && (writer_waits || (reader_waits && !is_there));
 }
 
 // The transaction runs, or the request is answered without one.

@@ -43,7 +43,8 @@ class World {
     if (what < 45) {
       lie(any_liar());
     } else if (what < 60) {
-      cache_->on_fault(now_, any_page(), below(2) == 0 ? PageAccess::kRead : PageAccess::kWrite);
+      const PageIndex page = any_page();
+      cache_->on_fault(now_, page, below(2) == 0 ? PageAccess::kRead : PageAccess::kWrite);
     } else if (what < 70) {
       work();
     } else if (what < 72) {

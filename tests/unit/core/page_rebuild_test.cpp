@@ -14,21 +14,26 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::SizeIs;
 using testing::UnorderedElementsAre;
 using PageState = PageDirectory::PageState;
 
 class PageRebuildTest : public PageDirectoryTest {
  protected:
   // The owner's own host has nothing of it, and has said so.
-  void restart(bool owner_speaks = true) {
+  void restart(bool owner_speaks = true) { restart(records(), owner_speaks); }
+  void restart(const DirectoryRecords& records, bool owner_speaks = true) {
+    directory_ = PageDirectory(now_, {kOwner, kPages, 4096, kFence, kPatience}, records);
+    if (owner_speaks) holds_all(kOwner, 0);
+    out();
+  }
+  DirectoryRecords records() {
     DirectoryRecords records;
     records.epoch = ++epoch_;
     records.members = directory_.member_records();
     records.removed = directory_.removed();
     for (const PageIndex page : directory_.asked_for()) records.pages.emplace(page, directory_.record(page));
-    directory_ = PageDirectory(now_, {kOwner, kPages, 4096, kFence, kPatience}, records);
-    if (owner_speaks) holds_all(kOwner, 0);
-    out();
+    return records;
   }
   void holds(HostId host, PageAccess access, PageIndex page = p0) { say(host, PagesHeld{page, 1, access}); }
   void keeps(HostId host, std::uint64_t number, PageIndex page = p0) {
@@ -133,6 +138,20 @@ TEST_F(PageRebuildTest, WhoMayOnlyReadKeepsNothingThatAWriterKeepsToo) {
   EXPECT_THAT(after_all_have_spoken(), UnorderedElementsAre("dan release p0 #1000", "amy restore p0 #3"));
 }
 
+TEST_F(PageRebuildTest, WhatAWriterKeepsIsWorthMoreThanACopyOfWhoMayOnlyRead) {
+  directory_.on_attach(now_, kDan, false);
+  amy_writes();
+  read(kDan);
+  installed(kDan, 2);
+  write(kBob);
+  restart();
+  keeps(kAmy, 3);
+  holds(kDan, PageAccess::kRead);
+  holds_all(kDan);
+  EXPECT_THAT(after_all_have_spoken(), ElementsAre("amy restore p0 #3"));
+  EXPECT_THAT(directory_.holders(p0), UnorderedElementsAre(kAmy, kDan));
+}
+
 TEST_F(PageRebuildTest, WhatIsKeptIsNotGivenBackIfAHostOutOfReachMayHaveWrittenSince) {
   amy_writes();
   write(kBob);
@@ -228,6 +247,28 @@ TEST_F(PageRebuildTest, WhatIsLeftOfALostPageIsReadByNobody) {
   EXPECT_THAT(out(), ElementsAre("cid lost p0"));
 }
 
+// To drop it would be waited for without end once that host is gone.
+TEST_F(PageRebuildTest, WhoSaysThatItCanNotReadALostPageHasItNoMore) {
+  amy_writes();
+  write(kBob);
+  installed(kBob, 2);
+  for (const HostId host : {kAmy, kCid}) {
+    read(host);
+    installed(host, host == kAmy ? 3 : 4);
+  }
+  out();
+  EXPECT_THAT(directory_.record(p0).holders, SizeIs(3));
+  DirectoryRecords records = this->records();
+  records.pages.at(p0).lost = true;
+  restart(records);
+  holds(kAmy, PageAccess::kRead);
+  holds_all(kAmy);
+  say(kAmy, PageFailed{p0, TransactionNumber{0}});
+  EXPECT_THAT(after_all_have_spoken({kBob, kCid}), IsEmpty());
+  EXPECT_FALSE(directory_.busy(p0));
+  read(kCid);
+  EXPECT_THAT(out(), ElementsAre("cid lost p0"));
+}
 TEST_F(PageRebuildTest, NobodyClaimsMoreThanWasWrittenDown) {
   amy_and_bob_read();
   directory_.on_attach(now_, kDan, false);

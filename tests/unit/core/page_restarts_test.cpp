@@ -30,6 +30,26 @@ TEST_F(PageRestartsTest, WhatOnlyThatHostHasWaitsUntilItSaysSo) {
   EXPECT_EQ(directory_.attachments(), 5u);
 }
 
+TEST_F(PageRestartsTest, WhoMayWriteIsWaitedForThoughAHostThatMayOnlyReadHasACopy) {
+  directory_.on_attach(now_, kDan, false);
+  amy_writes();
+  read(kDan);
+  installed(kDan, 2);
+  restart(kAmy);
+  out();
+  read(kBob);
+  EXPECT_THAT(out(), IsEmpty());
+  holds(kAmy, PageAccess::kRead);
+  holds_all(kAmy);
+  EXPECT_THAT(out(), ElementsAre("amy resumed", "amy fetch p0 #3 for bob", "bob grant p0 #3 read from amy"));
+  installed(kBob, 3);
+  restart(kBob);
+  restart(kAmy);
+  read(kCid);
+  pass(kPatience);
+  EXPECT_THAT(out(), ElementsAre("dan fetch p0 #4 for cid", "cid grant p0 #4 read from dan"));
+}
+
 TEST_F(PageRestartsTest, IfItSaysNothingInTimeItIsOutOfReach) {
   amy_writes();
   restart(kAmy);
