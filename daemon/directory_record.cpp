@@ -132,6 +132,7 @@ Result<DirectoryRecord> DirectoryRecord::make(std::uint32_t page_count) {
   made.bytes_ = static_cast<std::size_t>(bytes);
   void* at = mmap(nullptr, made.bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, made.fd_.get(), 0);
   if (at == MAP_FAILED) return trouble("mmap of what is known of a segment: " + std::string(std::strerror(errno)));
+  madvise(at, made.bytes_, MADV_DONTFORK);  // it would be kept by a guard that is started later
   made.header_ = static_cast<Header*>(at);  // zeros
   made.header_->page_count = page_count;
   made.header_->epoch = 1;
@@ -153,6 +154,7 @@ Result<DirectoryRecord> DirectoryRecord::open(Descriptor fd) {
   opened.bytes_ = static_cast<std::size_t>(status.st_size);
   void* at = mmap(nullptr, opened.bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, opened.fd_.get(), 0);
   if (at == MAP_FAILED) return useless("can't be mapped");
+  madvise(at, opened.bytes_, MADV_DONTFORK);
   opened.header_ = static_cast<Header*>(at);
   Header& header = *opened.header_;
   if (header.version != kVersion || bytes_for(header.page_count) != opened.bytes_) {

@@ -19,7 +19,7 @@ namespace dipc {
 namespace {
 
 constexpr std::uint16_t kProtocolVersion = 1;
-constexpr auto kGuardAgainAfter = std::chrono::milliseconds(100);
+constexpr auto kGuardsEvery = std::chrono::milliseconds(100);
 
 Result<void> make_folder(const std::string& path, std::filesystem::perms mode) {
   std::error_code error;
@@ -188,23 +188,26 @@ Result<void> Node::start_executor(uv_loop_t* loop, std::optional<keeper::Reached
   return {};
 }
 
-// If it ends before us, another takes its place, soon and again and again.
+// If it ends before us, another takes its place: at once, but for ones that don't live long, or can't be had.
 bool Node::start_guard(uv_loop_t* loop, const GuardOptions& options) {
+  const TimePoint next = loop_now() + kGuardsEvery;
   auto guard = start_memory_guard(options);
   if (!guard) {
-    log_trouble(LogLevel::kError, "pager", guard.error());
-    if (guard_timer_) guard_timer_->start_at(loop_now() + kGuardAgainAfter);
+    if (!guard_is_missing_) log_trouble(LogLevel::kError, "pager", guard.error());
+    guard_is_missing_ = true;
+    if (guard_timer_) guard_timer_->start_at(next);
     return false;
   }
+  if (std::exchange(guard_is_missing_, false)) log_info("pager", "segments have a guard again");
   guard_ = std::move(*guard);
   if (!guard_) return true;
   if (!guard_timer_) {
     guard_timer_ = std::make_unique<Timer>(loop, [this, loop, options] { start_guard(loop, options); });
   }
-  guard_poll_ = std::make_unique<ReadPoll>(loop, guard_.get(), [this] {
+  guard_poll_ = std::make_unique<ReadPoll>(loop, guard_.get(), [this, next] {
     log_error("pager", "the guard of segments (dipc-guard) was killed; another one is started");
     guard_poll_.reset();
-    guard_timer_->start_at(loop_now() + kGuardAgainAfter);
+    guard_timer_->start_at(next);
   });
   return true;
 }

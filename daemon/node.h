@@ -101,7 +101,8 @@ class Node final : public ShimServer::Handler, public PeerNetwork::Handler, publ
   Descriptor guard_;  // readable when the guard of segments has ended; none: it is not to be had that way
   std::unique_ptr<ReadPoll> guard_poll_;
   std::unique_ptr<Timer> guard_timer_;
-  bool can_page_ = false;  // programs' memory of distributed segments
+  bool guard_is_missing_ = false;  // and the log says so
+  bool can_page_ = false;          // programs' memory of distributed segments
   bool stopping_ = false;
 };
 

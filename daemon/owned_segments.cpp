@@ -164,12 +164,12 @@ void OwnedSegments::end_namesake(std::int32_t id) {
   if (segments_.contains(id)) end(id, "it was removed, and its id is another segment's now");
 }
 
+// All but the stand-in, whose id may be another segment's.
 void OwnedSegments::end(std::int32_t id, const std::string& why) {
   const auto found = segments_.find(id);
   const ObjectRef ref = found->second.ref;
   log_error("segments", words(ref, found->second.key) + " ends, who touches it gets SIGBUS: " + why);
   const bool has_name = !found->second.directory.removed();
-  if (has_name) shmctl(id, IPC_RMID, nullptr);
   segments_.erase(found);
   if (has_name) outbox_.on_removed(ref);
   outbox_.send_order(hosts_.self(), ref, SegmentDestroyed{});
@@ -462,6 +462,7 @@ void OwnedSegments::advance(std::int32_t id) {
                                 "; who touches it gets SIGBUS");
     } else if (const auto* misbehaved = std::get_if<PageDirectory::Misbehaved>(&action)) {
       if (misbehaved->host == hosts_.self()) {
+        shmctl(id, IPC_RMID, nullptr);  // if it is not removed yet; nobody else has the id, or it would have ended
         return end(id, "this host itself says of it what can't be: " + misbehaved->text);
       }
       outbox_.on_misbehaved(misbehaved->host, words(ref, key) + ": " + misbehaved->text);

@@ -46,6 +46,7 @@
 // who were written down for a page have spoken, or are out of reach, it is known what it is:
 //   one holds it for writing                it is its writer
 //   some hold it for reading                they are its readers, with those that are out of reach
+//   only such that may only read            and one that may write keeps a copy: RestorePage to that one as well
 //   nobody, but one keeps a copy            RestorePage: it was given to nobody; lost if it was, to a host out of reach
 //   nobody                                  lost if it was ever written
 

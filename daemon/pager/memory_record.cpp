@@ -57,6 +57,7 @@ Result<MemoryRecord> MemoryRecord::make(std::string_view label, std::uint64_t me
   }
   void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, made.fd_.get(), 0);
   if (at == MAP_FAILED) return trouble(name + ": mmap: " + std::strerror(errno));
+  madvise(at, bytes, MADV_DONTFORK);  // it would be kept by a guard that is started later
   made.bytes_ = bytes;
   made.header_ = new (at) Header;
   made.header_->daemon = getpid();
@@ -74,6 +75,7 @@ MemoryRecord::Header* MemoryRecord::map(int fd) {
   const auto bytes = static_cast<std::size_t>(status.st_size);
   void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (at == MAP_FAILED) return nullptr;
+  madvise(at, bytes, MADV_DONTFORK);
   auto* header = static_cast<Header*>(at);
   if (header->version == kVersion && bytes == bytes_for(header->page_count) && header->slots_end <= kSlotsMax) {
     return header;

@@ -101,7 +101,7 @@ UserfaultPager::~UserfaultPager() {
   try {
     std::thread([paging = paging_.get()] { const std::unique_ptr<Paging> ends(paging); }).detach();
     static_cast<void>(paging_.release());
-  } catch (const std::system_error&) {
+  } catch (const std::system_error&) {  // of std::thread
     paging_.reset();
   }
 }

@@ -3,14 +3,17 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <functional>
 #include <map>
 #include <set>
+#include <sstream>
 #include <string>
 #include <utility>
 
@@ -220,10 +223,30 @@ TEST(DirectoryRecord, OnlyPagesThatWereTouchedTakeMemory) {
 
 // ---- the writer is killed anywhere
 
+// Of the file behind `fd`, which the daemon's children do not get else.
+void give_to_children(int fd) {
+  struct stat status {};
+  ASSERT_EQ(fstat(fd, &status), 0);
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    std::istringstream words(line);
+    std::uintptr_t begin = 0, end = 0;
+    std::string access, offset, device;
+    std::uint64_t file = 0;
+    words >> std::hex >> begin >> std::ws;
+    words.ignore(1);
+    words >> end >> access >> offset >> device >> std::dec >> file;
+    if (file != status.st_ino) continue;
+    auto* const at = reinterpret_cast<void*>(begin);  // NOLINT(performance-no-int-to-ptr): as written there
+    ASSERT_EQ(madvise(at, end - begin, MADV_DOFORK), 0);
+  }
+}
+
 // What `look` sees after each instruction of a process that does `write`, as if it had been killed there.
 class DirectoryRecordKill : public testing::Test {
  protected:
   void at_each_instruction(const std::function<void()>& write, const std::function<void()>& look) {
+    give_to_children(record_.fd());
     const pid_t writer = fork();
     ASSERT_GE(writer, 0);
     if (writer == 0) {
