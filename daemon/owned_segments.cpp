@@ -178,9 +178,10 @@ void OwnedSegments::end(std::int32_t id, const std::string& why) {
 
 void OwnedSegments::unmake(const ObjectRef& segment) {
   if (find(segment) == nullptr) return;
-  shmctl(segment.id, IPC_RMID, nullptr);
-  segments_.erase(segment.id);
-  outbox_.send_order(hosts_.self(), segment, SegmentDestroyed{});
+  const ObjectRef ref = segment;  // which may be its own
+  shmctl(ref.id, IPC_RMID, nullptr);
+  segments_.erase(ref.id);
+  outbox_.send_order(hosts_.self(), ref, SegmentDestroyed{});
 }
 
 void OwnedSegments::take_back(TimePoint now, const ObjectRef& ref, const AttachReply& shape, DirectoryRecord record,

@@ -101,14 +101,15 @@ void PagesWorld::write_down() {
   records_.removed = directory_->removed();
   if (records_.members != directory_->member_records()) violation("not written down: a host");
   for (const PageIndex page : directory_->asked_for()) {
+    const PageRecord record = directory_->record(page);
     const auto written = records_.pages.find(page);
-    if ((written == records_.pages.end() ? PageRecord{} : written->second) != directory_->record(page)) {
+    if (written == records_.pages.end() ? record != PageRecord{} : record != written->second) {
       violation("not written down: page " + std::to_string(number(page)));
     }
-    std::set<HostId> spoken_of = directory_->record(page).holders;
-    if (const auto requester = directory_->record(page).requester) spoken_of.insert(*requester);
-    for (const HostId host : spoken_of) {
-      if (!records_.members.contains(host)) violation("not written down: a host that a page speaks of");
+    const auto is_member = [this](HostId host) { return records_.members.contains(host); };
+    if (!std::all_of(record.holders.begin(), record.holders.end(), is_member) ||
+        (record.requester && !is_member(*record.requester))) {
+      violation("not written down: a host that a page speaks of");
     }
   }
 }
