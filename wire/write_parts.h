@@ -5,17 +5,11 @@
 #include <string>
 
 #include "wire/messages.h"
+#include "wire/overloaded.h"
 #include "wire/peer.capnp.h"
 #include "wire/schema_enums.h"
 
 namespace dipc {
-
-template <typename... Functions>
-struct Overloaded : Functions... {
-  using Functions::operator()...;
-};
-template <typename... Functions>
-Overloaded(Functions...) -> Overloaded<Functions...>;  // clang 14 does not deduce it for an aggregate
 
 inline kj::StringPtr text(const std::string& value) { return {value.c_str(), value.size()}; }
 

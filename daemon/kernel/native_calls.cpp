@@ -12,6 +12,7 @@
 #include <limits>
 
 #include "wire/check.h"
+#include "wire/overloaded.h"
 
 namespace dipc {
 namespace {
@@ -103,13 +104,6 @@ Outcome make(const NativeOperate& call, int flags, const std::optional<Duration>
   for (sembuf& op : ops) op.sem_flg = static_cast<short>(op.sem_flg | flags);
   return outcome_of(semtimedop(call.set, ops.data(), call.count, time_pointer));
 }
-
-template <typename... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
-template <typename... F>
-Overloaded(F...) -> Overloaded<F...>;
 
 }  // namespace
 

@@ -10,18 +10,12 @@
 #include <thread>
 
 #include "daemon/core/segment_pages.h"
+#include "wire/overloaded.h"
 
 namespace dipc {
 namespace {
 
 constexpr auto kEndsWithin = std::chrono::milliseconds(100);
-
-template <class... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
-template <class... F>
-Overloaded(F...) -> Overloaded<F...>;
 
 }  // namespace
 
