@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "daemon/pager/memory_record.h"
+#include "daemon/pager/own_mapping.h"
 #include "wire/check.h"
 
 namespace dipc {
@@ -130,9 +131,8 @@ Result<DirectoryRecord> DirectoryRecord::make(std::uint32_t page_count) {
     return trouble("no memory for what the next daemon is to know of a segment: " + std::string(std::strerror(errno)));
   }
   made.bytes_ = static_cast<std::size_t>(bytes);
-  void* at = mmap(nullptr, made.bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, made.fd_.get(), 0);
+  void* at = map_for_ourselves(made.fd_.get(), made.bytes_);
   if (at == MAP_FAILED) return trouble("mmap of what is known of a segment: " + std::string(std::strerror(errno)));
-  madvise(at, made.bytes_, MADV_DONTFORK);  // it would be kept by a guard that is started later
   made.header_ = static_cast<Header*>(at);  // zeros
   made.header_->page_count = page_count;
   made.header_->epoch = 1;
@@ -152,9 +152,8 @@ Result<DirectoryRecord> DirectoryRecord::open(Descriptor fd) {
   DirectoryRecord opened;
   opened.fd_ = std::move(fd);
   opened.bytes_ = static_cast<std::size_t>(status.st_size);
-  void* at = mmap(nullptr, opened.bytes_, PROT_READ | PROT_WRITE, MAP_SHARED, opened.fd_.get(), 0);
+  void* at = map_for_ourselves(opened.fd_.get(), opened.bytes_);
   if (at == MAP_FAILED) return useless("can't be mapped");
-  madvise(at, opened.bytes_, MADV_DONTFORK);
   opened.header_ = static_cast<Header*>(at);
   Header& header = *opened.header_;
   if (header.version != kVersion || bytes_for(header.page_count) != opened.bytes_) {

@@ -11,6 +11,8 @@
 #include <new>
 #include <utility>
 
+#include "daemon/pager/own_mapping.h"
+
 namespace dipc {
 namespace {
 
@@ -55,9 +57,8 @@ Result<MemoryRecord> MemoryRecord::make(std::string_view label, std::uint64_t me
   if (!made.fd_ || fchmod(made.fd_.get(), 0600) != 0 || ftruncate(made.fd_.get(), static_cast<off_t>(bytes)) != 0) {
     return trouble(name + ": no memory for what outlives the daemon: " + std::strerror(errno));
   }
-  void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, made.fd_.get(), 0);
+  void* at = map_for_ourselves(made.fd_.get(), bytes);
   if (at == MAP_FAILED) return trouble(name + ": mmap: " + std::strerror(errno));
-  madvise(at, bytes, MADV_DONTFORK);  // it would be kept by a guard that is started later
   made.bytes_ = bytes;
   made.header_ = new (at) Header;
   made.header_->daemon = getpid();
@@ -73,9 +74,8 @@ MemoryRecord::Header* MemoryRecord::map(int fd) {
   struct stat status {};
   if (fstat(fd, &status) != 0 || status.st_size < static_cast<off_t>(bytes_for(0))) return nullptr;
   const auto bytes = static_cast<std::size_t>(status.st_size);
-  void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  void* at = map_for_ourselves(fd, bytes);
   if (at == MAP_FAILED) return nullptr;
-  madvise(at, bytes, MADV_DONTFORK);
   auto* header = static_cast<Header*>(at);
   if (header->version == kVersion && bytes == bytes_for(header->page_count) && header->slots_end <= kSlotsMax) {
     return header;

@@ -15,6 +15,7 @@
 #include <system_error>
 
 #include "daemon/pager/memory_callers.h"
+#include "daemon/pager/own_mapping.h"
 #include "daemon/pager/program_signals.h"
 
 namespace dipc {
@@ -76,12 +77,10 @@ Result<void> UserfaultThread::set_up() {
   Descriptor own = device ? Userfault::make(device.get()) : Descriptor();
   if (!own) return trouble(options_.name + ": /dev/userfaultfd: " + std::strerror(errno));
   own_.emplace(std::move(own));
-  void* address = mmap(nullptr, memory_.bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, memory_.fd(), 0);
+  void* address = map_for_ourselves(memory_.fd(), memory_.bytes());
   if (address == MAP_FAILED) return trouble(options_.name + ": mmap: " + std::strerror(errno));
   own_address_ = address;
-  // A huge page would be filled as a whole; a child of ours has no business with it.
-  madvise(address, memory_.bytes(), MADV_NOHUGEPAGE);
-  madvise(address, memory_.bytes(), MADV_DONTFORK);
+  madvise(address, memory_.bytes(), MADV_NOHUGEPAGE);  // it would be filled as a whole
   int error = own_->set_up(false);
   if (error == 0) {
     error = own_->watch(reinterpret_cast<std::uintptr_t>(address), memory_.bytes(), Userfault::Also::kNothing);
