@@ -76,10 +76,7 @@ void PageCache::on_detached(TimePoint now, std::uint32_t count) {
   DIPC_CHECK(count <= attachments_);
   attachments_ -= count;
   if (!resuming() || told_held_) tell(SegmentDetached{count});
-  if (attachments_ != 0) return;
-  std::vector<PageIndex> all;
-  for (const auto& [index, page] : pages_) all.push_back(index);
-  for (const PageIndex index : all) advance(now, index);
+  if (attachments_ == 0) advance_all(now);
 }
 
 // ---- the pager
@@ -247,6 +244,12 @@ TimePoint PageCache::deadline() const {
 // What the owner has said, as far as it can be done now, then what the programs want.
 void PageCache::advance(TimePoint now, PageIndex index) {
   if (const auto found = pages_.find(index); found != pages_.end()) advance(now, found);
+}
+
+void PageCache::advance_all(TimePoint now) {
+  std::vector<PageIndex> all;  // pages go meanwhile
+  for (const auto& [index, page] : pages_) all.push_back(index);
+  for (const PageIndex index : all) advance(now, index);
 }
 
 void PageCache::advance(TimePoint now, Pages::iterator found) {

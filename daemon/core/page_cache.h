@@ -176,6 +176,7 @@ class PageCache {
 
   using Pages = PageMap<Page>;
 
+  void advance_all(TimePoint now);
   void advance(TimePoint now, PageIndex index);
   void advance(TimePoint now, Pages::iterator found);
   bool must_wait(TimePoint now, PageIndex index, const Page& page);

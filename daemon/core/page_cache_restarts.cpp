@@ -2,7 +2,6 @@
 // that.
 
 #include <optional>
-#include <vector>
 
 #include "daemon/core/page_cache.h"
 #include "wire/check.h"
@@ -27,12 +26,8 @@ void PageCache::on_owner_restarted(TimePoint now, TimePoint resume_by) {
   told_held_ = accused_ = false;
   starved_.clear();
   holds_.clear();
-  std::vector<PageIndex> all;
-  for (auto& [index, page] : pages_) {
-    forget_what_was_said(page);
-    all.push_back(index);
-  }
-  for (const PageIndex index : all) advance(now, index);
+  for (auto& [index, page] : pages_) forget_what_was_said(page);
+  advance_all(now);
 }
 
 void PageCache::forget_what_was_said(Page& page) {
@@ -78,9 +73,7 @@ void PageCache::tell_what_is_held() {
 void PageCache::resume(TimePoint now) {
   if (!resuming() || !told_held_) return accuse("it takes back what it was not told of");
   resume_by_ = kNever;
-  std::vector<PageIndex> all;
-  for (const auto& [index, page] : pages_) all.push_back(index);
-  for (const PageIndex index : all) advance(now, index);
+  advance_all(now);
 }
 
 // In a session with the owner it is the session's end that counts.
