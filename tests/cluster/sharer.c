@@ -44,38 +44,8 @@ static sigjmp_buf memory_says_no;
 
 static void on_signal(int number) { siglongjmp(memory_says_no, number); }
 
-static const char* errno_name(int number) {
-  static char other[32];
-  switch (number) {
-    case 0:
-      return "-";
-    case EACCES:
-      return "EACCES";
-    case EEXIST:
-      return "EEXIST";
-    case EIDRM:
-      return "EIDRM";
-    case EINVAL:
-      return "EINVAL";
-    case ENOENT:
-      return "ENOENT";
-    case ENOMEM:
-      return "ENOMEM";
-    case ENOSYS:
-      return "ENOSYS";
-    case EPERM:
-      return "EPERM";
-    case EHOSTUNREACH:
-      return "EHOSTUNREACH";
-    case ECONNRESET:
-      return "ECONNRESET";
-  }
-  snprintf(other, sizeof other, "errno%d", number);
-  return other;
-}
-
 static void answer(long result, const char* details) {
-  printf("%ld %s%s%s\n", result, errno_name(result == -1 ? errno : 0), details[0] ? " " : "", details);
+  printf("%ld %s%s%s\n", result, result == -1 ? strerrorname_np(errno) : "-", details[0] ? " " : "", details);
   fflush(stdout);
 }
 

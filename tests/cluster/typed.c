@@ -12,6 +12,7 @@
  *   ask ID COUNT                           COUNT times: asks, and waits for the reply -> how many were right
  *   pid                                    -> its own
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
 #include <stddef.h>
@@ -84,23 +85,8 @@ struct answer {
   double half;
 };
 
-static const char* name_of(int number) {
-  switch (number) {
-    case E2BIG:
-      return "E2BIG";
-    case EINVAL:
-      return "EINVAL";
-    case ENOMSG:
-      return "ENOMSG";
-    case EOVERFLOW:
-      return "EOVERFLOW";
-    default:
-      return strerror(number);
-  }
-}
-
 static void answer(long result) {
-  if (result < 0) printf("-1 %s\n", name_of(errno));
+  if (result < 0) printf("-1 %s\n", strerrorname_np(errno));
   if (result >= 0) printf("%ld\n", result);
   fflush(stdout);
 }

@@ -11,6 +11,7 @@
  *   semget KEY FLAGS   semop ID N
  *   longs SET   show-longs        the same of `struct longs` at the begin
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
 #include <stdint.h>
@@ -74,19 +75,9 @@ static union {
   unsigned char* bytes;
 } memory;
 
-static const char* errno_name(int number) {
-  static char other[32];
-  if (number == EINVAL) return "EINVAL";
-  if (number == EACCES) return "EACCES";
-  if (number == EIDRM) return "EIDRM";
-  if (number == ENOENT) return "ENOENT";
-  snprintf(other, sizeof other, "errno%d", number);
-  return other;
-}
-
 static void answer(long result) {
   if (result == -1) {
-    printf("-1 %s\n", errno_name(errno));
+    printf("-1 %s\n", strerrorname_np(errno));
   } else {
     printf("%ld\n", result);
   }

@@ -37,42 +37,8 @@ static struct {
   char text[kTextMax];
 } message;
 
-static const char* errno_name(int number) {
-  static const struct {
-    int number;
-    const char* name;
-  } names[] = {{0, "-"},
-               {E2BIG, "E2BIG"},
-               {EACCES, "EACCES"},
-               {EAGAIN, "EAGAIN"},
-               {EEXIST, "EEXIST"},
-               {EFAULT, "EFAULT"},
-               {EFBIG, "EFBIG"},
-               {EIDRM, "EIDRM"},
-               {EINTR, "EINTR"},
-               {EINVAL, "EINVAL"},
-               {ENOENT, "ENOENT"},
-               {ENOMEM, "ENOMEM"},
-               {ENOMSG, "ENOMSG"},
-               {ENOSPC, "ENOSPC"},
-               {ENOSYS, "ENOSYS"},
-               {EPERM, "EPERM"},
-               {ERANGE, "ERANGE"},
-               {EOVERFLOW, "EOVERFLOW"},
-               {ECONNRESET, "ECONNRESET"},
-               {EHOSTUNREACH, "EHOSTUNREACH"},
-               {ETIMEDOUT, "ETIMEDOUT"}};
-  static char other[32];
-  size_t i;
-  for (i = 0; i < sizeof names / sizeof names[0]; ++i) {
-    if (names[i].number == number) return names[i].name;
-  }
-  snprintf(other, sizeof other, "errno%d", number);
-  return other;
-}
-
 static void answer(long result, const char* details) {
-  printf("%ld %s%s%s\n", result, errno_name(result == -1 ? errno : 0), details[0] ? " " : "", details);
+  printf("%ld %s%s%s\n", result, result == -1 ? strerrorname_np(errno) : "-", details[0] ? " " : "", details);
   fflush(stdout);
 }
 

@@ -39,7 +39,7 @@ static int find(int key) {
     if (is_trouble(errno)) {
       note_error();
     } else {
-      note("! a get of key %#x fails with %s\n", (unsigned)key, name_of(errno));
+      note("! a get of key %#x fails with %s\n", (unsigned)key, strerrorname_np(errno));
     }
     if (is_over()) return -1;
     pause_ms(20);
@@ -60,7 +60,7 @@ static void be_sender(unsigned self, int key, int mortal) {
     if (msgsnd(id, &message, bytes, mortal && roll(4) == 0 ? IPC_NOWAIT : 0) == 0) {
       note("s %u ok\n", number);
     } else {
-      note("s %u %s\n", number, name_of(errno));
+      note("s %u %s\n", number, strerrorname_np(errno));
       if (errno == EHOSTUNREACH || errno == ETIMEDOUT || errno == EAGAIN) pause_ms(5);
     }
     if (burst-- == 0) {
@@ -148,7 +148,7 @@ static void be_bookkeeper(int key) {
     op.sem_op = (short)(roll(2) == 0 ? 1 : -1);
     op.sem_flg = 0;
     note("b %d %d\n", op.sem_num, op.sem_op);
-    note("b %s\n", operate(id, &op, 1) == 0 ? "ok" : name_of(errno));
+    note("b %s\n", operate(id, &op, 1) == 0 ? "ok" : strerrorname_np(errno));
     if (roll(20) == 0) {
       all.array = values;
       if (semctl(id, 0, GETALL, all) != 0) {
@@ -175,7 +175,7 @@ static void check_churn(const char* call, long result) {
   } else if (is_trouble(errno) || is_churn(errno)) {
     note_error();
   } else {
-    note("! %s of a passing object fails with %s\n", call, name_of(errno));
+    note("! %s of a passing object fails with %s\n", call, strerrorname_np(errno));
   }
 }
 

@@ -45,8 +45,7 @@ int open_notes(const char* folder, unsigned number, const char* what, int key);
 /* One write(2) a line: what is written stays, whatever becomes of the process. A line "! ..." is something that must
  * never happen. */
 void note(const char* format, ...) __attribute__((format(printf, 1, 2)));
-void note_error(void);           /* "e ERRNO" */
-const char* name_of(int number); /* of an errno value */
+void note_error(void); /* "e ERRNO" */
 
 /* message.text, so long, of this sender's message of that number. */
 void fill(unsigned sender, unsigned number, size_t bytes);

@@ -1,4 +1,5 @@
 // What load.h declares but run_crew().
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -70,25 +71,7 @@ void note(const char* format, ...) {
   if (length < 0 || write(log_file, line, (size_t)length) != length) _exit(3);
 }
 
-const char* name_of(int number) {
-  static const struct {
-    int number;
-    const char* name;
-  } names[] = {{E2BIG, "E2BIG"},   {EACCES, "EACCES"},       {EAGAIN, "EAGAIN"}, {ECONNRESET, "ECONNRESET"},
-               {EEXIST, "EEXIST"}, {EFAULT, "EFAULT"},       {EIDRM, "EIDRM"},   {EHOSTUNREACH, "EHOSTUNREACH"},
-               {EINTR, "EINTR"},   {EINVAL, "EINVAL"},       {ENOENT, "ENOENT"}, {ENOMEM, "ENOMEM"},
-               {ENOMSG, "ENOMSG"}, {ENOSPC, "ENOSPC"},       {ENOSYS, "ENOSYS"}, {EOVERFLOW, "EOVERFLOW"},
-               {EPERM, "EPERM"},   {ETIMEDOUT, "ETIMEDOUT"}, {ERANGE, "ERANGE"}};
-  static char other[32];
-  size_t i;
-  for (i = 0; i < sizeof names / sizeof names[0]; ++i) {
-    if (names[i].number == number) return names[i].name;
-  }
-  snprintf(other, sizeof other, "errno%d", number);
-  return other;
-}
-
-void note_error(void) { note("e %s\n", name_of(errno)); }
+void note_error(void) { note("e %s\n", strerrorname_np(errno)); }
 
 void fill(unsigned sender, unsigned number, size_t bytes) {
   int head = snprintf(message.text, kTextMax, "%u %u %u ", sender, number, (unsigned)bytes);

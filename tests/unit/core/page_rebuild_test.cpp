@@ -47,6 +47,19 @@ class PageRebuildTest : public PageDirectoryTest {
     std::erase_if(lines, [](const std::string& line) { return line.ends_with(" resumed"); });
     return lines;
   }
+  // Amy was granted what the owner's host wrote to when its daemon was killed.
+  void claimed_by_the_owner_and_by_amy_for_writing(PageAccess owners) {
+    directory_.on_attach(now_, kOwner, true);
+    write(kOwner);
+    installed(kOwner, 1);
+    write(kAmy);
+    out();
+    restart(false);
+    holds(kOwner, owners);
+    holds_all(kOwner);
+    holds(kAmy, PageAccess::kWrite);
+    holds_all(kAmy);
+  }
   // Who else is spoken of can't be written down.
   void expect_members_alone() {
     const auto members = directory_.member_records();
@@ -286,32 +299,14 @@ TEST_F(PageRebuildTest, NobodyClaimsMoreThanWasWrittenDown) {
 }
 
 TEST_F(PageRebuildTest, OfTwoWhoSayThatTheyAreWriterTheOwnersHostIsRight) {
-  directory_.on_attach(now_, kOwner, true);
-  write(kOwner);
-  installed(kOwner, 1);
-  write(kAmy);
-  out();
-  restart(false);
-  holds(kOwner, PageAccess::kWrite);
-  holds_all(kOwner);
-  holds(kAmy, PageAccess::kWrite);
-  holds_all(kAmy);
+  claimed_by_the_owner_and_by_amy_for_writing(PageAccess::kWrite);
   const auto lines = out();
   EXPECT_THAT(lines, testing::Contains(HasSubstr("amy misbehaves")));
   EXPECT_THAT(directory_.holders(p0), ElementsAre(kOwner));
 }
 
 TEST_F(PageRebuildTest, TheOwnersHostIsRightThoughItOnlyReadsWhatAnotherSaysThatItWrites) {
-  directory_.on_attach(now_, kOwner, true);
-  write(kOwner);
-  installed(kOwner, 1);
-  write(kAmy);
-  out();
-  restart(false);
-  holds(kOwner, PageAccess::kRead);
-  holds_all(kOwner);
-  holds(kAmy, PageAccess::kWrite);
-  holds_all(kAmy);
+  claimed_by_the_owner_and_by_amy_for_writing(PageAccess::kRead);
   EXPECT_THAT(out(), ElementsAre("owner resumed", "amy resumed", HasSubstr("amy misbehaves")));
   EXPECT_THAT(directory_.holders(p0), ElementsAre(kOwner));
   EXPECT_EQ(directory_.state(p0), PageState::kRead);

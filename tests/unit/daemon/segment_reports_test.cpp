@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "tests/unit/daemon/segment_hosts_fixture.h"
+#include "tests/unit/daemon/three_hosts_fixture.h"
 
 namespace dipc::test {
 namespace {
@@ -12,17 +12,13 @@ using testing::Pair;
 using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
-constexpr PageIndex kFirst{0};
-constexpr PageIndex kSecond{1};
 constexpr PageIndex kLast{9};
 
-class SegmentReportsTest : public SegmentHostsTest {
+class SegmentReportsTest : public ThreeHostsTest {
  protected:
   void SetUp() override {
-    if (geteuid() != 0) GTEST_SKIP() << "needs root, as a daemon for several logins does";
-    sun_ = &add("sun");
-    moon_ = &add("moon");
-    earth_ = &add("earth");
+    ThreeHostsTest::SetUp();
+    if (IsSkipped()) return;
     segment_ = make(*sun_, 9 * 4096 + 1);
     for (Host* host : {moon_, earth_}) EXPECT_EQ(attach(*host, *sun_, segment_), Error::kNone);
   }
@@ -31,15 +27,14 @@ class SegmentReportsTest : public SegmentHostsTest {
     return report_pages(*sun_->segments, users_, segment_).value_or(PagesReport{});
   }
 
-  Host *sun_ = nullptr, *moon_ = nullptr, *earth_ = nullptr;
   ObjectRef segment_;
   Users users_;
 };
 
 TEST_F(SegmentReportsTest, SayOfEachPageWhoHasItAndWhoTookItFromWhom) {
-  write(*moon_, kFirst, 1);
-  write(*earth_, kFirst, 2);
-  EXPECT_EQ(read(*moon_, kFirst), 2);
+  write(*moon_, kPage, 1);
+  write(*earth_, kPage, 2);
+  EXPECT_EQ(read(*moon_, kPage), 2);
   write(*earth_, kSecond, 3);
   const PagesReport report = pages();
   EXPECT_EQ(report.map, "rw........");
@@ -63,8 +58,8 @@ TEST_F(SegmentReportsTest, SayOfEachPageWhoHasItAndWhoTookItFromWhom) {
 }
 
 TEST_F(SegmentReportsTest, ARowIsTheSumOfItsPages) {
-  write(*moon_, kFirst, 1);
-  write(*earth_, kFirst, 2);
+  write(*moon_, kPage, 1);
+  write(*earth_, kPage, 2);
   write(*earth_, kLast, 3);
   EXPECT_EQ(read(*moon_, kSecond), 0);
   quiet();
@@ -87,7 +82,7 @@ TEST_F(SegmentReportsTest, ARowIsTheSumOfItsPages) {
 }
 
 TEST_F(SegmentReportsTest, LostPagesAreSeen) {
-  write(*earth_, kFirst, 1);
+  write(*earth_, kPage, 1);
   write(*moon_, kLast, 2);
   disconnect(*moon_, *sun_);
   const PagesReport report = pages();

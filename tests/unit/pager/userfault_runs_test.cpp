@@ -62,6 +62,19 @@ std::string hear_all(Process& program) {
   return heard;
 }
 
+// Number 40 is exclusive: it is stored to without a fault until all pages are read.
+void expect_to_be_protected_when_read(PagedHost& host, Process& writer) {
+  writer.say('w');
+  ASSERT_EQ(writer.hear(), '.');
+  EXPECT_TRUE(host.faults.empty());
+  std::string now = letters();
+  now[40] = 'w';
+  EXPECT_EQ(host.take_all(kPages), now);
+  ASSERT_TRUE(host.faults.empty());
+  writer.say('w');
+  EXPECT_TRUE(host.faulted(40, PageAccess::kWrite));
+}
+
 TEST(UserfaultRuns, EachPageIsFilledWithItsOwnAndProtected) {
   PagedHost host(of_many_pages());
   Process program(host, works_with_all);
@@ -120,14 +133,7 @@ TEST(UserfaultRuns, PagesThatAreReadAreProtectedBefore) {
   Process program(host, works_with_all);
   ASSERT_EQ(program.hear(), '!');
   for (std::uint32_t page = 0; page < kPages; ++page) ASSERT_TRUE(host.install(page, letters()[page], true));
-  program.say('w');
-  ASSERT_EQ(program.hear(), '.');
-  EXPECT_TRUE(host.faults.empty());  // all are exclusive
-  std::string now = letters();
-  now[40] = 'w';
-  EXPECT_EQ(host.take_all(kPages), now);
-  program.say('w');
-  EXPECT_TRUE(host.faulted(40, PageAccess::kWrite));
+  expect_to_be_protected_when_read(host, program);
 }
 
 // Those before it are protected already.
@@ -136,14 +142,7 @@ TEST(UserfaultRuns, AnExclusivePageBehindSharedOnesIsProtectedBefore) {
   Process program(host, works_with_all);
   ASSERT_EQ(program.hear(), '!');
   ASSERT_EQ(host.install_all(letters(), {40}), letters());
-  program.say('w');
-  ASSERT_EQ(program.hear(), '.');
-  std::string now = letters();
-  now[40] = 'w';
-  EXPECT_EQ(host.take_all(kPages), now);
-  ASSERT_TRUE(host.faults.empty());
-  program.say('w');
-  EXPECT_TRUE(host.faulted(40, PageAccess::kWrite));
+  expect_to_be_protected_when_read(host, program);
 }
 
 // As long as readers have copies of a page nobody can write to it.
@@ -163,14 +162,7 @@ TEST(UserfaultRuns, APageBehindThoseOfWhichReadersHaveCopiesIsProtectedBefore) {
   for (std::uint32_t page = 0; page < kPages; ++page) ASSERT_TRUE(host.install(page, letters()[page], true));
   reader.say('r');
   for (std::uint32_t page = 0; page < 40; ++page) ASSERT_EQ(reader.hear(), letters()[page]);
-  writer.say('w');
-  ASSERT_EQ(writer.hear(), '.');
-  std::string now = letters();
-  now[40] = 'w';
-  EXPECT_EQ(host.take_all(kPages), now);
-  ASSERT_TRUE(host.faults.empty()) << "all were exclusive";
-  writer.say('w');
-  EXPECT_TRUE(host.faulted(40, PageAccess::kWrite));
+  expect_to_be_protected_when_read(host, writer);
 }
 
 TEST(UserfaultRuns, OneThatIsToBeDroppedIsNotThereAfterwards) {

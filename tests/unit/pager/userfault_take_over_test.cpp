@@ -94,6 +94,20 @@ class UserfaultTakeOver : public testing::Test {
     if (write(pid_pipe_[1], &pid, sizeof pid) != sizeof pid) _exit(92);
     for (;;) host.until([] { return false; });
   }
+  // It has written 'x' to the first page, and says what it finds there when it is told to.
+  void start_one_that_reads_again() {
+    start([&](Program& self) {
+      volatile char* at = self.attach();
+      at[0] = 'x';
+      from_program_.say('r');
+      to_program_.hear();
+      from_program_.say(at[0]);
+      to_program_.hear();
+      return 0;
+    });
+    await_program();
+    ASSERT_EQ(from_program_.hear(), 'r');
+  }
   void await_program() {
     ASSERT_EQ(from_daemon_.hear(), 'a');
     ASSERT_EQ(read(pid_pipe_[0], &program_, sizeof program_), static_cast<ssize_t>(sizeof program_));
@@ -311,17 +325,7 @@ TEST_F(UserfaultTakeOver, WhatTheOwnerKnowsGoesFromHostToHost) {
   const Descriptor directory(memfd_create(kDirectoryName, MFD_CLOEXEC));
   options_.directory = directory.get();
   once_guarded_ = [&] { close(directory.get()); };  // it was borrowed
-  start([&](Program& self) {
-    volatile char* at = self.attach();
-    at[0] = 'x';
-    from_program_.say('r');
-    to_program_.hear();
-    from_program_.say(at[0]);
-    to_program_.hear();
-    return 0;
-  });
-  await_program();
-  ASSERT_EQ(from_program_.hear(), 'r');
+  ASSERT_NO_FATAL_FAILURE(start_one_that_reads_again());
   kill_daemon();
   start_next();
   ASSERT_EQ(from_daemon_.hear(), 't');
@@ -351,17 +355,7 @@ TEST_F(UserfaultTakeOver, ASegmentIsKeptHoweverManyThereAre) {
       others.push_back(std::move(*other));
     }
   };
-  start([&](Program& self) {
-    volatile char* at = self.attach();
-    at[0] = 'x';
-    from_program_.say('r');
-    to_program_.hear();
-    from_program_.say(at[0]);
-    to_program_.hear();
-    return 0;
-  });
-  await_program();
-  ASSERT_EQ(from_program_.hear(), 'r');
+  ASSERT_NO_FATAL_FAILURE(start_one_that_reads_again());
   kill_daemon();
   auto kept = fetch();
   ASSERT_TRUE(kept);
