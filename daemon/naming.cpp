@@ -258,10 +258,6 @@ void Naming::serve_get(const GetCall& call, const Identity& as, const std::strin
   advance();
 }
 
-void Naming::refuse_get(const GetCall& call, const std::string& claimant) {
-  if (call.claim) peers_.send(options_.referee, Abandon{*call.claim, claimant});
-}
-
 void Naming::on_removed_here(const ObjectRef& ref) {
   objects_.on_gone(loop_now(), ref);
   advance();
@@ -293,14 +289,10 @@ void Naming::carry_out(const OwnedObjects::Action& action) {
   } else if (std::holds_alternative<OwnedObjects::Save>(action)) {
     save();
   } else if (const auto* registration = std::get_if<OwnedObjects::SendRegister>(&action)) {
-    if (trouble_) {  // what no restart would know is not told to anybody: as if refused, and the next try finds no room
-      peers_.send(options_.referee, Abandon{registration->registration.claim, registration->registration.claimant});
+    // What no restart would know is not told to anybody: as if refused, and the next try finds no room.
+    if (trouble_ || !peers_.send(options_.referee, registration->registration)) {
       objects_.on_registered(loop_now(), {.id = registration->registration.id, .accepted = false});
-    } else {
-      peers_.send(options_.referee, registration->registration);
     }
-  } else if (const auto* abandon = std::get_if<OwnedObjects::SendAbandon>(&action)) {
-    peers_.send(options_.referee, abandon->abandon);
   } else if (const auto* removed = std::get_if<OwnedObjects::SendRemoved>(&action)) {
     peers_.send(options_.referee, removed->removed);
   } else if (const auto* answer = std::get_if<OwnedObjects::Answer>(&action)) {
@@ -439,15 +431,20 @@ void Naming::on_session_ended(const std::string& host, const std::vector<PeerMes
     pins_.erase(entry.first);
     return true;
   });
-  if (host == options_.referee) {
-    objects_.on_referee_lost(loop_now());
-    advance();
-  }
+  lose_referee(host);
   gets_.on_session_ended(host);
 }
 
-void Naming::on_unreachable(const std::string&, const std::vector<PeerMessage>& unwritten) {
+void Naming::on_unreachable(const std::string& host, const std::vector<PeerMessage>& unwritten) {
+  lose_referee(host);
   gets_.on_unwritten(unwritten);
+}
+
+// If it was the session with it that is no more. Registrations under way are lost, or unmade at the next announcement.
+void Naming::lose_referee(const std::string& host) {
+  if (host != options_.referee) return;
+  objects_.on_referee_lost(loop_now());
+  advance();
 }
 
 // ---- the state file, and time

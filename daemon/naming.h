@@ -73,8 +73,6 @@ class Naming final : private Gets::Objects {
   // A get by another host, which we own or are to own.
   void serve_get(const GetCall& call, const Identity& as, const std::string& claimant, std::int32_t process,
                  std::function<void(Error, const GetReply&)> done) override;
-  // Policy refuses it: its claim, if it has one, goes back to the referee, so that others need not wait for its end.
-  void refuse_get(const GetCall& call, const std::string& claimant);
 
   const StandIn* stand_in(Kind kind, std::int32_t id) const;
   // True: somebody has removed it (ipcrm). Its id is nobody's any more; the next get makes another.
@@ -138,6 +136,7 @@ class Naming final : private Gets::Objects {
   void remove_leftovers();
   bool save();  // true: what is in the state file is on disk
   void on_time();
+  void lose_referee(const std::string& host);
   void set_timer();
 
   Options options_;

@@ -72,13 +72,11 @@ void RemoteCalls::on_call(const std::string& host, const Call& call) {
   const auto* get = std::get_if<GetCall>(&call.body);
   if (!peers_.takes_answers(host)) {
     log_warning("limit of " + host, host + " does not take the answers to its calls; more get ENOMEM");
-    if (get != nullptr) naming_.refuse_get(*get, host);
     answer(host, call.id, Error::kNoMemory);
     return;
   }
   const auto identity = identity_of(host, call.caller);
   if (!identity) {
-    if (get != nullptr) naming_.refuse_get(*get, host);
     answer(host, call.id, Error::kAccess);
     return;
   }
@@ -86,7 +84,6 @@ void RemoteCalls::on_call(const std::string& host, const Call& call) {
     if (!policy_.keys.serves(get->name.kind, get->name.key)) {
       log_warning("refused",
                   call.caller.login + "@" + host + ": " + policy_.keys.explain(get->name.kind, get->name.key, true));
-      naming_.refuse_get(*get, host);
       answer(host, call.id, Error::kAccess);
       return;
     }

@@ -379,10 +379,9 @@ struct Registered {
   bool operator==(const Registered&) const = default;
 };
 
-// The create failed: the claim goes back.
+// From the host that got it: the create failed, or the claim came too late.
 struct Abandon {
   ClaimId claim{};
-  std::string claimant;  // as in Register
   bool operator==(const Abandon&) const = default;
 };
 

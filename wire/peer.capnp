@@ -533,11 +533,9 @@ struct Registered {
 }
 
 struct Abandon {
-  # Host with a claim -> referee: the create failed, let the next one have it. Not answered. From the claim's asker, or
-  # from its home.
+  # The claim's asker -> referee: the create failed, or the claim came too late; let the next one have it. Not answered.
   # End before it: the claim times out.
   claim @0 :UInt64;
-  claimant @1 :Text;           # as in Register
 }
 
 struct NamedObject {

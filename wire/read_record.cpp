@@ -342,7 +342,7 @@ std::optional<PeerMessage> read_message(schema::Frame::Reader from) {
     case schema::Frame::REGISTERED:
       return Registered{RequestId{from.getRegistered().getRequest()}, from.getRegistered().getAccepted()};
     case schema::Frame::ABANDON:
-      return Abandon{ClaimId{from.getAbandon().getClaim()}, string(from.getAbandon().getClaimant())};
+      return Abandon{ClaimId{from.getAbandon().getClaim()}};
     case schema::Frame::REMOVED:
       return Removed{read(from.getRemoved().getName()), from.getRemoved().getGeneration()};
     case schema::Frame::DROPPED:

@@ -313,7 +313,6 @@ void write(schema::Frame::Builder to, const Frame& from) {
                  [&](const Abandon& message) {
                    auto abandon = to.initAbandon();
                    abandon.setClaim(number(message.claim));
-                   abandon.setClaimant(text(message.claimant));
                  },
                  [&](const Removed& message) { write(to.initRemoved(), message.name, message.generation); },
                  [&](const Dropped& message) { write(to.initDropped(), message.name, message.generation); },

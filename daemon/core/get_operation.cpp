@@ -55,6 +55,11 @@ void GetOperation::pause(TimePoint now) {
   resume_ = now + pause_;
 }
 
+void GetOperation::give_claim_back() {
+  if (claim_) actions_.emplace_back(SendAbandon{Abandon{*claim_}});
+  claim_.reset();
+}
+
 void GetOperation::finish(Error error, std::string owner, GetReply reply) {
   state_ = State::kDone;
   const bool made = error == Error::kNone && (request_.name.key == 0 || made_ == reply.object.generation);
@@ -62,10 +67,9 @@ void GetOperation::finish(Error error, std::string owner, GetReply reply) {
 }
 
 void GetOperation::on_resolved(TimePoint now, const Resolved& resolved) {
-  on_time(now);
-  if (state_ != State::kResolving) {
+  if (state_ != State::kResolving || now >= deadline_) {
     if (const auto abandon = late_answer(resolved)) actions_.emplace_back(SendAbandon{*abandon});
-    return;
+    return on_time(now);
   }
   from_referee_ = true;
   switch (resolved.outcome) {
@@ -86,8 +90,11 @@ void GetOperation::on_referee_unreachable(TimePoint now) {
 void GetOperation::on_get_reply(TimePoint now, Error error, const GetReply& reply, bool obstructed) {
   on_time(now);
   if (state_ != State::kGetting) return;
-  if (claim_ && error == Error::kNone) made_ = reply.object.generation;
-  claim_.reset();  // used, or abandoned by the owner
+  if (error == Error::kNone) {
+    if (std::exchange(claim_, std::nullopt)) made_ = reply.object.generation;
+  } else {
+    give_claim_back();
+  }
   if (error == Error::kNone && obstructed) return pause(now);
   if (error != Error::kStale) return finish(error, error == Error::kNone ? owner_ : std::string(), reply);
   if (request_.name.key == 0) return finish(Error::kTimedOut);  // no referee to ask
@@ -100,7 +107,7 @@ void GetOperation::on_owner_unreachable(TimePoint now, Error error) {
   if (state_ != State::kGetting) return;
   if (request_.name.key == 0) return finish(error);
   if (claim_) {
-    actions_.emplace_back(SendAbandon{Abandon{*std::exchange(claim_, std::nullopt), {}}});
+    give_claim_back();
     return finish(error);
   }
   if (!from_referee_) return resolve();  // the name may have another owner by now
@@ -111,14 +118,14 @@ void GetOperation::on_owner_unreachable(TimePoint now, Error error) {
 void GetOperation::on_cancel(TimePoint now) {
   on_time(now);
   if (state_ == State::kDone) return;
-  if (claim_) actions_.emplace_back(SendAbandon{Abandon{*std::exchange(claim_, std::nullopt), {}}});
+  give_claim_back();
   finish(Error::kInterrupted);
 }
 
 void GetOperation::on_time(TimePoint now) {
   if (state_ == State::kDone || state_ == State::kNew) return;
   if (now >= deadline_) {
-    if (claim_) actions_.emplace_back(SendAbandon{Abandon{*std::exchange(claim_, std::nullopt), {}}});
+    give_claim_back();
     finish(Error::kTimedOut);
   } else if (state_ == State::kPausing && now >= resume_) {
     resolve();
@@ -134,7 +141,7 @@ TimePoint GetOperation::deadline() const {
 
 std::optional<Abandon> GetOperation::late_answer(const Resolved& resolved) {
   if (resolved.outcome != Resolved::Outcome::kCreate) return std::nullopt;
-  return Abandon{.claim = resolved.claim, .claimant = {}};
+  return Abandon{resolved.claim};
 }
 
 }  // namespace dipc

@@ -9,8 +9,9 @@
 //   Get answered kStale (the owner does not have it any more, or its registration was refused) -> resolve again
 //
 // A name that this host has seen needs no referee, so an unreachable referee stops gets of new names and nothing else.
-// Ends in Finish, at the latest `op_timeout` after start() with kTimedOut. Get is retried freely: without a claim it
-// changes nothing, and a claim is used once.
+// Ends in Finish, the last of its actions, at the latest `op_timeout` after start() with kTimedOut. Get is retried
+// freely: without a claim it changes nothing, and a claim is used once. A claim with which nothing was made goes back
+// to the referee, whatever the reason, or the name would be nobody's until the claim times out.
 //
 // Errors in Finish: the owner kernel's own; kNoEntry, kExists; kTimedOut (referee or owner silent); kHostUnreachable
 // (the owner can't be reached; nothing was made); kConnectionReset (lost while it may have been making the object).
@@ -92,6 +93,7 @@ class GetOperation {
   void resolve();
   void get(const std::string& owner, std::optional<ClaimId> claim, bool fail_if_there);
   void pause(TimePoint now);
+  void give_claim_back();
   void finish(Error error, std::string owner = {}, GetReply reply = {});
   bool exclusive() const { return request_.create && request_.exclusive; }
 

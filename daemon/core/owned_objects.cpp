@@ -115,10 +115,7 @@ void OwnedObjects::created(GetId id, Error error, std::int32_t kernel_id) {
     if (error == Error::kExists) {
       actions_.emplace_back(Log{name, "exists on this host as an undistributed object: not created"});
     }
-    if (name.key != 0) {
-      actions_.emplace_back(SendAbandon{Abandon{*get.call.claim, get.claimant}});
-      making_.erase(name);
-    }
+    if (name.key != 0) making_.erase(name);
     answer(id, error);
     if (name.key != 0) wake(name);
     return;

@@ -6,7 +6,7 @@
 // get of a name in the table -> kernel get as the caller, without IPC_CREAT: the kernel judges permission and size. Not
 //                               there, or another id: removed behind our back -> Removed, kStale
 // get with a claim           -> kernel get with IPC_CREAT|IPC_EXCL -> register -> answer. Refused: remove, kStale.
-//                               EEXIST: an undistributed object has the key; claim abandoned, EEXIST, logged
+//                               EEXIST: an undistributed object has the key; EEXIST, logged
 // get of a name not in it    -> kStale
 // get of IPC_PRIVATE         -> kernel get; no referee
 //
@@ -66,12 +66,9 @@ class OwnedObjects {
     ObjectRef ref;
   };
   struct Save {};  // objects() changed
-  // To the referee. on_registered() with the answer. Without a session nothing needs be done: time ends it.
+  // To the referee. on_registered() with the answer; at once, and not accepted, if it can't be sent.
   struct SendRegister {
     Register registration;
-  };
-  struct SendAbandon {
-    Abandon abandon;
   };
   struct SendRemoved {
     Removed removed;
@@ -85,7 +82,7 @@ class OwnedObjects {
     ObjectName name;
     std::string text;
   };
-  using Action = std::variant<KernelGet, KernelRemove, Save, SendRegister, SendAbandon, SendRemoved, Answer, Log>;
+  using Action = std::variant<KernelGet, KernelRemove, Save, SendRegister, SendRemoved, Answer, Log>;
 
   explicit OwnedObjects(Duration op_timeout) : op_timeout_(op_timeout) {}
 

@@ -216,8 +216,7 @@ void Referee::on_abandon(TimePoint now, const std::string& host, const Abandon& 
   if (claim == claims_.end()) return;  // registered, or over
   const ObjectName name = claim->second.name;
   const std::string& asker = claim->second.host;
-  const bool from_home = claim->second.home == host && abandon.claimant == asker;
-  if (asker != host && !from_home) {
+  if (asker != host) {
     log(host, name, "gave back a claim that " + asker + " has: ignored");
     return;
   }

@@ -95,7 +95,7 @@ void lie(Liar& liar, const ObjectName& name) {
   liar.say(Announced{{{name, generation}}});
   int accepted = 0;
   for (std::uint64_t guess = 1; guess <= kGuesses; ++guess) {
-    liar.say(Abandon{ClaimId{guess}, guess % 2 == 0 ? "sun" : ""});
+    liar.say(Abandon{ClaimId{guess}});
     liar.say(Registered{RequestId{guess}, false});
     liar.say(Resolved{.id = RequestId{guess}, .outcome = Resolved::Outcome::kAbsent});
     liar.say(Register{RequestId{guess}, ClaimId{guess}, name, generation, guess % 2 == 0 ? "sun" : ""});

@@ -62,6 +62,11 @@ void History::finished(TimePoint now, const Get& get, Error error, const GetRepl
   }
 }
 
+void History::not_prompt(const ObjectName& name) {
+  if (excused_.contains(name)) return;
+  violation("prompt", "a get timed out though nothing was wrong any more");
+}
+
 void History::check_unique(const ObjectName& name, const std::vector<Claimed>& claimed) {
   if (excused_.contains(name) || claimed.size() < 2) return;
   violation("unique", "hosts " + std::to_string(claimed[0].host) + " and " + std::to_string(claimed[1].host) +

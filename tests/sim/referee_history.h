@@ -6,6 +6,7 @@
 //
 // unique      no two hosts hold live registered objects of one name at a time
 // bounded     a get ends within op_timeout
+// prompt      a get does not time out when all daemons and sessions have been well for a while
 // accepted    no id goes to a program before the referee accepted the object
 // alive       an id that a get returns was that of an object which existed at some time during the get
 // exclusive   an exclusive create returns an object made by it, and no other create got that one
@@ -52,7 +53,8 @@ class History {
 
   void finished(TimePoint now, const Get& get, Error error, const GetReply& reply, bool occupied_now,
                 bool undistributed_now);
-  void given_up(const Get&) { ++ended_; }  // its program lost its daemon
+  void not_prompt(const ObjectName& name);  // a get of it timed out though nothing was wrong any more
+  void given_up(const Get&) { ++ended_; }   // its program lost its daemon
   void check_unique(const ObjectName& name, const std::vector<Claimed>& claimed);
   void check_disk(const RegistryFile& memory, const RegistryFile& disk);
   void violation(const std::string& checker, const std::string& text);

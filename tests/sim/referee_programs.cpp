@@ -28,7 +28,8 @@ void World::random_step() {
   if (calm_) return;
   const int host = static_cast<int>(random_.below(kHosts));
   const bool up = hosts_[static_cast<std::size_t>(host)].up;
-  const auto dice = random_.below(100);
+  auto dice = random_.below(100);
+  if (!rough_ && dice >= 87 && dice < 98 && !random_.chance(10)) dice = 0;
   if (dice < 70) {
     ObjectName name = random_.pick(names_);
     if (random_.chance(3)) name.key = 0;

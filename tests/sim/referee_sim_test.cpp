@@ -67,15 +67,14 @@ TEST_P(RefereeSimChecker, FindsTheMachineThatIsBrokenInItsWay) {
   ADD_FAILURE() << "not found; others found something in: " << testing::PrintToString(found);
 }
 
-INSTANTIATE_TEST_SUITE_P(, RefereeSimChecker,
-                         testing::Values(Broken{Fault::kTakesRefusedForAccepted, "unique"},
-                                         Broken{Fault::kLosesTime, "bounded"}, Broken{Fault::kAnswersEarly, "accepted"},
-                                         Broken{Fault::kKeepsRemovalsSecret, "end"},
-                                         Broken{Fault::kSkipsPersists, "disk"}, Broken{Fault::kSaysAbsent, "absent"},
-                                         Broken{Fault::kSharesExclusive, "exclusive"},
-                                         Broken{Fault::kTrustsItsStandIns, "alive"},
-                                         Broken{Fault::kInventsEEXIST, "exists"}),
-                         [](const auto& parameter) { return std::string(parameter.param.checker); });
+INSTANTIATE_TEST_SUITE_P(
+    , RefereeSimChecker,
+    testing::Values(Broken{Fault::kTakesRefusedForAccepted, "unique"}, Broken{Fault::kLosesTime, "bounded"},
+                    Broken{Fault::kAnswersEarly, "accepted"}, Broken{Fault::kKeepsRemovalsSecret, "end"},
+                    Broken{Fault::kSkipsPersists, "disk"}, Broken{Fault::kSaysAbsent, "absent"},
+                    Broken{Fault::kSharesExclusive, "exclusive"}, Broken{Fault::kTrustsItsStandIns, "alive"},
+                    Broken{Fault::kInventsEEXIST, "exists"}, Broken{Fault::kKeepsClaims, "prompt"}),
+    [](const auto& parameter) { return std::string(parameter.param.checker); });
 
 }  // namespace
 }  // namespace dipc::sim

@@ -75,6 +75,7 @@ World::World(std::uint64_t seed, Fault fault, bool trace)
     if (random_.chance(40)) homes_[names_.back()] = static_cast<int>(random_.below(kHosts));
   }
   claim_timeout_ = random_.chance(50) ? Duration(300ms) : Duration(5s);
+  rough_ = random_.chance(70);
   slow_percent_ = random_.chance(60) ? 4 : 0;
   loses_table_ = random_.chance(20);
   forgets_ = random_.chance(15);
@@ -97,6 +98,7 @@ void World::run_until(TimePoint end) {
   while (!events_.empty() && events_.begin()->first.first <= end && history_.first_violation().empty()) {
     auto event = events_.extract(events_.begin());
     now_ = event.key().first;
+    if (in_trouble()) trouble_until_ = std::max(trouble_until_, now_);
     event.mapped()();
   }
 }
@@ -126,9 +128,11 @@ bool World::send(int from, int to, const PeerMessage& message) {
   const std::uint64_t epoch = between.side[side(from, to)];
   if (epoch == 0) return false;
   Duration delay = from == to ? Duration::zero() : milliseconds(0, 20);
-  if (from != to && random_.chance(slow_percent_) && !calm_) delay += milliseconds(0, random_.chance(20) ? 6000 : 800);
+  const bool slow = from != to && random_.chance(slow_percent_) && !calm_;
+  if (slow) delay += milliseconds(0, random_.chance(20) ? 6000 : 800);
   TimePoint& last = between.last[side(from, to)];
   last = std::max(last, now_ + delay);
+  if (slow) trouble_until_ = std::max(trouble_until_, last);
   at(last, [this, from, to, epoch, message] { deliver(from, to, epoch, message); });
   return true;
 }
@@ -233,6 +237,17 @@ void World::session_began(int host, int peer) {
   if (host == kReferee) referee_->on_host(now_, host_name(peer), boot_of(peer));
   if (peer == kReferee) announce(host);
   advance(host);
+}
+
+bool World::in_trouble() const {
+  if (!referee_ || referee_->in_grace()) return true;
+  for (const Host& host : hosts_) {
+    if (!host.up) return true;
+  }
+  for (const auto& [ends, between] : links_) {
+    if (between.epoch == 0 || between.side[0] != between.epoch || between.side[1] != between.epoch) return true;
+  }
+  return false;
 }
 
 // ---- what is true

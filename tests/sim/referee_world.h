@@ -35,6 +35,7 @@ enum class Fault {
   kSharesExclusive,          // an exclusive create is given what is there
   kTrustsItsStandIns,        // a stand-in is as good as the owner's word
   kInventsEEXIST,            // an exclusive create of a free name fails now and then
+  kKeepsClaims,              // no claim is ever given back
 };
 
 // The System V part of a kernel: keys, ids, and whose object it is.
@@ -139,6 +140,7 @@ class World {
   void notice_loss(int host, int peer);
   void open_later(int a, int b);
   void session_began(int host, int peer);
+  bool in_trouble() const;  // a daemon or a session is away, or the referee waits for owners
 
   // daemons
   void start_daemon(int host);
@@ -203,6 +205,7 @@ class World {
   // what kind of run this is
   bool calm_ = false;  // the end: nothing breaks any more
   Duration claim_timeout_{};
+  bool rough_ = false;  // something is broken nearly always
   unsigned slow_percent_ = 0;
   bool loses_table_ = false;
   bool forgets_ = false;
@@ -214,6 +217,7 @@ class World {
   std::map<std::uint64_t, Made> made_;                    // by generation
   std::map<std::uint64_t, std::uint64_t> generation_of_;  // by serial
   std::optional<Error> last_error_;                       // of the get that ended last
+  TimePoint trouble_until_{};                             // the last that has been, or the arrival of a slow message
 };
 
 }  // namespace dipc::sim

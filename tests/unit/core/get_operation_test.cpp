@@ -260,6 +260,34 @@ TEST_F(GetOperationTest, ClaimThatComesTooLateIsGivenBack) {
   EXPECT_THAT(out(), IsEmpty());
 }
 
+TEST_F(GetOperationTest, ClaimThatComesWithTheTimeOutIsGivenBackBeforeTheEnd) {
+  begin({.name = kQueue, .create = true});
+  out();
+  now_ += 5s;
+  claim(9);
+  EXPECT_THAT(out(), ElementsAre("abandon 9", error(Error::kTimedOut))) << "after the end nobody takes actions";
+}
+
+TEST_F(GetOperationTest, ClaimThatHomeCouldNotUseIsGivenBack) {
+  begin({.name = kQueue, .create = true, .home = "vax"});
+  claim(9);
+  out();
+  reply(Error::kNoSpace);
+  EXPECT_THAT(out(), ElementsAre("abandon 9", error(Error::kNoSpace)));
+}
+
+// Home has lost the referee, and its registration with it: the referee still waits for it.
+TEST_F(GetOperationTest, ClaimWhoseRegistrationWasLostIsGivenBackBeforeTheNameIsResolvedAgain) {
+  begin({.name = kQueue, .create = true, .home = "vax"});
+  claim(9);
+  out();
+  reply(Error::kStale);
+  EXPECT_THAT(out(), ElementsAre("abandon 9"));
+  now_ = get_->deadline();
+  get_->on_time(now_);
+  EXPECT_THAT(out(), ElementsAre("resolve create at vax"));
+}
+
 TEST_F(GetOperationTest, CancelledGetGivesItsClaimBack) {
   begin({.name = kQueue, .create = true});
   claim(9);

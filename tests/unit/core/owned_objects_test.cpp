@@ -46,9 +46,6 @@ class OwnedObjectsTest : public testing::Test {
     return "register " + std::to_string(send.registration.generation) + " claim " +
            std::to_string(static_cast<std::uint64_t>(send.registration.claim)) + " of " + send.registration.claimant;
   }
-  std::string line(const OwnedObjects::SendAbandon& send) {
-    return "abandon " + std::to_string(static_cast<std::uint64_t>(send.abandon.claim)) + " of " + send.abandon.claimant;
-  }
   std::string line(const OwnedObjects::SendRemoved& send) {
     return "removed " + std::to_string(send.removed.generation);
   }
@@ -115,17 +112,16 @@ TEST_F(OwnedObjectsTest, RefusedObjectIsRemovedAndTheGetIsStale) {
   EXPECT_THAT(objects_->objects(), IsEmpty());
 }
 
-TEST_F(OwnedObjectsTest, FailedCreateAbandonsTheClaim) {
+TEST_F(OwnedObjectsTest, FailedCreateIsAnswered) {
   get(1, true);
   kernel(1, Error::kNoSpace);
-  EXPECT_THAT(out(), ElementsAre("kernel 1 create", "abandon 11 of sun", "answer 1 " + error_text(Error::kNoSpace)));
+  EXPECT_THAT(out(), ElementsAre("kernel 1 create", "answer 1 " + error_text(Error::kNoSpace)));
 }
 
 TEST_F(OwnedObjectsTest, UndistributedObjectOfTheKeyIsEEXISTAndLogged) {
   get(1, true);
   kernel(1, Error::kExists);
-  EXPECT_THAT(out(),
-              ElementsAre("kernel 1 create", "log", "abandon 11 of sun", "answer 1 " + error_text(Error::kExists)));
+  EXPECT_THAT(out(), ElementsAre("kernel 1 create", "log", "answer 1 " + error_text(Error::kExists)));
 }
 
 TEST_F(OwnedObjectsTest, ExistingObjectIsJudgedByTheKernelAndNeverCreated) {
@@ -215,8 +211,8 @@ TEST_F(OwnedObjectsTest, WaitingGetWithAClaimMakesItWhenTheFirstFails) {
   get(3, true);
   out();
   kernel(1, Error::kInvalid);
-  EXPECT_THAT(out(), ElementsAre("abandon 11 of sun", "answer 1 " + error_text(Error::kInvalid),
-                                 "answer 2 " + error_text(Error::kStale), "kernel 3 create"));
+  EXPECT_THAT(out(), ElementsAre("answer 1 " + error_text(Error::kInvalid), "answer 2 " + error_text(Error::kStale),
+                                 "kernel 3 create"));
 }
 
 TEST_F(OwnedObjectsTest, RefusedObjectIsRemovedBeforeTheNextAttempt) {
@@ -277,7 +273,7 @@ TEST_F(OwnedObjectsTest, StandInThatIsMadeWhileAGetWaitsHoldsItUpToo) {
   objects_->on_stand_in_made(now_, kQueue);
   out();
   kernel(1, Error::kNoMemory);
-  EXPECT_THAT(out(), ElementsAre("abandon 11 of sun", "answer 1 " + error_text(Error::kNoMemory)));
+  EXPECT_THAT(out(), ElementsAre("answer 1 " + error_text(Error::kNoMemory)));
   objects_->on_stand_in_dropped(now_, kQueue);
   EXPECT_THAT(out(), ElementsAre("kernel 2 create"));
 }

@@ -238,6 +238,33 @@ TEST_F(NamingTest, AnObjectOfOursThatTheRefereeForgetsIsFenced) {
   EXPECT_EQ(naming_->owned(made->object)->state, OwnedObject::State::kFenced);
 }
 
+// With no session that ends, nothing else would tell.
+TEST_F(NamingTest, WhatCanNotBeRegisteredIsUnmadeAtOnce) {
+  std::optional<Error> error;
+  const auto create = [&] {
+    error.reset();
+    naming_->serve_get({.name = kQueue, .create = true, .mode = 0600, .claim = ClaimId{9}}, kRoot, "moon", 1,
+                       [&](Error result, const GetReply&) { error = result; });
+  };
+  const auto expect_unmade = [&] {
+    EXPECT_EQ(error, Error::kStale);
+    EXPECT_TRUE(naming_->owned_objects().empty());
+    EXPECT_LT(msgget(kQueue.key, 0), 0) << "it is not left in the kernel";
+  };
+  peers_.away.insert("vax");
+  create();
+  expect_unmade();
+
+  peers_.away.clear();
+  create();
+  const auto registration = peers_.next<Register>("vax");
+  ASSERT_TRUE(registration);
+  naming_->on_unreachable("moon", {});
+  EXPECT_FALSE(error) << "moon is not the referee";
+  naming_->on_unreachable("vax", {*registration});
+  expect_unmade();
+}
+
 TEST_F(NamingTest, APrivateObjectMadeForAProgramThatHasGoneIsRemovedAtItsHome) {
   const auto operation = get(kPrivate, "moon");
   naming_->gets().cancel(operation);
@@ -300,9 +327,6 @@ TEST_F(NamingTest, WhatCanNotBeWrittenDownIsNotMadeHere) {
   EXPECT_LT(msgget(kQueue.key, 0), 0) << "it is not left in the kernel";
   create();
   EXPECT_EQ(error, Error::kNoSpace);
-  const auto abandoned = peers_.next<Abandon>("vax");
-  ASSERT_TRUE(abandoned);
-  EXPECT_EQ(abandoned->claimant, "moon") << "else the referee takes it for somebody's guess";
   ASSERT_TRUE(naming_->trouble());
   const std::string log = testing::internal::GetCapturedStderr();
   EXPECT_THAT(log, HasSubstr(folder.string() + "/state"));

@@ -87,21 +87,16 @@ TEST_F(RemoteCallsTest, AnAnswerIsForTheSessionOfItsCallAlone) {
   EXPECT_EQ(naming_->owned_objects().size(), 1u) << "the object is there all the same";
 }
 
-TEST_F(RemoteCallsTest, AGetOfWhoIsNobodyHereGivesItsClaimBack) {
+TEST_F(RemoteCallsTest, AGetOfWhoIsNobodyHereIsRefused) {
   get("no such login");
-  const auto abandoned = peers_.next<Abandon>("vax");
-  ASSERT_TRUE(abandoned);
-  EXPECT_EQ(abandoned->claim, ClaimId{9});
-  EXPECT_EQ(abandoned->claimant, "moon");
   const auto reply = peers_.next<Reply>("moon");
   ASSERT_TRUE(reply);
   EXPECT_EQ(reply->error, Error::kAccess);
 }
 
-TEST_F(RemoteCallsTest, AHostThatDoesNotTakeItsAnswersIsRefusedMoreAndItsClaimGoesBack) {
+TEST_F(RemoteCallsTest, AHostThatDoesNotTakeItsAnswersIsRefusedMore) {
   peers_.full.insert("moon");
   get("nobody");
-  EXPECT_TRUE(peers_.next<Abandon>("vax"));
   const auto reply = peers_.next<Reply>("moon");
   ASSERT_TRUE(reply);
   EXPECT_EQ(reply->error, Error::kNoMemory);

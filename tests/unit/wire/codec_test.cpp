@@ -229,7 +229,7 @@ TEST(Codec, BytesAreTheSameOnEveryArchitecture) {
       {"register", 0x5daef61bca8442ef},
       {"registered", 0xda5e38310cacce00},
       {"not registered", 0xa2c871af90e9efee},
-      {"abandon", 0xfd47b4542e42c3da},
+      {"abandon", 0x40f08a2d55f7b9f8},
       {"removed", 0xbd027900fdbeb8f5},
       {"dropped", 0xbcd23e4454793348},
       {"list objects", 0x9f86c87159723055},

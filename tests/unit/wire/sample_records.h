@@ -165,7 +165,7 @@ inline std::vector<NamedRecord> records() {
   frame("register", Register{RequestId{4}, ClaimId{5}, queue, 6, "sun"});
   frame("registered", Registered{RequestId{kMax64u}, true});
   frame("not registered", Registered{RequestId{7}, false});
-  frame("abandon", Abandon{ClaimId{kMax64u}, "sun"});
+  frame("abandon", Abandon{ClaimId{kMax64u}});
   frame("removed", Removed{queue, kMax64u});
   frame("dropped", Dropped{set, 1});
   frame("list objects", ListObjects{RequestId{kMax64u}});
